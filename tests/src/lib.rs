@@ -1,0 +1,1 @@
+//! The reproduction harness: drives the finished binary, never imports it.

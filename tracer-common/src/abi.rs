@@ -1,0 +1,155 @@
+//! The layout of what crosses the ring buffer, and of the constants handed to the kernel programs.
+//!
+//! Integers only, explicit padding, sizes asserted at compile time. Both sides are always the same
+//! byte order (the programs run on the machine that reads them), so fields are native-endian
+//! unless their docs say otherwise.
+
+/// Bytes of packet copied into an event, from the link-layer header on. Enough for
+/// Ethernet + 2 VLAN tags + IPv6 + UDP + VXLAN + Ethernet + IPv6 + TCP with options.
+pub const HEADER_BYTES: usize = 192;
+/// Kernel return addresses recorded with a drop or a consume.
+pub const STACK_DEPTH: usize = 8;
+/// `IFNAMSIZ` of `include/uapi/linux/if.h`.
+pub const DEV_NAME_BYTES: usize = 16;
+
+/// Where in the kernel an event was taken; the numbers are `Event::hook`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Hook {
+    /// tc ingress of a device (tcx or clsact).
+    TcIngress = 1,
+    /// tc egress of a device (tcx or clsact).
+    TcEgress = 2,
+    /// `kfree_skb`: the last reference was given up as a drop.
+    Drop = 3,
+    /// `consume_skb`: the last reference was given up after use.
+    Consume = 4,
+    /// A socket was found for the packet.
+    Deliver = 5,
+    /// `skb_clone` or `skb_copy` returned a new skb.
+    Clone = 6,
+    /// An Open vSwitch vport received the packet.
+    OvsReceive = 7,
+    /// Open vSwitch sent the packet up to `ovs-vswitchd`.
+    OvsUpcall = 8,
+    /// Open vSwitch runs an action list on the packet.
+    OvsActions = 9,
+    /// Open vSwitch sends the packet out of a vport.
+    OvsOutput = 10,
+    /// The packet passed through connection tracking.
+    Ct = 11,
+}
+
+impl Hook {
+    /// The hook numbered `n`, or `None` for a number this version does not know.
+    pub const fn from_number(n: u8) -> Option<Self> {
+        Some(match n {
+            1 => Self::TcIngress,
+            2 => Self::TcEgress,
+            3 => Self::Drop,
+            4 => Self::Consume,
+            5 => Self::Deliver,
+            6 => Self::Clone,
+            7 => Self::OvsReceive,
+            8 => Self::OvsUpcall,
+            9 => Self::OvsActions,
+            10 => Self::OvsOutput,
+            11 => Self::Ct,
+            _ => return None,
+        })
+    }
+}
+
+/// `Event::flags`: the headers matched the filter (otherwise the skb's identity did).
+pub const FLAG_BY_FILTER: u8 = 1;
+/// `Event::flags`: `headers` starts with the link-layer header; otherwise with the network header.
+pub const FLAG_LINK_HEADER: u8 = 2;
+/// `Event::flags`: this skb was seen for the first time.
+pub const FLAG_FIRST_SIGHT: u8 = 4;
+/// `Event::flags`: headers continue in page fragments that could not be read here.
+pub const FLAG_TRUNCATED: u8 = 8;
+/// `Event::flags`: a matched tuple was learned from an earlier translation of the same skb.
+pub const FLAG_BY_LEARNED: u8 = 16;
+
+/// One sighting of one packet at one hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Event {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub ts: u64,
+    /// Identity of the skb for as long as it lives, unique in one trace; 0 is never used.
+    pub life: u64,
+    /// Kernel address of the `sk_buff`.
+    pub skb: u64,
+    /// [`Hook::Clone`]: the life that was cloned. Otherwise 0.
+    pub parent: u64,
+    /// [`Hook::Drop`], [`Hook::Consume`]: the code address that gave the skb up; 0 where the
+    /// kernel's tracepoint does not say (`consume_skb` before 6.10).
+    pub location: u64,
+    /// inode of the network namespace; 0 unknown.
+    pub netns: u32,
+    /// Index of the device in that namespace; 0 unknown.
+    pub ifindex: u32,
+    /// Processor that ran the hook.
+    pub cpu: u32,
+    /// `skb->len`, bytes.
+    pub len: u32,
+    /// `enum skb_drop_reason` as this kernel numbers it; 0 where there is none.
+    pub reason: u32,
+    /// `skb->mark`.
+    pub mark: u32,
+    /// `skb->protocol`, host byte order (`ETH_P_*`).
+    pub protocol: u16,
+    /// `skb->vlan_tci` of the tag kept beside the packet; see `vlan_proto`.
+    pub vlan_tci: u16,
+    /// `skb->vlan_proto`, host byte order; 0 when no tag is kept beside the packet.
+    pub vlan_proto: u16,
+    /// How many bytes of `headers` were filled.
+    pub header_len: u16,
+    /// Offset of the network header in `headers`.
+    pub l3_offset: u16,
+    /// [`Hook`] by number.
+    pub hook: u8,
+    /// `FLAG_*`.
+    pub flags: u8,
+    /// `skb->pkt_type` (`PACKET_*` of `include/uapi/linux/if_packet.h`); 255 unknown.
+    pub pkt_type: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+    /// Device name, NUL-terminated.
+    pub dev_name: [u8; DEV_NAME_BYTES],
+    /// The packet's own bytes.
+    pub headers: [u8; HEADER_BYTES],
+}
+
+/// An [`Event`] with the kernel stack that led to it: drops and consumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct EventWithStack {
+    /// The event.
+    pub event: Event,
+    /// Return addresses, innermost first; 0 ends the list.
+    pub stack: [u64; STACK_DEPTH],
+}
+
+const _: () = assert!(size_of::<Event>() == 288);
+const _: () = assert!(size_of::<EventWithStack>() == 288 + 64);
+const _: () = assert!(align_of::<Event>() == 8);
+
+/// Indexes of the per-CPU counters: whatever could not be reported as an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// The ring buffer had no room: an event was lost.
+    RingFull = 0,
+    /// A kernel read failed: an event lacks a field or could not be judged.
+    Unreadable = 1,
+    /// The identity map refused an entry: the packet can only be followed by its headers.
+    IdentityFull = 2,
+    /// Events written.
+    Written = 3,
+    /// An entry of the identity map turned out to belong to an skb long gone.
+    Stale = 4,
+}
+/// How many [`Counter`]s there are.
+pub const COUNTERS: u32 = 5;

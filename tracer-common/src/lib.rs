@@ -1,0 +1,15 @@
+//! What lasthop's kernel programs and its collector agree on: the layout of one event
+//! ([`abi`], [`codec`]), the one packet parser ([`packet`], [`transport`], [`tunnel`]) and the flow
+//! filter ([`flow`]).
+//!
+//! `no_std`, no dependencies, no `unsafe`: the same code is checked by the kernel's verifier, by the
+//! unit and property tests, and by the fuzz target.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod abi;
+pub mod codec;
+pub mod flow;
+pub mod packet;
+pub mod transport;
+pub mod tunnel;

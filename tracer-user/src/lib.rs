@@ -1,0 +1,17 @@
+//! lasthop's collector: everything on the user side of the ring buffer.
+//!
+//! The way of the data is one straight line: [`capture`] reads events and decodes them into the
+//! records of [`model`], [`reconstruct`] joins them into packets, journeys and flows, [`verdict`]
+//! judges each flow, [`render`] prints. [`reconstruct`] and [`verdict`] are pure: no clock, no I/O,
+//! no globals.
+
+pub mod capture;
+pub mod cli;
+pub mod command;
+pub mod filter;
+pub mod kernel;
+pub mod model;
+pub mod reconstruct;
+pub mod render;
+pub mod topology;
+pub mod verdict;

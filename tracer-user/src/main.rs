@@ -1,0 +1,2 @@
+//! The `lasthop` command.
+fn main() {}

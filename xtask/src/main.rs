@@ -1,0 +1,40 @@
+//! Builds, installs and runs lasthop: `cargo xtask COMMAND`.
+mod bench;
+mod demo;
+mod ebpf;
+mod test;
+mod toolchain;
+mod vm;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Builds, tests and shows lasthop")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build target/release/lasthop with its kernel programs inside.
+    Build(ebpf::Args),
+    /// Break a small topology and let lasthop say where the packet died.
+    Demo(demo::Args),
+    /// Install what is missing and pass all tests.
+    Test(test::Args),
+    /// Measure what tracing costs.
+    Bench(bench::Args),
+    /// Run a command under another kernel, in a virtual machine.
+    Vm(vm::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Build(args) => ebpf::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Vm(args) => vm::run(&args),
+    }
+}
