@@ -32,7 +32,10 @@ impl Addr {
     /// From four bytes in network order.
     #[inline(always)]
     pub const fn v4(b: [u8; 4]) -> Self {
-        Self([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]])])
+        Self([
+            0,
+            u64::from_ne_bytes([0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]]),
+        ])
     }
 
     /// From two words as they stand in the packet.
@@ -73,7 +76,13 @@ impl Tuple {
     /// The same flow seen from the other side.
     #[must_use]
     pub const fn reversed(self) -> Self {
-        Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, ..self }
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
+            ..self
+        }
     }
 }
 
@@ -188,11 +197,22 @@ mod tests {
     }
 
     fn host(addr: [u8; 4], side: u8) -> Term {
-        Term { addr: Addr::v4(addr), mask: Addr([!0, !0]), kind: TERM_NET, side, ..Term::default() }
+        Term {
+            addr: Addr::v4(addr),
+            mask: Addr([!0, !0]),
+            kind: TERM_NET,
+            side,
+            ..Term::default()
+        }
     }
 
     fn filter(terms: &[Term], proto: u16, replies: u16) -> Filter {
-        let mut f = Filter { n_terms: terms.len() as u32, proto, replies, ..Filter::default() };
+        let mut f = Filter {
+            n_terms: terms.len() as u32,
+            proto,
+            replies,
+            ..Filter::default()
+        };
         f.terms[..terms.len()].copy_from_slice(terms);
         f
     }
@@ -214,7 +234,11 @@ mod tests {
 
     #[test]
     fn a_port_term_needs_ports() {
-        let port0 = Term { kind: TERM_PORT, port: 0, ..Term::default() };
+        let port0 = Term {
+            kind: TERM_PORT,
+            port: 0,
+            ..Term::default()
+        };
         let mut t = tcp([1, 1, 1, 1], 0, [2, 2, 2, 2], 0);
         t.has_ports = 0;
         assert!(!filter(&[port0], 0, 0).matches(&t));
@@ -230,7 +254,11 @@ mod tests {
         };
         let f = filter(&[net0], 0, 0);
         assert!(f.matches(&tcp([9, 9, 9, 9], 1, [8, 8, 8, 8], 2)));
-        let v6 = Tuple { src: Addr::v6(1, 2), dst: Addr::v6(3, 4), ..Tuple::default() };
+        let v6 = Tuple {
+            src: Addr::v6(1, 2),
+            dst: Addr::v6(3, 4),
+            ..Tuple::default()
+        };
         assert!(!f.matches(&v6));
     }
 }

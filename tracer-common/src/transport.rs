@@ -1,1 +1,219 @@
-//! placeholder
+//! The transport layer (TCP, UDP, SCTP, ICMP, `ICMPv6`) and what identifies a packet there.
+
+use crate::flow::{Tuple, proto};
+use crate::packet::{Network, Source, be16};
+
+/// The first eight bytes of any transport header, and the tuple they complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// The flow's tuple at this layer.
+    pub tuple: Tuple,
+    /// The eight bytes; zero where there are none (a later fragment, a truncated packet, ARP).
+    pub start: [u8; 8],
+    /// Whether `start` was read.
+    pub present: bool,
+}
+
+/// Reads the start of the transport header behind `n`.
+///
+/// A later fragment has none; it still has addresses and a protocol.
+#[inline(always)]
+pub fn transport<S: Source>(s: &S, n: &Network) -> Transport {
+    let tuple = Tuple {
+        src: n.src,
+        dst: n.dst,
+        sport: 0,
+        dport: 0,
+        proto: n.proto,
+        has_ports: 0,
+    };
+    let mut t = Transport {
+        tuple,
+        start: [0; 8],
+        present: false,
+    };
+    if n.frag_offset != 0 || n.proto == proto::ARP {
+        return t;
+    }
+    let Some(start) = s.read::<8>(n.transport_at) else {
+        return t;
+    };
+    t.start = start;
+    t.present = true;
+    if matches!(n.proto, proto::TCP | proto::UDP | proto::SCTP) {
+        let [s0, s1, d0, d1, ..] = start;
+        t.tuple.sport = be16([s0, s1]);
+        t.tuple.dport = be16([d0, d1]);
+        t.tuple.has_ports = 1;
+    }
+    t
+}
+
+/// A short mark of one packet that NAT, routing and encapsulation leave alone, cheap enough for the
+/// kernel side: it tells whether an skb's address still belongs to the packet once seen there.
+/// 0 is never returned.
+#[inline(always)]
+pub fn mark(n: &Network, t: &Transport) -> u32 {
+    let [_, _, _, _, b4, b5, b6, b7] = t.start;
+    let own = match n.proto {
+        // Sequence number; SCTP: verification tag.
+        proto::TCP | proto::SCTP => u32::from_be_bytes([b4, b5, b6, b7]),
+        // Length: the checksum is NAT's to change.
+        proto::UDP => u32::from(be16([b4, b5])),
+        // Sequence number of an echo: the identifier is NAT's to change.
+        proto::ICMP | proto::ICMP6 => u32::from(be16([b6, b7])),
+        _ => 0,
+    };
+    let id = if n.version == 4 { n.id << 16 } else { 0 };
+    (own.rotate_left(7) ^ id ^ u32::from(n.proto)) | 0x8000_0000
+}
+
+/// TCP header fields (RFC 9293, 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Flag bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128.
+    pub flags: u8,
+    /// Bytes of the header, options included.
+    pub header_len: u32,
+}
+
+/// The TCP header at `at`.
+#[inline]
+pub fn tcp<S: Source>(s: &S, at: u32) -> Option<Tcp> {
+    let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags] = s.read::<14>(at)?;
+    Some(Tcp {
+        seq: u32::from_be_bytes([s0, s1, s2, s3]),
+        ack: u32::from_be_bytes([a0, a1, a2, a3]),
+        flags,
+        header_len: u32::from(offset >> 4) * 4,
+    })
+}
+
+/// ICMP or `ICMPv6` header fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Icmp {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// The four bytes behind the checksum: identifier and sequence of an echo, MTU of an error.
+    pub rest: [u8; 4],
+}
+
+impl Icmp {
+    /// Identifier and sequence number, when `proto` and type make it an echo (RFC 792, RFC 4443).
+    pub fn echo(&self, proto: u16) -> Option<(u16, u16)> {
+        let echo = match proto {
+            proto::ICMP => matches!(self.kind, 0 | 8),
+            proto::ICMP6 => matches!(self.kind, 128 | 129),
+            _ => false,
+        };
+        let [i0, i1, s0, s1] = self.rest;
+        echo.then(|| (be16([i0, i1]), be16([s0, s1])))
+    }
+
+    /// Next-hop MTU in bytes, of "fragmentation needed" (RFC 1191) and "packet too big" (RFC 4443).
+    pub fn mtu(&self, proto: u16) -> Option<u32> {
+        let [_, _, m0, m1] = self.rest;
+        match (proto, self.kind, self.code) {
+            (proto::ICMP, 3, 4) => Some(u32::from(be16([m0, m1]))),
+            (proto::ICMP6, 2, _) => Some(u32::from_be_bytes(self.rest)),
+            _ => None,
+        }
+    }
+}
+
+/// The ICMP header whose first bytes are `t.start`.
+#[inline]
+pub fn icmp(t: &Transport) -> Option<Icmp> {
+    let [kind, code, _, _, r0, r1, r2, r3] = t.start;
+    (t.present && matches!(t.tuple.proto, proto::ICMP | proto::ICMP6)).then_some(Icmp {
+        kind,
+        code,
+        rest: [r0, r1, r2, r3],
+    })
+}
+
+/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): short inputs, no state.
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |h, b| {
+        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Payload bytes that go into a fingerprint, at most.
+const FINGERPRINT_PAYLOAD: u32 = 32;
+
+/// What NAT, routing and encapsulation leave alone of one packet, hashed: equal for its copies,
+/// different for a retransmission that the sender made anew (its IP id or TCP timestamp moved on).
+///
+/// Left out: addresses, ports, ICMP identifier, checksums, TTL, ECN bits, the MSS option.
+/// `None` where there is too little to tell two packets apart.
+pub fn fingerprint<S: Source>(s: &S, n: &Network, t: &Transport) -> Option<u64> {
+    let mut h = fnv(FNV_START, &n.proto.to_be_bytes());
+    if n.version == 4 {
+        h = fnv(h, &n.id.to_be_bytes());
+    }
+    if n.proto == proto::ARP {
+        // An ARP packet is not rewritten on its way: all of it counts.
+        return s.read::<28>(n.at).map(|b| fnv(h, &b));
+    }
+    if n.frag_offset != 0 {
+        return (n.id != 0).then(|| fnv(fnv(h, &n.id.to_be_bytes()), &n.frag_offset.to_be_bytes()));
+    }
+    if !t.present {
+        return None;
+    }
+    let [t0, t1, _, _, b4, b5, b6, b7] = t.start;
+    let payload_at = match n.proto {
+        proto::TCP => {
+            let tcp = tcp(s, n.transport_at)?;
+            h = fnv(h, &tcp.seq.to_be_bytes());
+            h = fnv(h, &tcp.ack.to_be_bytes());
+            h = fnv(h, &[tcp.flags & 0x3f]);
+            if let Some(ts) = tcp_timestamps(s, n.transport_at, tcp.header_len) {
+                h = fnv(h, &ts);
+            }
+            n.transport_at + tcp.header_len.max(20)
+        }
+        proto::UDP => {
+            h = fnv(h, &[b4, b5]);
+            n.transport_at + 8
+        }
+        proto::ICMP | proto::ICMP6 => {
+            h = fnv(h, &[t0, t1, b6, b7]);
+            n.transport_at + 8
+        }
+        _ => n.transport_at,
+    };
+    // Padding of short frames is no payload: stop where the IP header says the packet ends.
+    let end =
+        n.at.saturating_add(n.total_len)
+            .min(payload_at.saturating_add(FINGERPRINT_PAYLOAD));
+    let mut at = payload_at;
+    while at < end {
+        let Some([b]) = s.read::<1>(at) else { break };
+        h = fnv(h, &[b]);
+        at += 1;
+    }
+    Some(h)
+}
+
+/// The timestamps option (RFC 7323, 3.2): `TSval` and `TSecr`.
+fn tcp_timestamps<S: Source>(s: &S, at: u32, header_len: u32) -> Option<[u8; 8]> {
+    let (mut at, end) = (at + 20, at + header_len);
+    while at < end {
+        match s.read::<2>(at) {
+            Some([8, 10]) => return s.read::<8>(at + 2),
+            Some([1, _]) => at += 1,
+            Some([0, _]) | None => return None,
+            Some([_, len]) => at += u32::from(len).max(2),
+        }
+    }
+    None
+}
