@@ -153,3 +153,70 @@ pub enum Counter {
 }
 /// How many [`Counter`]s there are.
 pub const COUNTERS: u32 = 5;
+
+/// Where the kernel keeps what the programs read: byte offsets from the running kernel's BTF, and
+/// what its hooks hand over. Written into the programs' `.rodata` before they are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "STRUCT_FIELD is the offset of that field, in bytes")]
+pub struct Layout {
+    pub skb_head: u32,
+    pub skb_tail: u32,
+    pub skb_len: u32,
+    pub skb_mac_header: u32,
+    pub skb_network_header: u32,
+    pub skb_protocol: u32,
+    pub skb_dev: u32,
+    pub skb_sk: u32,
+    pub skb_mark: u32,
+    pub skb_vlan_tci: u32,
+    pub skb_vlan_proto: u32,
+    /// The byte that holds the bit that says a tag is kept beside the packet.
+    pub skb_vlan_present: u32,
+    /// That bit; 0 on kernels that have none (6.2 and later): a set `vlan_proto` says it.
+    pub vlan_present_mask: u32,
+    /// The byte that holds `pkt_type`.
+    pub skb_pkt_type: u32,
+    /// How far `pkt_type` is from that byte's low bit.
+    pub pkt_type_shift: u32,
+    pub dev_ifindex: u32,
+    pub dev_name: u32,
+    /// `net_device.nd_net.net`.
+    pub dev_net: u32,
+    /// `net.ns.inum`.
+    pub net_inum: u32,
+    /// `sock.__sk_common.skc_net.net`.
+    pub sk_net: u32,
+    /// 1: the `kfree_skb` tracepoint hands over a reason (5.17 and later).
+    pub kfree_has_reason: u32,
+    /// 1: the `consume_skb` tracepoint hands over a location.
+    pub consume_has_location: u32,
+}
+
+impl Layout {
+    /// Before the running kernel was asked.
+    pub const UNKNOWN: Self = Self {
+        skb_head: 0,
+        skb_tail: 0,
+        skb_len: 0,
+        skb_mac_header: 0,
+        skb_network_header: 0,
+        skb_protocol: 0,
+        skb_dev: 0,
+        skb_sk: 0,
+        skb_mark: 0,
+        skb_vlan_tci: 0,
+        skb_vlan_proto: 0,
+        skb_vlan_present: 0,
+        vlan_present_mask: 0,
+        skb_pkt_type: 0,
+        pkt_type_shift: 0,
+        dev_ifindex: 0,
+        dev_name: 0,
+        dev_net: 0,
+        net_inum: 0,
+        sk_net: 0,
+        kfree_has_reason: 0,
+        consume_has_location: 0,
+    };
+}

@@ -150,30 +150,42 @@ impl Term {
         }
     }
 
+    /// `swapped`: as if source and destination were exchanged.
     #[inline(always)]
-    fn matches(&self, t: &Tuple) -> bool {
-        (self.side != SIDE_DST && self.holds(t.src, t.sport, t.has_ports))
-            || (self.side != SIDE_SRC && self.holds(t.dst, t.dport, t.has_ports))
+    fn matches(&self, t: &Tuple, swapped: bool) -> bool {
+        let (not_src, not_dst) =
+            if swapped { (SIDE_SRC, SIDE_DST) } else { (SIDE_DST, SIDE_SRC) };
+        (self.side != not_src && self.holds(t.src, t.sport, t.has_ports))
+            || (self.side != not_dst && self.holds(t.dst, t.dport, t.has_ports))
     }
 }
 
 impl Filter {
+    /// Matches every packet.
+    pub const ANY: Self = Self {
+        terms: [Term { addr: Addr([0; 2]), mask: Addr([0; 2]), port: 0, kind: 0, side: 0, pad: 0 };
+            MAX_TERMS],
+        n_terms: 0,
+        proto: 0,
+        replies: 0,
+    };
+
     /// Whether a packet with this tuple belongs to the flow asked for.
     #[inline(always)]
     pub fn matches(&self, t: &Tuple) -> bool {
         if self.proto != 0 && self.proto != t.proto {
             return false;
         }
-        self.all_terms(t) || (self.replies != 0 && self.all_terms(&t.reversed()))
+        self.all_terms(t, false) || (self.replies != 0 && self.all_terms(t, true))
     }
 
     #[inline(always)]
-    fn all_terms(&self, t: &Tuple) -> bool {
+    fn all_terms(&self, t: &Tuple, swapped: bool) -> bool {
         for (i, term) in self.terms.iter().enumerate() {
             if i as u32 >= self.n_terms {
                 break;
             }
-            if !term.matches(t) {
+            if !term.matches(t, swapped) {
                 return false;
             }
         }

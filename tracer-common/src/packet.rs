@@ -10,6 +10,14 @@ use crate::flow::{Addr, proto};
 pub trait Source {
     /// The `N` bytes at offset `at`, or `None` when they are not all there.
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]>;
+
+    /// The same number. The kernel side overrides it with one whose value the verifier cannot
+    /// follow: where many paths through the parser meet, numbers that it knows differently on each
+    /// path would make it walk the rest of the program once for every path.
+    #[inline(always)]
+    fn opaque(&self, n: u32) -> u32 {
+        n
+    }
 }
 
 /// A packet in memory.
@@ -123,7 +131,7 @@ pub fn skip_vlans<S: Source>(s: &S, mut ethertype: u16, mut at: u32) -> Option<(
         ethertype = be16([e0, e1]);
         at += VLAN_HLEN;
     }
-    Some((ethertype, at))
+    Some((s.opaque(u32::from(ethertype)) as u16, s.opaque(at)))
 }
 
 /// A network header.
@@ -260,29 +268,38 @@ fn ipv6<S: Source>(s: &S, at: u32) -> Option<Network> {
         transport_at: at + 40,
     };
     for _ in 0..MAX_EXTENSIONS {
-        // Hop-by-hop options, routing, destination options; authentication; fragment.
-        let (plain, auth, fragment) =
-            (matches!(n.proto, 0 | 43 | 60), n.proto == 51, n.proto == 44);
-        if !(plain || auth || fragment) || n.frag_offset != 0 {
-            break;
-        }
-        let Some([next, len, f0, f1, i0, i1, i2, i3]) = s.read::<8>(n.transport_at) else {
-            break;
-        };
-        n.proto = u16::from(next);
-        n.transport_at += if fragment {
+        let Some((next, len)) = extension(s, &mut n) else { break };
+        n.proto = s.opaque(u32::from(next)) as u16;
+        n.transport_at = s.opaque(n.transport_at.wrapping_add(len));
+    }
+    n.frag_offset = s.opaque(u32::from(n.frag_offset)) as u16;
+    n.id = s.opaque(n.id);
+    Some(n)
+}
+
+/// The extension header at `n.transport_at`, if `n.proto` says that there is one: the protocol
+/// behind it and its length in bytes. Of a fragment header what it says is kept in `n`.
+#[inline(always)]
+fn extension<S: Source>(s: &S, n: &mut Network) -> Option<(u8, u32)> {
+    const FRAGMENT: u16 = 44;
+    const AUTHENTICATION: u16 = 51;
+    // Hop-by-hop options, routing, destination options, and the two above.
+    if !matches!(n.proto, 0 | 43 | 60 | FRAGMENT | AUTHENTICATION) || n.frag_offset != 0 {
+        return None;
+    }
+    let [next, len, f0, f1, i0, i1, i2, i3] = s.read::<8>(n.transport_at)?;
+    let len = match n.proto {
+        FRAGMENT => {
             let field = be16([f0, f1]);
             n.frag_offset = field & 0xfff8;
             n.more_fragments = field & 1 != 0;
             n.id = u32::from_be_bytes([i0, i1, i2, i3]);
             8
-        } else if auth {
-            (u32::from(len) + 2) * 4 // RFC 4302, 2.2: in 4-octet units, minus 2
-        } else {
-            (u32::from(len) + 1) * 8
-        };
-    }
-    Some(n)
+        }
+        AUTHENTICATION => (u32::from(len) + 2) * 4, // RFC 4302, 2.2: in 4-octet units, minus 2
+        _ => (u32::from(len) + 1) * 8,
+    };
+    Some((next, len))
 }
 
 /// An ARP packet for IPv4 over Ethernet (RFC 826), and RARP's like.

@@ -1,7 +1,7 @@
 //! Tunnels: VXLAN, Geneve, GRE, IP in IP; and the walk through a packet's layers that stops at the
 //! flow asked for.
 
-use crate::flow::{Tuple, proto};
+use crate::flow::proto;
 use crate::packet::{
     self, ETH_P_IP, ETH_P_IPV6, ETH_P_TEB, Network, Source, be16, network, skip_vlans,
 };
@@ -147,30 +147,23 @@ pub fn load<S: Source>(s: &S, tunnel: &Tunnel) -> Option<(u16, u32)> {
     }
 }
 
-/// Walks from the outermost flow inwards.
-///
-/// Returns the innermost layer that could be read, and whether `wanted` said yes to any on the way.
-/// `None` where there is no network layer that this parser knows.
+/// Walks from the outermost flow inwards and shows each layer that can be read to `see`. Returns
+/// how many there were; none where there is no network layer that this parser knows.
 #[inline(always)]
-pub fn walk<S: Source>(
-    s: &S,
-    ethertype: u16,
-    at: u32,
-    mut wanted: impl FnMut(&Tuple) -> bool,
-) -> Option<(Layer, bool)> {
-    let mut inner = layer(s, ethertype, at)?;
-    let mut found = wanted(&inner.transport.tuple);
-    for _ in 1..MAX_LAYERS {
-        let Some((ethertype, at)) =
-            tunnel(s, &inner.network, &inner.transport).and_then(|t| load(s, &t))
+pub fn walk<S: Source>(s: &S, ethertype: u16, at: u32, mut see: impl FnMut(&Layer)) -> u32 {
+    let (mut ethertype, mut at) = (ethertype, at);
+    let mut layers = 0;
+    for _ in 0..MAX_LAYERS {
+        let Some(layer) = layer(s, ethertype, at) else { break };
+        see(&layer);
+        layers = s.opaque(layers + 1);
+        let Some((next, next_at)) =
+            tunnel(s, &layer.network, &layer.transport).and_then(|t| load(s, &t))
         else {
             break;
         };
-        let Some(next) = layer(s, ethertype, at) else {
-            break;
-        };
-        inner = next;
-        found = found || wanted(&inner.transport.tuple);
+        ethertype = s.opaque(u32::from(next)) as u16;
+        at = s.opaque(next_at);
     }
-    Some((inner, found))
+    layers
 }

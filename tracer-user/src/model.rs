@@ -143,6 +143,13 @@ pub struct Hop {
     /// Absent where too little could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// How the packet came to match: `filter`, `identity` (the skb matched before, with other
+    /// headers), or `learned` (the tuple is a translation that a followed packet took on).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// The packet's headers go on in memory that the hook could not read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// A network namespace.

@@ -1,1 +1,9 @@
-//! Placeholder.
+//! From the kernel's hooks to records: load, attach, read, decode.
+
+pub mod counters;
+pub mod decode;
+pub mod load;
+pub mod object;
+pub mod ports;
+pub mod probes;
+pub mod ring;

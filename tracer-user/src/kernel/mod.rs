@@ -1,1 +1,7 @@
-//! Placeholder.
+//! What the running kernel says about itself: types and numbers from its BTF, function names from
+//! its symbol table.
+
+pub mod btf;
+pub mod layout;
+pub mod reasons;
+pub mod symbols;

@@ -1,0 +1,194 @@
+//! The only place that reserves room in the ring buffer, fills an event and submits it.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_smp_processor_id, bpf_get_stack, bpf_ktime_get_ns, bpf_probe_read_kernel,
+    bpf_ringbuf_reserve, bpf_ringbuf_submit,
+};
+use tracer_common::abi::{
+    Counter, DEV_NAME_BYTES, Event, EventWithStack, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES,
+    Hook, STACK_DEPTH,
+};
+
+use crate::judge::Match;
+use crate::kernel::{Geometry, Memory, Probed, at, is_kernel_address};
+use crate::maps::{EVENTS, count};
+
+/// What a hook knows beside the packet.
+#[derive(Clone, Copy, Default)]
+pub struct Occasion {
+    /// `enum skb_drop_reason`.
+    pub reason: u32,
+    /// Code address that gave the skb up.
+    pub location: u64,
+    /// Life that was cloned.
+    pub parent: u64,
+}
+
+/// The processor this runs on.
+#[inline(always)]
+pub fn cpu() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
+/// Writes one event about the skb at address `skb`.
+#[inline(always)]
+pub fn emit(hook: Hook, skb: u64, found: Match, occasion: Occasion) {
+    let Some(event) = reserve::<Event>() else { return };
+    fill(event, hook, skb, found, occasion);
+    submit(event);
+}
+
+/// Writes one event with the kernel stack that led to it.
+#[inline(always)]
+pub fn emit_with_stack(ctx: *mut c_void, hook: Hook, skb: u64, found: Match, occasion: Occasion) {
+    let Some(with_stack) = reserve::<EventWithStack>() else { return };
+    // SAFETY: reserved memory of this type, ours until it is submitted.
+    let (event, stack) =
+        unsafe { (&raw mut (*with_stack).event, &raw mut (*with_stack).stack) };
+    fill(event, hook, skb, found, occasion);
+    // SAFETY: the helper writes at most the size given; the rest keeps the zeroes written before.
+    unsafe {
+        for i in 0..STACK_DEPTH {
+            ptr::write_volatile(stack.cast::<u64>().add(i), 0);
+        }
+        bpf_get_stack(ctx, stack.cast(), (STACK_DEPTH * 8) as u32, 0);
+    }
+    submit(with_stack);
+}
+
+#[inline(always)]
+fn reserve<T>() -> Option<*mut T> {
+    // SAFETY: the size is a constant, as the verifier wants it.
+    let room = unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), size_of::<T>() as u64, 0) };
+    if room.is_null() {
+        count(Counter::RingFull);
+        return None;
+    }
+    Some(room.cast())
+}
+
+#[inline(always)]
+fn submit<T>(event: *mut T) {
+    count(Counter::Written);
+    // SAFETY: reserved above and not used after.
+    unsafe { bpf_ringbuf_submit(event.cast(), 0) }
+}
+
+#[inline(always)]
+fn fill(event: *mut Event, hook: Hook, skb: u64, found: Match, occasion: Occasion) {
+    let protocol = Probed::load::<u16>(skb, at!(skb_protocol)).unwrap_or(0);
+    // SAFETY: `event` is reserved memory of its type, written field by field; nothing is read from
+    // it before it is written, but the padding of the array's tail, which `header_len` bounds.
+    unsafe {
+        (*event).ts = bpf_ktime_get_ns();
+        (*event).life = found.life;
+        (*event).skb = skb;
+        (*event).parent = occasion.parent;
+        (*event).location = occasion.location;
+        (*event).reason = occasion.reason;
+        (*event).cpu = cpu();
+        (*event).len = Probed::load(skb, at!(skb_len)).unwrap_or(0);
+        (*event).mark = Probed::load(skb, at!(skb_mark)).unwrap_or(0);
+        (*event).protocol = u16::from_be(protocol);
+        (*event).hook = hook as u8;
+        (*event).flags = found.flags;
+        (*event).pad = [0; 3];
+        let pkt_type = Probed::load::<u8>(skb, at!(skb_pkt_type));
+        (*event).pkt_type = pkt_type.map_or(u8::MAX, |b| (b >> (at!(pkt_type_shift) & 7)) & 7);
+    }
+    fill_vlan(event, skb);
+    fill_device(event, skb);
+    fill_headers(event, skb);
+}
+
+#[inline(always)]
+fn fill_vlan(event: *mut Event, skb: u64) {
+    let mask = at!(vlan_present_mask);
+    let present = mask == 0
+        || Probed::load::<u8>(skb, at!(skb_vlan_present)).unwrap_or(0) & mask as u8 != 0;
+    let (mut proto, mut tci) = (0, 0);
+    if present {
+        proto = u16::from_be(Probed::load(skb, at!(skb_vlan_proto)).unwrap_or(0));
+        tci = Probed::load(skb, at!(skb_vlan_tci)).unwrap_or(0);
+    }
+    // SAFETY: as in `fill`.
+    unsafe {
+        (*event).vlan_proto = proto;
+        (*event).vlan_tci = tci;
+    }
+}
+
+/// Device and namespace. At a socket, `skb->dev` may have given its place to the socket's own
+/// bookkeeping (`skb->dev_scratch`): then the device is unknown and the socket tells the namespace.
+#[inline(always)]
+fn fill_device(event: *mut Event, skb: u64) {
+    let mut ifindex = 0_u32;
+    let mut net = 0_u64;
+    let mut name = [0_u8; DEV_NAME_BYTES];
+    let dev = Probed::load::<u64>(skb, at!(skb_dev)).unwrap_or(0);
+    if is_kernel_address(dev) {
+        ifindex = Probed::load(dev, at!(dev_ifindex)).unwrap_or(0);
+        net = Probed::load(dev, at!(dev_net)).unwrap_or(0);
+        name = Probed::load(dev, at!(dev_name)).unwrap_or_default();
+    }
+    if net == 0 {
+        let sk = Probed::load::<u64>(skb, at!(skb_sk)).unwrap_or(0);
+        if is_kernel_address(sk) {
+            net = Probed::load(sk, at!(sk_net)).unwrap_or(0);
+        }
+    }
+    let netns = if net == 0 { 0 } else { Probed::load(net, at!(net_inum)).unwrap_or(0) };
+    // SAFETY: as in `fill`.
+    unsafe {
+        (*event).ifindex = ifindex;
+        (*event).netns = netns;
+        (*event).dev_name = name;
+    }
+}
+
+#[inline(always)]
+fn fill_headers(event: *mut Event, skb: u64) {
+    let (mut header_len, mut l3_offset, mut flags) = (0_u32, 0_u16, 0_u8);
+    if let Some(g) = Geometry::probed(skb) {
+        let link = g.link_header_len();
+        l3_offset = link.unwrap_or(0);
+        if link.is_some() {
+            flags |= FLAG_LINK_HEADER;
+        }
+        let start = g.network.wrapping_sub(l3_offset);
+        let linear = g.tail.saturating_sub(u32::from(start));
+        // SAFETY: as in `fill`.
+        let whole = unsafe { (*event).len };
+        if linear < HEADER_BYTES as u32 && linear < whole {
+            flags |= FLAG_TRUNCATED;
+        }
+        header_len = linear.min(HEADER_BYTES as u32);
+        let from = g.head.wrapping_add(u64::from(start));
+        // SAFETY: at most the array's size, which the verifier is shown; a fault is an error.
+        let failed = unsafe {
+            bpf_probe_read_kernel(
+                (&raw mut (*event).headers).cast(),
+                core::hint::black_box(header_len).min(HEADER_BYTES as u32),
+                from as *const c_void,
+            )
+        };
+        if failed != 0 {
+            count(Counter::Unreadable);
+            header_len = 0;
+        }
+    }
+    if header_len < u32::from(l3_offset) {
+        l3_offset = 0;
+        header_len = 0;
+    }
+    // SAFETY: as in `fill`.
+    unsafe {
+        (*event).header_len = header_len as u16;
+        (*event).l3_offset = l3_offset;
+        (*event).flags |= flags;
+    }
+}

@@ -1,0 +1,60 @@
+//! The end of an skb: dropped, or consumed.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use tracer_common::abi::Hook;
+
+use crate::emit::{Occasion, cpu, emit_with_stack};
+use crate::judge::{Match, judge};
+use crate::kernel::{Direct, Geometry, address, at};
+use crate::maps;
+
+/// Judges the BTF-typed `skb` by identity and headers.
+#[inline(always)]
+fn judge_direct(skb: *const u8, address: u64) -> Option<Match> {
+    // SAFETY: `skb` is the tracepoint's BTF-typed argument.
+    let (protocol, geometry) = unsafe {
+        (u16::from_be(Direct::field::<u16>(skb, at!(skb_protocol))), Geometry::direct(skb))
+    };
+    judge(address, &geometry.from_network(), protocol, 0, cpu())
+}
+
+/// `kfree_skb(struct sk_buff *skb, void *location[, enum skb_drop_reason reason[, struct sock *rx_sk]])`,
+/// `include/trace/events/skb.h`: the last reference was given up, and not after use.
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn drop(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    let mut occasion = Occasion { location: ctx.arg::<*const u8>(1) as u64, ..Occasion::default() };
+    if at!(kfree_has_reason) != 0 {
+        occasion.reason = ctx.arg::<u32>(2);
+    }
+    let address = address(skb);
+    if let Some(found) = judge_direct(skb, address) {
+        emit_with_stack(ctx.as_ptr(), Hook::Drop, address, found, occasion);
+        maps::forget(address);
+    }
+    0
+}
+
+/// `consume_skb(struct sk_buff *skb[, void *location])`: the last reference was given up after use.
+///
+/// Only skbs that are followed are of interest: that one nobody followed was put to use says
+/// nothing, and this is by far the most frequent way for an skb to end.
+#[btf_tracepoint(function = "consume_skb")]
+pub fn consume(ctx: BtfTracePointContext) -> i32 {
+    let skb: *const u8 = ctx.arg(0);
+    let address = address(skb);
+    if maps::identity(address).is_none() {
+        return 0;
+    }
+    let mut occasion = Occasion::default();
+    if at!(consume_has_location) != 0 {
+        occasion.location = ctx.arg::<*const u8>(1) as u64;
+    }
+    if let Some(found) = judge_direct(skb, address) {
+        emit_with_stack(ctx.as_ptr(), Hook::Consume, address, found, occasion);
+        maps::forget(address);
+    }
+    0
+}

@@ -1,0 +1,7 @@
+//! The hooks, one file a kind of place. Each is a thin entry that hands over to [`crate::judge`]
+//! and [`crate::emit`], and names the kernel prototype that it relies on.
+
+mod clone;
+mod deliver;
+mod device;
+mod drop;

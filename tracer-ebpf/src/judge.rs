@@ -1,0 +1,94 @@
+//! Whether a packet belongs to the flow that is traced.
+
+use tracer_common::abi::{Counter, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_FIRST_SIGHT};
+use tracer_common::flow::{Addr, Filter, Tuple};
+use tracer_common::packet::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Source};
+use tracer_common::transport::mark;
+use tracer_common::tunnel::walk;
+
+use crate::maps;
+
+/// The flow asked for; the collector writes it before the load.
+#[unsafe(no_mangle)]
+static FILTER: Filter = Filter::ANY;
+
+/// A packet that belongs to the flow.
+#[derive(Clone, Copy)]
+pub struct Match {
+    /// The skb's identity.
+    pub life: u64,
+    /// `FLAG_BY_FILTER`, `FLAG_BY_LEARNED`, `FLAG_FIRST_SIGHT`.
+    pub flags: u8,
+}
+
+/// Whether the parser knows what follows an Ethernet type.
+#[inline(always)]
+pub fn is_parsed(ethertype: u16) -> bool {
+    matches!(ethertype, ETH_P_IP | ETH_P_IPV6 | ETH_P_ARP | ETH_P_8021Q | ETH_P_8021AD)
+}
+
+/// Judges the skb at address `skb`, whose bytes from the network header on are at `at` in `bytes`.
+///
+/// By its headers, or because it is followed since they last matched: then its present tuple is
+/// learned, so that the replies to it match too.
+#[inline(always)]
+pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32, cpu: u32) -> Option<Match> {
+    let known = maps::identity(skb);
+    if known.is_none() && !is_parsed(ethertype) {
+        return None;
+    }
+    let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
+    let layers = walk(bytes, ethertype, at, |layer| {
+        innermost.tuple = layer.transport.tuple;
+        innermost.mark = mark(&layer.network, &layer.transport);
+        innermost.flags |= wanted(&innermost.tuple);
+    });
+    let flags = innermost.flags;
+    if layers == 0 {
+        // Nothing that can be read contradicts the skb's identity.
+        return known.map(|k| Match { life: k.life, flags: 0 });
+    }
+    if flags == 0 && known.is_none() {
+        return None;
+    }
+    if let Some(k) = known {
+        if k.mark == innermost.mark {
+            if flags == 0 {
+                maps::learn(&innermost.tuple);
+            }
+            return Some(Match { life: k.life, flags });
+        }
+        maps::forget(skb);
+        maps::count(Counter::Stale);
+        if flags == 0 {
+            return None;
+        }
+    }
+    let life = maps::follow(skb, innermost.mark, cpu);
+    Some(Match { life, flags: flags | FLAG_FIRST_SIGHT })
+}
+
+/// What is kept of the layers seen so far.
+struct Sight {
+    tuple: Tuple,
+    mark: u32,
+    flags: u8,
+}
+
+const NO_TUPLE: Tuple =
+    Tuple { src: Addr([0; 2]), dst: Addr([0; 2]), sport: 0, dport: 0, proto: 0, has_ports: 0 };
+
+/// Whether the filter or a translation asks for this tuple, as a flag.
+#[inline(always)]
+fn wanted(tuple: &Tuple) -> u8 {
+    // SAFETY: a static of this program, behind a black box so that its values stay loads from
+    // `.rodata`, where the collector has written others than the compiler saw.
+    let filter = unsafe { &*core::hint::black_box(&raw const FILTER) };
+    if filter.matches(tuple) {
+        FLAG_BY_FILTER
+    } else if maps::learned(tuple) {
+        FLAG_BY_LEARNED
+    } else {
+        0
+    }
+}

@@ -1,0 +1,211 @@
+//! Every offset and every read of kernel memory.
+//!
+//! The offsets come from the running kernel's BTF: the collector writes them into `.rodata` before
+//! the load, so the verifier knows them as constants. Where a hook hands over a BTF-typed pointer a
+//! field is one load ([`Direct`]); elsewhere it is a helper call ([`Probed`]).
+
+use core::ptr;
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skb_load_bytes};
+use tracer_common::abi::Layout;
+use tracer_common::packet::Source;
+
+use crate::maps::Word;
+
+/// Where the fields of this kernel's structures are.
+#[unsafe(no_mangle)]
+pub static LAYOUT: Layout = Layout::UNKNOWN;
+
+/// One value of [`Layout`], read so that the compiler keeps it a load from `.rodata`.
+macro_rules! at {
+    ($field:ident) => {
+        $crate::kernel::constant(&$crate::kernel::LAYOUT.$field)
+    };
+}
+pub(crate) use at;
+
+/// Reads a constant that was written after this program was compiled.
+#[inline(always)]
+pub fn constant<T: Copy>(of: &'static T) -> T {
+    // SAFETY: a reference to a static.
+    unsafe { ptr::read_volatile(of) }
+}
+
+/// A way to read a kernel structure.
+pub trait Memory {
+    /// The `T` at `offset` bytes from `base`, or `None` where nothing can be read.
+    fn load<T: Copy>(base: u64, offset: u32) -> Option<T>;
+}
+
+/// Plain loads, through a pointer that the verifier knows as BTF-typed. A bad address reads as 0.
+pub struct Direct;
+
+/// `bpf_probe_read_kernel`: from any address.
+pub struct Probed;
+
+impl Memory for Probed {
+    #[inline(always)]
+    fn load<T: Copy>(base: u64, offset: u32) -> Option<T> {
+        let mut value = core::mem::MaybeUninit::<T>::uninit();
+        let from = base.wrapping_add(u64::from(offset));
+        // SAFETY: the helper writes exactly the size of `value`, and faults become an error.
+        let failed = unsafe {
+            bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from as *const _)
+        };
+        // SAFETY: written in full when the helper returned 0; only integers are read this way.
+        (failed == 0).then(|| unsafe { value.assume_init() })
+    }
+}
+
+impl Direct {
+    /// The `T` at `offset` bytes from a BTF-typed pointer.
+    ///
+    /// # Safety
+    /// `base` is an argument of a BTF-typed hook that points to a structure of this kernel.
+    #[inline(always)]
+    pub unsafe fn field<T: Copy>(base: *const u8, offset: u32) -> T {
+        // SAFETY: the verifier checks the offset against the type; the kernel handles the fault.
+        unsafe { ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+    }
+}
+
+/// A range of kernel memory that holds packet bytes.
+#[derive(Clone, Copy)]
+pub struct Linear {
+    /// Address of offset 0.
+    pub base: u64,
+    /// Bytes there.
+    pub len: u32,
+}
+
+/// The same number, by way of a zero that the verifier does not know to be one.
+#[inline(always)]
+fn opaque(n: u32) -> u32 {
+    n ^ ZERO.load() as u32
+}
+static ZERO: Word = Word::ZERO;
+
+impl Source for Linear {
+    #[inline(always)]
+    fn opaque(&self, n: u32) -> u32 {
+        opaque(n)
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
+        if at.saturating_add(N as u32) > self.len {
+            return None;
+        }
+        Probed::load::<[u8; N]>(self.base, at)
+    }
+}
+
+/// The packet of a program that was handed a `__sk_buff`, page fragments included.
+#[derive(Clone, Copy)]
+pub struct Packet {
+    /// The context pointer.
+    pub ctx: *mut core::ffi::c_void,
+}
+
+impl Source for Packet {
+    #[inline(always)]
+    fn opaque(&self, n: u32) -> u32 {
+        opaque(n)
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
+        let mut bytes = core::mem::MaybeUninit::<[u8; N]>::uninit();
+        // SAFETY: the helper writes exactly `N` bytes, or fails.
+        let failed =
+            unsafe { bpf_skb_load_bytes(self.ctx, at, bytes.as_mut_ptr().cast(), N as u32) };
+        // SAFETY: written in full when the helper returned 0.
+        (failed == 0).then(|| unsafe { bytes.assume_init() })
+    }
+}
+
+/// Where an skb's packet bytes are, as far as they are linear.
+#[derive(Clone, Copy)]
+pub struct Geometry {
+    /// `skb->head`.
+    pub head: u64,
+    /// Offset of the link-layer header from `head`; 0xffff when there is none.
+    pub mac: u16,
+    /// Offset of the network header from `head`.
+    pub network: u16,
+    /// Offset from `head` of the first byte past the linear part.
+    pub tail: u32,
+}
+
+impl Geometry {
+    /// From a BTF-typed pointer.
+    ///
+    /// # Safety
+    /// As [`Direct::field`], with an `sk_buff`.
+    #[inline(always)]
+    pub unsafe fn direct(skb: *const u8) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            Self {
+                head: Direct::field(skb, at!(skb_head)),
+                mac: Direct::field(skb, at!(skb_mac_header)),
+                network: Direct::field(skb, at!(skb_network_header)),
+                tail: Direct::field(skb, at!(skb_tail)),
+            }
+        }
+    }
+
+    /// From an address.
+    #[inline(always)]
+    pub fn probed(skb: u64) -> Option<Self> {
+        Some(Self {
+            head: Probed::load(skb, at!(skb_head))?,
+            mac: Probed::load(skb, at!(skb_mac_header))?,
+            network: Probed::load(skb, at!(skb_network_header))?,
+            tail: Probed::load(skb, at!(skb_tail))?,
+        })
+    }
+
+    /// The bytes from the network header on.
+    #[inline(always)]
+    pub fn from_network(&self) -> Linear {
+        Linear {
+            base: self.head.wrapping_add(u64::from(self.network)),
+            len: self.tail.saturating_sub(u32::from(self.network)),
+        }
+    }
+
+    /// Whether a link-layer header stands right before the network header: Ethernet with at most
+    /// two tags. Elsewhere `mac` is left over from an earlier layer, or unset.
+    #[inline(always)]
+    pub fn link_header_len(&self) -> Option<u16> {
+        let len = self.network.wrapping_sub(self.mac);
+        (self.mac != u16::MAX && self.mac < self.network && len <= 22 && len >= 14).then_some(len)
+    }
+}
+
+/// Whether an address can be a kernel object's: `skb->dev` shares its place with other uses.
+#[inline(always)]
+pub fn is_kernel_address(p: u64) -> bool {
+    p >> 48 == 0xffff
+}
+
+/// Where `LAYOUT` is, as every program stores it before it reads it.
+static ANCHOR: Word = Word::ZERO;
+
+/// The address in a pointer, as a number to compute with.
+///
+/// The verifier lets a privileged program do no arithmetic on a typed pointer but to subtract
+/// another pointer from it, and lets it store a pointer in a map and read it back as a number. So:
+/// the distance from `LAYOUT`, plus the address of `LAYOUT`.
+#[inline(always)]
+pub fn address(pointer: *const u8) -> u64 {
+    let anchor = (&raw const LAYOUT) as u64;
+    ANCHOR.store(anchor);
+    let mut distance = pointer as u64;
+    // SAFETY: one subtraction. In assembly so that no other arithmetic is made of it.
+    unsafe {
+        core::arch::asm!("{d} -= {a}", d = inout(reg) distance, a = in(reg) anchor);
+    }
+    distance.wrapping_add(ANCHOR.load())
+}

@@ -1,0 +1,160 @@
+//! The maps, and the counters of what could not be reported.
+
+use core::cell::UnsafeCell;
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{LruHashMap, PerCpuArray, RingBuf};
+use tracer_common::abi::{COUNTERS, Counter};
+use tracer_common::flow::Tuple;
+
+/// Events on their way to the collector; its size is the collector's choice at load.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// What is known of an skb that matched once.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Identity {
+    /// Its identity in the trace.
+    pub life: u64,
+    /// `tracer_common::transport::mark` of the packet, to notice that the skb's address was reused.
+    pub mark: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Followed skbs by address. LRU: an entry whose skb was freed out of sight ages out.
+#[map]
+pub static IDENTITY: LruHashMap<u64, Identity> = LruHashMap::with_max_entries(1 << 16, 0);
+
+/// Tuples that followed packets took on after a translation, both directions; ages out.
+#[map]
+pub static LEARNED: LruHashMap<Tuple, u8> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// skbs between entry and return of a function that copies them, by task.
+#[map]
+pub static COPYING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1 << 10, 0);
+
+/// Per processor: [`Counter`]s.
+#[map]
+pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
+
+/// Per processor: how many lives it has begun.
+#[map]
+pub static LIVES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// A word that all processors read and add to. (`core::sync::atomic` has no loads or adds for BPF
+/// before its fourth instruction set, which older kernels do not have.)
+#[repr(transparent)]
+pub struct Word(UnsafeCell<u64>);
+
+// SAFETY: only touched by single aligned loads, stores and atomic adds.
+unsafe impl Sync for Word {}
+
+impl Word {
+    /// Starts at 0.
+    pub const ZERO: Self = Self(UnsafeCell::new(0));
+
+    #[inline(always)]
+    pub fn load(&self) -> u64 {
+        // SAFETY: an aligned word of a static.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    #[inline(always)]
+    pub fn store(&self, n: u64) {
+        // SAFETY: as above.
+        unsafe { self.0.get().write_volatile(n) }
+    }
+
+    /// BPF's atomic add (`BPF_XADD`).
+    #[inline(always)]
+    pub fn add(&self, n: i64) {
+        // SAFETY: one aligned 8-byte add to a static; no register is changed.
+        unsafe {
+            core::arch::asm!(
+                "lock *(u64 *)({word} + 0) += {n}",
+                word = in(reg) self.0.get(),
+                n = in(reg) n,
+            );
+        }
+    }
+}
+
+/// Whether `LEARNED` has ever been written: spares the look-up while it is empty.
+static LEARNED_ANY: Word = Word::ZERO;
+
+const HINTS: usize = 1 << 14;
+/// How many followed skbs hash to each cell: a zero proves that an skb is not followed, without a
+/// look-up in `IDENTITY`. An entry that ages out leaves its count behind, which costs a look-up,
+/// never a packet.
+static HINT: [Word; HINTS] = [const { Word::ZERO }; HINTS];
+
+#[inline(always)]
+fn hint(skb: u64) -> &'static Word {
+    // skbs are 256-byte slab objects: the low bits carry nothing.
+    let cell = ((skb >> 8) ^ (skb >> 22)) as usize & (HINTS - 1);
+    // SAFETY: the mask keeps `cell` below `HINTS`; a checked index would leave a panic path, which
+    // the verifier cannot rule out on every kernel.
+    unsafe { HINT.get_unchecked(cell) }
+}
+
+/// Counts one thing that could not be reported, or was.
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(n) = COUNTS.get_ptr_mut(counter as u32) {
+        // SAFETY: a per-CPU slot, valid for as long as the program runs.
+        unsafe { *n += 1 }
+    }
+}
+
+/// The identity of the skb at this address, if it is followed.
+#[inline(always)]
+pub fn identity(skb: u64) -> Option<Identity> {
+    if hint(skb).load() == 0 {
+        return None;
+    }
+    // SAFETY: the value is copied at once; a concurrent change of this entry would mean that the
+    // skb is freed while a hook runs on it.
+    unsafe { IDENTITY.get(skb).copied() }
+}
+
+/// Begins to follow the skb at this address, under a new life.
+#[inline(always)]
+pub fn follow(skb: u64, mark: u32, cpu: u32) -> u64 {
+    let Some(n) = LIVES.get_ptr_mut(0) else { return 0 };
+    // SAFETY: as in `count`.
+    let life = unsafe {
+        *n += 1;
+        (*n << 12) | u64::from(cpu & 0xfff)
+    };
+    if IDENTITY.insert(skb, Identity { life, mark, pad: 0 }, 0).is_ok() {
+        hint(skb).add(1);
+    } else {
+        count(Counter::IdentityFull);
+    }
+    life
+}
+
+/// Ends following the skb at this address.
+#[inline(always)]
+pub fn forget(skb: u64) {
+    if IDENTITY.remove(skb).is_ok() {
+        hint(skb).add(-1);
+    }
+}
+
+/// Makes a tuple match from now on, and its replies.
+#[inline(always)]
+pub fn learn(tuple: &Tuple) {
+    let _ = LEARNED.insert(tuple, 1, 0);
+    let _ = LEARNED.insert(tuple.reversed(), 1, 0);
+    LEARNED_ANY.store(1);
+}
+
+/// Whether this tuple was learned.
+#[inline(always)]
+pub fn learned(tuple: &Tuple) -> bool {
+    // SAFETY: only the entry's presence matters.
+    LEARNED_ANY.load() != 0 && unsafe { LEARNED.get(tuple) }.is_some()
+}

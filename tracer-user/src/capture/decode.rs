@@ -1,0 +1,333 @@
+//! From an event's bytes to a hop: headers parsed, numbers given their names.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use tracer_common::abi::{
+    Event, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_LINK_HEADER, FLAG_TRUNCATED, Hook,
+};
+use tracer_common::codec::Decoded;
+use tracer_common::flow::{Addr, proto};
+use tracer_common::packet::{self, Bytes, Network, VlanTag, arp_fields};
+use tracer_common::transport::{Transport, fingerprint, icmp, tcp};
+use tracer_common::tunnel::{self, Kind, Layer, MAX_LAYERS};
+
+use crate::kernel::reasons::Reasons;
+use crate::kernel::symbols::Symbols;
+use crate::model::{Arp, Drop, Eth, Hop, HookName, Icmp, Ip, Place, Tcp, Tuple, Tunnel, Vlan};
+use crate::topology::Topology;
+
+/// What numbers mean on this node.
+pub struct Names {
+    /// Code addresses.
+    pub symbols: Symbols,
+    /// Drop reasons.
+    pub reasons: Reasons,
+}
+
+/// Turns events into hops.
+pub struct Decoder {
+    names: Names,
+    /// CLOCK_MONOTONIC of the beginning of the trace, nanoseconds.
+    start: u64,
+}
+
+impl Decoder {
+    /// `start`: CLOCK_MONOTONIC of the beginning of the trace, nanoseconds.
+    pub fn new(names: Names, start: u64) -> Self {
+        Self { names, start }
+    }
+
+    /// The hop that an event tells of; `topology` gives devices their kind and namespaces their
+    /// name. Packet and hop numbers are left 0.
+    pub fn hop(&self, decoded: &Decoded, topology: &Topology) -> Hop {
+        let event = &decoded.event;
+        let seen = Seen::read(event);
+        let at_device = topology.model_dev(event.netns, event.ifindex, &device_name(event));
+        let mut hop = Hop {
+            ts: event.ts.saturating_sub(self.start),
+            cpu: event.cpu,
+            packet: 0,
+            hop: 0,
+            hook: hook_name(decoded.hook),
+            netns: (event.netns != 0).then(|| topology.model_netns(event.netns)),
+            dev: at_device.filter(|_| event.ifindex != 0),
+            eth: seen.eth,
+            vlan: seen.vlans,
+            tuple: None,
+            ip: None,
+            tcp: None,
+            icmp: None,
+            arp: None,
+            tunnel: seen.tunnel,
+            drop: None,
+            by: None,
+            stack: self.stack(decoded),
+            len: event.len,
+            pkt_type: pkt_type(event.pkt_type),
+            life: event.life,
+            parent: (decoded.hook == Hook::Clone).then_some(event.parent),
+            skb: Some(format!("{:#x}", event.skb)),
+            fingerprint: None,
+            via: via(event.flags),
+            truncated: event.flags & FLAG_TRUNCATED != 0,
+        };
+        if let Some(Layer { network, transport }) = &seen.layer {
+            fill_layer(&mut hop, &seen.bytes, network, transport);
+        }
+        let place = self.place(decoded);
+        match decoded.hook {
+            Hook::Drop => hop.drop = Some(self.drop(event.reason, place)),
+            Hook::Consume => hop.by = place,
+            _ => {}
+        }
+        hop
+    }
+
+    fn drop(&self, reason: u32, place: Option<Place>) -> Drop {
+        let reason = self.names.reasons.any().then(|| self.names.reasons.name(reason));
+        let (name, subsystem) =
+            reason.map_or((None, None), |r| (Some(r.name), Some(r.subsystem)));
+        let (symbol, offset) =
+            place.map_or((None, None), |p| (Some(p.symbol), Some(p.offset)));
+        Drop { reason: name, subsystem, symbol, offset, silent: false }
+    }
+
+    /// Where the skb was given up: as the tracepoint says, else the innermost caller on the stack.
+    fn place(&self, decoded: &Decoded) -> Option<Place> {
+        if decoded.event.location != 0 {
+            return self.names.symbols.place(decoded.event.location);
+        }
+        self.callers(decoded).next()
+    }
+
+    /// The kernel's callers, innermost first, without the tracing itself and the functions that
+    /// free any skb, whoever gave it up.
+    fn callers<'a>(&'a self, decoded: &'a Decoded) -> impl Iterator<Item = Place> + 'a {
+        decoded
+            .stack
+            .iter()
+            .take_while(|address| **address != 0)
+            .filter_map(|address| self.names.symbols.place(*address))
+            .skip_while(|place| is_machinery(&place.symbol))
+    }
+
+    fn stack(&self, decoded: &Decoded) -> Vec<String> {
+        self.callers(decoded).map(|p| format!("{}+{:#x}", p.symbol, p.offset)).collect()
+    }
+}
+
+/// Functions between a BPF program on `kfree_skb` or `consume_skb` and the code that gave the skb
+/// up.
+fn is_machinery(symbol: &str) -> bool {
+    symbol.starts_with("bpf_")
+        || symbol.starts_with("__bpf_")
+        || symbol.starts_with("__traceiter_")
+        || symbol.starts_with("__probestub_")
+        || matches!(
+            symbol,
+            "kfree_skb"
+                | "kfree_skb_reason"
+                | "__kfree_skb_reason"
+                | "sk_skb_reason_drop"
+                | "__sk_skb_reason_drop"
+                | "kfree_skb_list_reason"
+                | "kfree_skb_list"
+                | "consume_skb"
+                | "__consume_stateless_skb"
+                | "trace_kfree_skb"
+                | "trace_consume_skb"
+                | "__dev_kfree_skb_any"
+                | "dev_kfree_skb_any_reason"
+                | "napi_consume_skb"
+        )
+}
+
+/// What the packet's own bytes show.
+struct Seen<'a> {
+    bytes: Bytes<'a>,
+    eth: Option<Eth>,
+    vlans: Vec<Vlan>,
+    tunnel: Option<Tunnel>,
+    /// The innermost flow that could be read.
+    layer: Option<Layer>,
+}
+
+impl<'a> Seen<'a> {
+    fn read(event: &'a Event) -> Self {
+        let captured = event.headers.get(..usize::from(event.header_len)).unwrap_or(&[]);
+        let bytes = Bytes(captured);
+        let mut vlans = Vec::new();
+        if event.vlan_proto != 0 {
+            vlans.push(vlan(VlanTag { tpid: event.vlan_proto, tci: event.vlan_tci }));
+        }
+        let (mut ethertype, mut at) = (event.protocol, u32::from(event.l3_offset));
+        let mut eth = None;
+        if event.flags & FLAG_LINK_HEADER != 0
+            && let Some(link) = packet::link(&bytes, 0)
+        {
+            eth = Some(Eth { src: mac(link.src), dst: mac(link.dst) });
+            vlans.extend(link.vlans.into_iter().filter(|tag| tag.tpid != 0).map(vlan));
+            (ethertype, at) = (link.ethertype, link.network_at);
+        }
+        let mut seen = Self { bytes, eth, vlans, tunnel: None, layer: None };
+        for _ in 0..MAX_LAYERS {
+            let Some(layer) = tunnel::layer(&bytes, ethertype, at) else { break };
+            seen.layer = Some(layer);
+            let Some(t) = tunnel::tunnel(&bytes, &layer.network, &layer.transport) else { break };
+            let Some(next) = tunnel::load(&bytes, &t) else { break };
+            // What it carries may be none of what is parsed here: then this is no tunnel to us.
+            if tunnel::layer(&bytes, next.0, next.1).is_none() {
+                break;
+            }
+            seen.tunnel.get_or_insert_with(|| Tunnel {
+                kind: kind_name(t.kind).to_owned(),
+                key: t.key,
+                src: ip(layer.network.src),
+                dst: ip(layer.network.dst),
+            });
+            (ethertype, at) = next;
+        }
+        seen
+    }
+}
+
+fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
+    let ports = t.tuple.has_ports != 0;
+    hop.tuple = Some(Tuple {
+        proto: proto_name(n.proto),
+        src: ip(n.src),
+        sport: ports.then_some(t.tuple.sport),
+        dst: ip(n.dst),
+        dport: ports.then_some(t.tuple.dport),
+    });
+    hop.fingerprint = fingerprint(bytes, n, t).map(|f| format!("{f:016x}"));
+    if n.proto == proto::ARP {
+        hop.arp = arp_fields(bytes, n.at).map(|a| Arp {
+            op: match a.op {
+                1 => "request".to_owned(),
+                2 => "reply".to_owned(),
+                other => other.to_string(),
+            },
+            sender_mac: mac(a.sender_mac),
+            target_mac: mac(a.target_mac),
+        });
+        return;
+    }
+    let is_fragment = n.frag_offset != 0 || n.more_fragments;
+    hop.ip = Some(Ip {
+        id: (n.version == 4 || is_fragment).then_some(n.id),
+        ttl: n.ttl,
+        len: n.total_len,
+        df: n.df,
+        frag_offset: is_fragment.then_some(u32::from(n.frag_offset)),
+        more_fragments: n.more_fragments,
+    });
+    if n.proto == proto::TCP && t.present {
+        hop.tcp = tcp(bytes, n.transport_at).map(|tcp| Tcp {
+            flags: tcp_flags(tcp.flags),
+            seq: tcp.seq,
+            ack: tcp.ack,
+        });
+    }
+    hop.icmp = icmp(t).map(|i| {
+        let echo = i.echo(n.proto);
+        Icmp {
+            r#type: i.kind,
+            code: i.code,
+            id: echo.map(|(id, _)| id),
+            seq: echo.map(|(_, seq)| seq),
+            mtu: i.mtu(n.proto),
+        }
+    });
+}
+
+fn hook_name(hook: Hook) -> HookName {
+    match hook {
+        Hook::TcIngress => HookName::TcIngress,
+        Hook::TcEgress => HookName::TcEgress,
+        Hook::Drop => HookName::Drop,
+        Hook::Consume => HookName::Consume,
+        Hook::Deliver => HookName::Deliver,
+        Hook::Clone => HookName::Clone,
+        Hook::OvsReceive => HookName::OvsReceive,
+        Hook::OvsUpcall => HookName::OvsUpcall,
+        Hook::OvsActions => HookName::OvsActions,
+        Hook::OvsOutput => HookName::OvsOutput,
+        Hook::Ct => HookName::Ct,
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Vxlan => "vxlan",
+        Kind::Geneve => "geneve",
+        Kind::Gre => "gre",
+        Kind::IpIp => "ipip",
+    }
+}
+
+/// How the packet came to match: `filter`, `learned` (a translation of a packet that matched), or
+/// `identity` (the skb matched before).
+fn via(flags: u8) -> Option<String> {
+    let word = if flags & FLAG_BY_FILTER != 0 {
+        "filter"
+    } else if flags & FLAG_BY_LEARNED != 0 {
+        "learned"
+    } else {
+        "identity"
+    };
+    Some(word.to_owned())
+}
+
+/// `PACKET_*` of `include/uapi/linux/if_packet.h`.
+fn pkt_type(number: u8) -> Option<String> {
+    let word = match number {
+        0 => "host",
+        1 => "broadcast",
+        2 => "multicast",
+        3 => "otherhost",
+        4 => "outgoing",
+        5 => "loopback",
+        _ => return None,
+    };
+    Some(word.to_owned())
+}
+
+fn proto_name(number: u16) -> String {
+    match number {
+        proto::TCP => "tcp".to_owned(),
+        proto::UDP => "udp".to_owned(),
+        proto::ICMP => "icmp".to_owned(),
+        proto::ICMP6 => "icmp6".to_owned(),
+        proto::SCTP => "sctp".to_owned(),
+        proto::ARP => "arp".to_owned(),
+        other => format!("ip-{other}"),
+    }
+}
+
+/// SYN first, as `S` and `SA` are what people look for.
+fn tcp_flags(bits: u8) -> String {
+    [(2, 'S'), (1, 'F'), (4, 'R'), (8, 'P'), (16, 'A'), (32, 'U'), (64, 'E'), (128, 'C')]
+        .into_iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .map(|(_, letter)| letter)
+        .collect()
+}
+
+fn ip(addr: Addr) -> IpAddr {
+    Ipv6Addr::from(addr.octets()).to_canonical()
+}
+
+fn mac(b: [u8; 6]) -> String {
+    format!("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", b[0], b[1], b[2], b[3], b[4], b[5])
+}
+
+fn vlan(tag: VlanTag) -> Vlan {
+    Vlan { id: tag.id(), tpid: tag.tpid, pcp: tag.pcp() }
+}
+
+/// The device's name at the time of the event; what is no text is replaced.
+fn device_name(event: &Event) -> String {
+    let name = event.dev_name.split(|b| *b == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}

@@ -1,0 +1,87 @@
+//! Loads the kernel programs with this kernel's facts written into them.
+
+use anyhow::{Context as _, anyhow, bail};
+use aya::{Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel};
+use nix::sys::resource::{Resource, setrlimit};
+use tracer_common::abi::Layout;
+use tracer_common::flow::Filter;
+
+use super::object::OBJECT;
+use crate::kernel::btf::KernelBtf;
+use crate::kernel::layout::layout;
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodLayout(Layout);
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl Pod for PodLayout {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodFilter(Filter);
+// SAFETY: `repr(C)`, integers only, explicit padding.
+unsafe impl Pod for PodFilter {}
+
+/// The object in the kernel, and the types that its hooks are found by.
+pub struct Loaded {
+    /// The object; its programs are loaded one by one as their hooks are attached.
+    pub ebpf: Ebpf,
+    /// The kernel's BTF, as the loader reads it.
+    pub btf: Btf,
+}
+
+/// Size of the ring buffer when nobody asks for another, bytes. It is mapped twice (the second
+/// mapping makes a record that wraps around contiguous), so resident memory grows by twice this.
+pub const RING_BYTES: u32 = 8 << 20;
+
+/// Writes the filter and this kernel's layout into the object and creates its maps.
+///
+/// # Errors
+/// One line that says what is missing and what to do.
+pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Result<Loaded> {
+    let Some(object) = OBJECT else {
+        bail!(
+            "this binary was built without its kernel programs: build it with `cargo xtask build`"
+        );
+    };
+    // Before 5.11 BPF memory counts against this limit.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX);
+    let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let layout = PodLayout(layout(kernel)?);
+    let filter = PodFilter(*filter);
+    let ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .override_global("LAYOUT", &layout, true)
+        .override_global("FILTER", &filter, true)
+        .map_max_entries("EVENTS", ring_bytes)
+        .verifier_log_level(if std::env::var_os("VLOG").is_some() { VerifierLogLevel::DEBUG } else { VerifierLogLevel::empty() })
+        .load(object)
+        .map_err(|e| explain_load(&e))?;
+    Ok(Loaded { ebpf, btf })
+}
+
+/// Says what to do where the kernel refuses.
+fn explain_load(e: &aya::EbpfError) -> anyhow::Error {
+    let text = chain(e);
+    if text.contains("Operation not permitted") {
+        anyhow!("the kernel refused to create BPF maps ({text}): run lasthop as root, or with \
+                 CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_ADMIN")
+    } else {
+        anyhow!("the kernel refused lasthop's BPF object: {text}")
+    }
+}
+
+/// An error and its causes, one line.
+pub fn chain(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(c) = cause {
+        let more = c.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = c.source();
+    }
+    text.replace('\n', " ")
+}

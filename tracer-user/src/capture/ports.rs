@@ -1,0 +1,1 @@
+//! tc hooks on every port.

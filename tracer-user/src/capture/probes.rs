@@ -1,0 +1,202 @@
+//! The hooks that see the whole node, whatever its devices: each in tiers, the best that loads and
+//! attaches is used, and what was tried is told.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+use aya::Btf;
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
+
+use super::load::{Loaded, chain};
+
+/// One kind of sighting, and how it came to be attached.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// What it sees: `drop`, `consume`, `deliver`, `clone`.
+    pub kind: &'static str,
+    /// How, as `tp_btf:kfree_skb`; `None` when no tier attached.
+    pub probe: Option<String>,
+    /// The tiers that were refused before, each with the kernel's answer.
+    pub refused: Vec<(String, String)>,
+    /// What is not seen when no tier attached.
+    pub costs: &'static str,
+}
+
+/// A way to attach one program.
+#[derive(Clone, Copy)]
+enum Way {
+    Tracepoint(&'static str),
+    Fentry(&'static str),
+    Fexit(&'static str),
+    Kprobe(&'static str),
+    RootCgroup,
+}
+
+/// One tier: the programs that must all attach for it to stand.
+struct Tier(&'static [(&'static str, Way)]);
+
+/// One kind of sighting with its tiers, best first.
+struct Kind {
+    name: &'static str,
+    costs: &'static str,
+    tiers: &'static [Tier],
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "drop",
+        costs: "no drop is seen: lasthop cannot say where a packet died",
+        tiers: &[Tier(&[("drop", Way::Tracepoint("kfree_skb"))])],
+    },
+    Kind {
+        name: "consume",
+        costs: "the end of packets that were put to use is not seen: a packet that the host answers \
+                itself (ICMP echo, ARP) shows as vanished",
+        tiers: &[Tier(&[("consume", Way::Tracepoint("consume_skb"))])],
+    },
+    Kind {
+        name: "deliver",
+        costs: "delivery to a socket is not seen: delivered TCP shows as vanished",
+        tiers: &[
+            Tier(&[("deliver_cgroup", Way::RootCgroup)]),
+            Tier(&[("deliver_fentry", Way::Fentry("sk_filter_trim_cap"))]),
+            Tier(&[("deliver_kprobe", Way::Kprobe("sk_filter_trim_cap"))]),
+        ],
+    },
+    Kind {
+        name: "clone",
+        costs: "copies are not followed by identity, but joined to their packet by what NAT and \
+                routing leave alone of its bytes",
+        tiers: &[
+            Tier(&[
+                ("skb_clone_fexit", Way::Fexit("skb_clone")),
+                ("skb_copy_fexit", Way::Fexit("skb_copy")),
+                ("pskb_copy_fexit", Way::Fexit("__pskb_copy_fclone")),
+                ("skb_copy_expand_fexit", Way::Fexit("skb_copy_expand")),
+            ]),
+            Tier(&[
+                ("copy_enter_kprobe", Way::Kprobe("skb_clone")),
+                ("copy_return_kprobe", Way::Kprobe("skb_clone")),
+                ("copy_enter_kprobe", Way::Kprobe("skb_copy")),
+                ("copy_return_kprobe", Way::Kprobe("skb_copy")),
+                ("copy_enter_kprobe", Way::Kprobe("__pskb_copy_fclone")),
+                ("copy_return_kprobe", Way::Kprobe("__pskb_copy_fclone")),
+                ("copy_enter_kprobe", Way::Kprobe("skb_copy_expand")),
+                ("copy_return_kprobe", Way::Kprobe("skb_copy_expand")),
+            ]),
+        ],
+    },
+];
+
+impl Way {
+    fn label(self) -> String {
+        match self {
+            Self::Tracepoint(name) => format!("tp_btf:{name}"),
+            Self::Fentry(name) => format!("fentry:{name}"),
+            Self::Fexit(name) => format!("fexit:{name}"),
+            Self::Kprobe(name) => format!("kprobe:{name}"),
+            Self::RootCgroup => "cgroup_skb:ingress".to_owned(),
+        }
+    }
+}
+
+/// Attaches every kind by the first of its tiers that the kernel takes.
+pub fn attach_all(loaded: &mut Loaded) -> Vec<Attached> {
+    KINDS.iter().map(|kind| attach_kind(loaded, kind)).collect()
+}
+
+fn attach_kind(loaded: &mut Loaded, kind: &Kind) -> Attached {
+    let mut refused = Vec::new();
+    for Tier(programs) in kind.tiers {
+        let labels: Vec<String> = programs.iter().map(|(_, way)| way.label()).collect();
+        let result = programs.iter().try_for_each(|(name, way)| {
+            attach_one(loaded, name, *way).with_context(|| way.label())
+        });
+        match result {
+            Ok(()) => {
+                let mut names = labels;
+                names.dedup();
+                let probe = Some(names.join(" "));
+                return Attached { kind: kind.name, probe, refused, costs: kind.costs };
+            }
+            Err(e) => {
+                for (name, _) in *programs {
+                    detach(loaded, name);
+                }
+                log::debug!("{}: {} refused: {e:#}", kind.name, labels[0]);
+                refused.push((labels[0].clone(), format!("{:#}", e.root_cause())));
+            }
+        }
+    }
+    Attached { kind: kind.name, probe: None, refused, costs: kind.costs }
+}
+
+fn attach_one(loaded: &mut Loaded, name: &str, way: Way) -> anyhow::Result<()> {
+    let Loaded { ebpf, btf } = loaded;
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("no program {name} inside"))?;
+    attach_program(program, btf, way).map_err(|e| match e.downcast::<aya::programs::ProgramError>() {
+        Ok(e) => anyhow!("{}", chain(&e)),
+        Err(e) => e,
+    })
+}
+
+fn attach_program(program: &mut Program, btf: &Btf, way: Way) -> anyhow::Result<()> {
+    match (program, way) {
+        (Program::BtfTracePoint(p), Way::Tracepoint(name)) => {
+            p.load(name, btf)?;
+            p.attach()?;
+        }
+        (Program::FEntry(p), Way::Fentry(name)) => {
+            p.load(name, btf)?;
+            p.attach()?;
+        }
+        (Program::FExit(p), Way::Fexit(name)) => {
+            p.load(name, btf)?;
+            p.attach()?;
+        }
+        (Program::KProbe(p), Way::Kprobe(name)) => {
+            if p.fd().is_err() {
+                p.load()?;
+            }
+            p.attach(name, 0)?;
+        }
+        (Program::CgroupSkb(p), Way::RootCgroup) => {
+            p.load()?;
+            let root = File::open(cgroup2_root()?)?;
+            // A BPF link (5.7 and later) always leaves room for others; the mode is for older kernels.
+            p.attach(root, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;
+        }
+        (other, way) => {
+            anyhow::bail!("program of type {:?} cannot attach to {}", other.prog_type(), way.label())
+        }
+    }
+    Ok(())
+}
+
+/// Unloads a program of a tier that did not come to stand as a whole.
+fn detach(loaded: &mut Loaded, name: &str) {
+    if let Some(program) = loaded.ebpf.program_mut(name) {
+        let _ = match program {
+            Program::FExit(p) => p.unload(),
+            Program::FEntry(p) => p.unload(),
+            Program::KProbe(p) => p.unload(),
+            Program::CgroupSkb(p) => p.unload(),
+            _ => Ok(()),
+        };
+    }
+}
+
+/// Where the cgroup2 hierarchy is mounted (in a hybrid setup not on `/sys/fs/cgroup` itself).
+fn cgroup2_root() -> anyhow::Result<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts")?;
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            let (_, at, kind) = (words.next()?, words.next()?, words.next()?);
+            (kind == "cgroup2").then(|| PathBuf::from(at))
+        })
+        .next()
+        .ok_or_else(|| anyhow!("no cgroup2 hierarchy is mounted"))
+}

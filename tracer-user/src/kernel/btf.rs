@@ -1,0 +1,143 @@
+//! The running kernel's BTF (`Documentation/bpf/btf.rst`), its loaded modules' included.
+
+use std::path::Path;
+
+use btf_rs::{Backend, Btf, BtfType, Type};
+
+/// Where the kernel shows its BTF.
+pub const BTF_DIR: &str = "/sys/kernel/btf";
+
+/// Why a kernel fact is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel was built without BTF, or sysfs is not mounted.
+    #[error(
+        "{BTF_DIR}/vmlinux cannot be read ({0}): lasthop needs a kernel built with \
+         CONFIG_DEBUG_INFO_BTF=y, and sysfs mounted on /sys"
+    )]
+    NoBtf(String),
+    /// A structure lacks a field that lasthop needs.
+    #[error("this kernel's BTF has no {0}: lasthop does not know such a kernel, please report it")]
+    Missing(String),
+}
+
+/// A field of a kernel structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Offset from the start of the structure, bits.
+    pub bit: u32,
+    /// Width, bits, when it is a bit-field.
+    pub bits: Option<u32>,
+}
+
+impl Field {
+    /// Offset, bytes, of the byte that holds its lowest bit.
+    pub fn byte(self) -> u32 {
+        self.bit / 8
+    }
+}
+
+/// The BTF of the kernel proper.
+pub struct KernelBtf {
+    vmlinux: Btf,
+}
+
+impl KernelBtf {
+    /// Opens the running kernel's BTF; it is read in place, not parsed as a whole.
+    pub fn open() -> Result<Self, Error> {
+        let path = Path::new(BTF_DIR).join("vmlinux");
+        let vmlinux = Btf::from_file_with_backend(&path, Backend::Mmap)
+            .or_else(|_| Btf::from_file(&path)) // sysfs grew mmap for it in 6.16
+            .map_err(|e| Error::NoBtf(e.to_string()))?;
+        Ok(Self { vmlinux })
+    }
+
+    /// The kernel proper's types.
+    pub fn vmlinux(&self) -> &Btf {
+        &self.vmlinux
+    }
+
+    /// The BTF of a loaded module, or `None` when it is not loaded or has none.
+    pub fn module(&self, name: &str) -> Option<Btf> {
+        Btf::from_split_file(Path::new(BTF_DIR).join(name), &self.vmlinux).ok()
+    }
+
+    /// A field by its path: `["sk_buff", "dev"]`, or through nested structures
+    /// `["net", "ns", "inum"]`. Anonymous structures and unions in between need no mention.
+    pub fn field(&self, path: &[&str]) -> Result<Field, Error> {
+        let missing = || Error::Missing(path.join("."));
+        let (&name, rest) = path.split_first().ok_or_else(missing)?;
+        let mut found = Field { bit: 0, bits: None };
+        let mut at = self
+            .vmlinux
+            .resolve_types_by_name(name)
+            .ok()
+            .and_then(|types| types.into_iter().find(|t| matches!(t, Type::Struct(_))))
+            .ok_or_else(missing)?;
+        for part in rest {
+            let (field, kind) = member(&self.vmlinux, &at, part).ok_or_else(missing)?;
+            found = Field { bit: found.bit + field.bit, bits: field.bits };
+            at = kind;
+        }
+        Ok(found)
+    }
+
+    /// How many arguments a tracepoint hands to a program, or `None` when the kernel has none of
+    /// that name. From its prototype `btf_trace_NAME`, whose first parameter is internal.
+    pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
+        let types = self.vmlinux.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?;
+        let typedef = types.into_iter().find(|t| matches!(t, Type::Typedef(_)))?;
+        self.vmlinux.chained_type_iter(typedef.as_btf_type()?).find_map(|t| match t {
+            Type::FuncProto(p) => p.parameters.len().checked_sub(1),
+            _ => None,
+        })
+    }
+}
+
+/// The member `name` of a structure or union and the type it has; anonymous members are searched.
+fn member(btf: &Btf, of: &Type, name: &str) -> Option<(Field, Type)> {
+    let (Type::Struct(s) | Type::Union(s)) = of else { return None };
+    for m in &s.members {
+        let kind = plain(btf, m)?;
+        let own = btf.resolve_name(m).unwrap_or_default();
+        if own == name {
+            let bits = m.bitfield_size().filter(|b| *b != 0);
+            return Some((Field { bit: m.bit_offset(), bits }, kind));
+        }
+        if own.is_empty()
+            && let Some((inner, kind)) = member(btf, &kind, name)
+        {
+            return Some((Field { bit: inner.bit + m.bit_offset(), ..inner }, kind));
+        }
+    }
+    None
+}
+
+/// The type behind typedefs and qualifiers.
+fn plain(btf: &Btf, of: &dyn BtfType) -> Option<Type> {
+    let mut kind = btf.resolve_chained_type(of).ok()?;
+    while matches!(
+        kind,
+        Type::Typedef(_) | Type::Const(_) | Type::Volatile(_) | Type::Restrict(_) | Type::TypeTag(_)
+    ) {
+        kind = btf.resolve_chained_type(kind.as_btf_type()?).ok()?;
+    }
+    Some(kind)
+}
+
+/// The members of an enumeration by number.
+pub fn enum_members(btf: &Btf, name: &str) -> Vec<(u32, String)> {
+    let Ok(types) = btf.resolve_types_by_name(name) else { return Vec::new() };
+    types
+        .into_iter()
+        .find_map(|t| match t {
+            Type::Enum(e) => Some(
+                e.members
+                    .iter()
+                    .filter_map(|m| Some((m.val(), btf.resolve_name(m).ok()?)))
+                    .collect(),
+            ),
+            _ => None,
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,90 @@
+//! Function names for code addresses, from `/proc/kallsyms`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use crate::model::Place;
+
+/// The kernel's functions by address, its modules' and BPF programs' included.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    /// Sorted by address. Names are kept in one text: tens of thousands of them.
+    functions: Vec<(u64, u32, u8)>,
+    names: String,
+}
+
+impl Symbols {
+    /// Reads the symbol table. Where addresses are hidden (`kernel.kptr_restrict`, or no
+    /// `CAP_SYSLOG`) they all read as zero: the table is then empty.
+    pub fn read() -> std::io::Result<Self> {
+        let mut symbols = Self::default();
+        let mut reader = BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms")?);
+        let mut line = String::new();
+        while reader.read_line(&mut line)? != 0 {
+            symbols.add(&line);
+            line.clear();
+        }
+        // The first name of an address wins: aliases follow.
+        symbols.functions.sort_by_key(|(address, ..)| *address);
+        symbols.functions.dedup_by_key(|(address, ..)| *address);
+        Ok(symbols)
+    }
+
+    /// One line: `address type name[\t[module]]`.
+    fn add(&mut self, line: &str) {
+        let mut parts = line.split_ascii_whitespace();
+        let (Some(address), Some(kind), Some(name)) = (parts.next(), parts.next(), parts.next())
+        else {
+            return;
+        };
+        if !matches!(kind, "t" | "T" | "w" | "W") {
+            return;
+        }
+        let Ok(address) = u64::from_str_radix(address, 16) else { return };
+        if address == 0 {
+            return;
+        }
+        // What the compiler appended to a part or a copy of a function is no news to a reader.
+        let name = name.split('.').next().unwrap_or(name);
+        let (Ok(start), Ok(len)) = (u32::try_from(self.names.len()), u8::try_from(name.len()))
+        else {
+            return;
+        };
+        self.names.push_str(name);
+        self.functions.push((address, start, len));
+    }
+
+    /// Whether any name is known.
+    pub fn is_empty(&self) -> bool {
+        self.functions.is_empty()
+    }
+
+    /// The function that holds the code at `address`, and how far in it is.
+    pub fn place(&self, address: u64) -> Option<Place> {
+        let after = self.functions.partition_point(|(start, ..)| *start <= address);
+        let (start, name, len) = *self.functions.get(after.checked_sub(1)?)?;
+        let symbol = self.names.get(name as usize..name as usize + usize::from(len))?;
+        Some(Place { symbol: symbol.to_owned(), offset: address - start })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_belongs_to_the_function_before_it() {
+        let mut s = Symbols::default();
+        for line in [
+            "ffffffff81000000 T first\n",
+            "ffffffff81000100 t second.isra.0\n",
+            "ffffffff81000180 D data\n",
+            "0000000000000000 T hidden\n",
+        ] {
+            s.add(line);
+        }
+        assert_eq!(s.place(0xffff_ffff_8100_0004).map(|p| (p.symbol, p.offset)), Some(("first".into(), 4)));
+        assert_eq!(s.place(0xffff_ffff_8100_0190).map(|p| p.symbol), Some("second".into()));
+        assert_eq!(s.place(0x1000), None);
+    }
+}
