@@ -31,24 +31,24 @@ fn see(ctx: &TcContext, hook: Hook, network_at: u32) -> i32 {
 
 /// Ingress of an Ethernet device.
 #[classifier]
-pub fn tc_ingress(ctx: TcContext) -> i32 {
+pub fn lasthop_in(ctx: TcContext) -> i32 {
     see(&ctx, Hook::TcIngress, ETH_HLEN)
 }
 
 /// Egress of an Ethernet device.
 #[classifier]
-pub fn tc_egress(ctx: TcContext) -> i32 {
+pub fn lasthop_out(ctx: TcContext) -> i32 {
     see(&ctx, Hook::TcEgress, ETH_HLEN)
 }
 
 /// Ingress of a device without a link layer.
 #[classifier]
-pub fn tc_ingress_l3(ctx: TcContext) -> i32 {
+pub fn lasthop_l3_in(ctx: TcContext) -> i32 {
     see(&ctx, Hook::TcIngress, 0)
 }
 
 /// Egress of a device without a link layer.
 #[classifier]
-pub fn tc_egress_l3(ctx: TcContext) -> i32 {
+pub fn lasthop_l3_out(ctx: TcContext) -> i32 {
     see(&ctx, Hook::TcEgress, 0)
 }

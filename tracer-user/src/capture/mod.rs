@@ -1,5 +1,6 @@
 //! From the kernel's hooks to records: load, attach, read, decode.
 
+pub mod clsact;
 pub mod counters;
 pub mod decode;
 pub mod load;
@@ -7,3 +8,4 @@ pub mod object;
 pub mod ports;
 pub mod probes;
 pub mod ring;
+pub mod session;

@@ -1,1 +1,247 @@
-//! tc hooks on every port.
+//! tc hooks on every port: tcx links where the kernel has them (6.6 and later), else classifiers on
+//! a clsact qdisc. Always in front of what is there already, and always passing the packet on.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, anyhow};
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions, TcError};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
+
+use super::clsact::{self, InUse, Leftover};
+use super::load::{Loaded, chain};
+use crate::topology::{Link, enter};
+
+/// How packets are seen at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// BPF links: the kernel removes them when lasthop ends, however it ends.
+    Tcx,
+    /// Classifiers on a clsact qdisc: they stay when lasthop is killed.
+    Clsact,
+}
+
+/// The programs of one port.
+struct Port {
+    link: Link,
+    /// clsact: the qdisc was not there before.
+    made_qdisc: bool,
+    links: Vec<(&'static str, SchedClassifierLinkId)>,
+}
+
+/// The ports that have hooks.
+pub struct Ports {
+    tier: Tier,
+    attached: HashMap<(u32, u32), Port>,
+    /// clsact: holds off other lasthops from removing this one's classifiers.
+    in_use: Option<InUse>,
+    /// clsact: no other lasthop was running when this one began.
+    alone: bool,
+}
+
+const ETHERNET: [(&str, TcAttachType); 2] =
+    [("lasthop_in", TcAttachType::Ingress), ("lasthop_out", TcAttachType::Egress)];
+const NETWORK: [(&str, TcAttachType); 2] =
+    [("lasthop_l3_in", TcAttachType::Ingress), ("lasthop_l3_out", TcAttachType::Egress)];
+
+impl Ports {
+    /// Loads the classifiers.
+    pub fn new(loaded: &mut Loaded) -> anyhow::Result<Self> {
+        for (name, _) in ETHERNET.into_iter().chain(NETWORK) {
+            let program = program(loaded, name)?;
+            program.load().map_err(|e| anyhow!("the kernel refused {name}: {}", chain(&e)))?;
+        }
+        let tier = best_tier(loaded)?;
+        let mut ports = Self { tier, attached: HashMap::new(), in_use: None, alone: false };
+        if tier == Tier::Clsact {
+            ports.alone = clsact::is_unused();
+            ports.in_use = clsact::mark_in_use()
+                .inspect_err(|e| log::warn!("{}: {e}", clsact::LOCK))
+                .ok();
+        }
+        Ok(ports)
+    }
+
+    /// How packets are seen here.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// How many devices have hooks.
+    pub fn devices(&self) -> usize {
+        self.attached.len()
+    }
+
+    /// How many hooks there are.
+    pub fn hooks(&self) -> usize {
+        self.attached.values().map(|port| port.links.len()).sum()
+    }
+
+    /// Whether this device has hooks.
+    pub fn has(&self, netns: u32, ifindex: u32) -> bool {
+        self.attached.contains_key(&(netns, ifindex))
+    }
+
+    /// Attaches both hooks to a device. One that vanished meanwhile is no error.
+    pub fn attach(&mut self, loaded: &mut Loaded, link: &Link) -> anyhow::Result<()> {
+        let key = (link.netns.inode, link.ifindex);
+        if self.attached.contains_key(&key) {
+            return Ok(());
+        }
+        if self.tier == Tier::Clsact && self.alone {
+            self.remove_leftovers(link);
+        }
+        let programs = if link.mac.is_some() { ETHERNET } else { NETWORK };
+        let mut port = Port { link: link.clone(), made_qdisc: false, links: Vec::new() };
+        for (name, direction) in programs {
+            let program = program(loaded, name)?;
+            let tier = self.tier;
+            let done = enter(&link.netns, || attach_here(program, link, direction, tier))?;
+            match done {
+                Ok((id, made_qdisc)) => {
+                    port.links.push((name, id));
+                    port.made_qdisc |= made_qdisc;
+                }
+                Err(e) if is_gone(&e) => {
+                    log::debug!("{} vanished before it could be hooked", link.name);
+                    break;
+                }
+                Err(e) => {
+                    return Err(anyhow!("{}", chain(&e))).with_context(|| {
+                        format!("{name} on {} in {}", link.name, link.netns.label())
+                    });
+                }
+            }
+        }
+        if !port.links.is_empty() {
+            self.attached.insert(key, port);
+        }
+        Ok(())
+    }
+
+    /// What a killed lasthop left on a device, each as `NAME on DEVICE in NAMESPACE`. Always empty
+    /// with tcx, where the kernel cleans up.
+    pub fn leftovers(&self, link: &Link) -> Vec<String> {
+        self.find_leftovers(link)
+            .iter()
+            .map(|l| {
+                format!("{} on {} in {}", l.name, link.name.escape_debug(), link.netns.label())
+            })
+            .collect()
+    }
+
+    fn find_leftovers(&self, link: &Link) -> Vec<Leftover> {
+        if self.tier == Tier::Tcx || !self.alone {
+            return Vec::new();
+        }
+        let found = enter(&link.netns, || clsact::leftovers_here(link.ifindex));
+        found.and_then(|f| f).unwrap_or_default()
+    }
+
+    fn remove_leftovers(&self, link: &Link) {
+        for leftover in self.find_leftovers(link) {
+            let done = enter(&link.netns, || clsact::remove_here(&leftover)).and_then(|r| r);
+            match done {
+                Ok(()) => log::info!("removed {} left behind on {}", leftover.name, link.name),
+                Err(e) => log::warn!("cannot remove {} on {}: {e}", leftover.name, link.name),
+            }
+        }
+    }
+
+    /// Detaches all hooks, and removes the qdiscs that were made for them.
+    pub fn detach_all(&mut self, loaded: &mut Loaded) {
+        for (_, port) in std::mem::take(&mut self.attached) {
+            let (made, link) = (port.made_qdisc, port.link.clone());
+            // A classifier is removed by netlink, inside its device's namespace.
+            let done = enter(&link.netns, || {
+                release(loaded, port);
+                if made { clsact::remove_empty_qdisc_here(link.ifindex) } else { Ok(()) }
+            });
+            if let Err(e) = done.and_then(|r| r) {
+                log::debug!("{}: {e}", link.name);
+            }
+        }
+        self.in_use = None;
+    }
+
+    /// Forgets a device that is gone; its hooks went with it.
+    pub fn gone(&mut self, loaded: &mut Loaded, netns: u32, ifindex: u32) {
+        let Some(port) = self.attached.remove(&(netns, ifindex)) else { return };
+        log::debug!("{} is gone", port.link.name);
+        // The kernel has detached it already; this closes the descriptors.
+        release(loaded, port);
+    }
+
+    /// Forgets all devices of a namespace that is gone.
+    pub fn netns_gone(&mut self, loaded: &mut Loaded, netns: u32) {
+        let gone: Vec<u32> =
+            self.attached.keys().filter(|(inode, _)| *inode == netns).map(|(_, i)| *i).collect();
+        for ifindex in gone {
+            self.gone(loaded, netns, ifindex);
+        }
+    }
+}
+
+fn program<'a>(loaded: &'a mut Loaded, name: &str) -> anyhow::Result<&'a mut SchedClassifier> {
+    let program = loaded.ebpf.program_mut(name).with_context(|| format!("no program {name} inside"))?;
+    Ok(program.try_into()?)
+}
+
+/// Tries a tcx link on the loopback device, which every namespace has.
+fn best_tier(loaded: &mut Loaded) -> anyhow::Result<Tier> {
+    let program = program(loaded, ETHERNET[0].0)?;
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+    match program.attach_with_options("lo", ETHERNET[0].1, options) {
+        Ok(id) => {
+            program.detach(id)?;
+            Ok(Tier::Tcx)
+        }
+        Err(e) => {
+            log::debug!("no tcx: {}", chain(&e));
+            Ok(Tier::Clsact)
+        }
+    }
+}
+
+fn release(loaded: &mut Loaded, port: Port) {
+    for (name, id) in port.links {
+        if let Ok(program) = program(loaded, name) {
+            let _ = program.detach(id);
+        }
+    }
+}
+
+/// Attaches in the namespace that this thread is in. Returns too whether a qdisc was made for it.
+fn attach_here(
+    program: &mut SchedClassifier,
+    link: &Link,
+    direction: TcAttachType,
+    tier: Tier,
+) -> Result<(SchedClassifierLinkId, bool), ProgramError> {
+    // A device that was renamed since netlink told of it is found by its index.
+    let now = nix::net::if_::if_indextoname(link.ifindex).map_err(|e| io_error(e.into()))?;
+    let name = now.to_str().unwrap_or(&link.name);
+    let mut made_qdisc = false;
+    let options = match tier {
+        Tier::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
+        Tier::Clsact => {
+            match tc::qdisc_add_clsact(name) {
+                Ok(()) => made_qdisc = true,
+                Err(TcError::AlreadyAttached) => {}
+                Err(e) => return Err(e.into()),
+            }
+            // Priority 0: the kernel puts it in front of the filters that are there.
+            TcAttachOptions::Netlink(NlOptions::default())
+        }
+    };
+    Ok((program.attach_with_options(name, direction, options)?, made_qdisc))
+}
+
+fn io_error(e: std::io::Error) -> ProgramError {
+    TcError::IoError(e).into()
+}
+
+fn is_gone(e: &ProgramError) -> bool {
+    let text = chain(e);
+    text.contains("No such device") || text.contains("os error 6)") || text.contains("os error 19)")
+}

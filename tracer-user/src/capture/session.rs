@@ -1,0 +1,180 @@
+//! A trace while it runs: the kernel's side attached, the topology followed, hops coming out.
+
+use anyhow::{Context as _, bail};
+use nix::time::{ClockId, clock_gettime};
+use tracer_common::flow::Filter;
+
+use super::counters::Counters;
+use super::decode::{Decoder, Names};
+use super::load::{Loaded, load};
+use super::ports::Ports;
+use super::probes::{Attached, attach_all};
+use super::ring::Ring;
+use crate::kernel::btf::KernelBtf;
+use crate::kernel::reasons::Reasons;
+use crate::kernel::symbols::Symbols;
+use crate::model::{Hop, Lost};
+use crate::topology::{LinkEvent, Scope, Topology, Watch};
+
+/// What to trace.
+pub struct Plan {
+    /// The flow.
+    pub filter: Filter,
+    /// Whose namespaces' devices get hooks.
+    pub scope: Scope,
+    /// Which devices get hooks, by name.
+    pub wants_port: Box<dyn Fn(&str) -> bool>,
+    /// Size of the ring buffer, bytes.
+    pub ring_bytes: u32,
+}
+
+/// A trace while it runs.
+pub struct Session {
+    loaded: Option<Loaded>,
+    ring: Ring,
+    counters: Counters,
+    decoder: Decoder,
+    ports: Ports,
+    wants_port: Box<dyn Fn(&str) -> bool>,
+    watch: Watch,
+    topology: Topology,
+    attached: Vec<Attached>,
+    start: u64,
+}
+
+/// CLOCK_MONOTONIC, nanoseconds.
+pub fn monotonic() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
+}
+
+/// How many events are decoded before other things get their turn.
+const BATCH: usize = 4096;
+
+impl Session {
+    /// Loads and attaches everything. Devices first, then what sees the end of packets: so that no
+    /// packet's end is seen before its way.
+    pub fn start(plan: Plan) -> anyhow::Result<Self> {
+        let start = monotonic();
+        let kernel = KernelBtf::open()?;
+        let names = Names {
+            symbols: Symbols::read().context("/proc/kallsyms")?,
+            reasons: Reasons::read(&kernel),
+        };
+        if names.symbols.is_empty() {
+            log::warn!(
+                "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \
+                 (needs CAP_SYSLOG, or kernel.kptr_restrict below 2)"
+            );
+        }
+        let mut loaded = load(&kernel, &plan.filter, plan.ring_bytes)?;
+        let ring = Ring::take(&mut loaded)?;
+        let counters = Counters::take(&mut loaded)?;
+        let ports = Ports::new(&mut loaded)?;
+        let (watch, links) = Watch::start(plan.scope)?;
+        let mut session = Self {
+            loaded: Some(loaded),
+            ring,
+            counters,
+            decoder: Decoder::new(names, start),
+            ports,
+            wants_port: plan.wants_port,
+            watch,
+            topology: Topology::default(),
+            attached: Vec::new(),
+            start,
+        };
+        for event in links {
+            session.apply(event);
+        }
+        if let Some(loaded) = &mut session.loaded {
+            session.attached = attach_all(loaded);
+        }
+        Ok(session)
+    }
+
+    /// How many probes on how many devices.
+    pub fn size(&self) -> (usize, usize) {
+        let node_wide = self.attached.iter().filter(|a| a.probe.is_some()).count();
+        (node_wide + self.ports.hooks(), self.ports.devices())
+    }
+
+    /// What sees the whole node, and how.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
+    }
+
+    /// The probes that are attached, by name.
+    pub fn probes(&self) -> Vec<String> {
+        let node_wide = self.attached.iter().filter_map(|a| a.probe.clone());
+        let tc = match self.ports.tier() {
+            super::ports::Tier::Tcx => "tcx",
+            super::ports::Tier::Clsact => "clsact",
+        };
+        node_wide.chain([format!("{tc}:ingress"), format!("{tc}:egress")]).collect()
+    }
+
+    /// How devices are hooked.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// CLOCK_MONOTONIC of the beginning, nanoseconds.
+    pub fn start_monotonic(&self) -> u64 {
+        self.start
+    }
+
+    /// Nanoseconds since the beginning.
+    pub fn now(&self) -> u64 {
+        monotonic().saturating_sub(self.start)
+    }
+
+    /// Waits until there may be hops; meanwhile follows the topology.
+    pub async fn wait(&mut self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                ready = self.ring.ready() => return ready,
+                events = self.watch.next() => match events {
+                    Some(events) => events.into_iter().for_each(|e| self.apply(e)),
+                    None => bail!("the topology can no longer be followed"),
+                },
+            }
+        }
+    }
+
+    /// Hands over what hops there are, at most a batch; returns how many.
+    pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
+        let Self { ring, decoder, topology, .. } = self;
+        ring.drain(BATCH, |event| each(decoder.hop(&event, topology)))
+    }
+
+    /// What was lost since the last call.
+    pub fn lost(&mut self) -> anyhow::Result<Vec<Lost>> {
+        let now = self.now();
+        self.counters.lost(now)
+    }
+
+    /// Detaches everything. What was written can still be drained.
+    pub fn detach(&mut self) {
+        if let Some(mut loaded) = self.loaded.take() {
+            self.ports.detach_all(&mut loaded);
+        }
+    }
+
+    fn apply(&mut self, event: LinkEvent) {
+        if let Some(loaded) = &mut self.loaded {
+            match &event {
+                LinkEvent::Appeared(link) | LinkEvent::Changed(link) => {
+                    if (self.wants_port)(&link.name)
+                        && let Err(e) = self.ports.attach(loaded, link) {
+                        log::warn!("packets are not seen at {}: {e:#}", link.name.escape_debug());
+                    }
+                }
+                LinkEvent::Gone { netns, ifindex } => self.ports.gone(loaded, *netns, *ifindex),
+                LinkEvent::NetnsGone { inode } => self.ports.netns_gone(loaded, *inode),
+                LinkEvent::NetnsNamed { .. } => {}
+            }
+        }
+        self.topology.apply(event, std::time::Instant::now());
+    }
+}

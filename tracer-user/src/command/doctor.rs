@@ -1,0 +1,241 @@
+//! `lasthop doctor`: what this node supports, what is missing, and what that costs.
+//!
+//! Hooks are not guessed from the kernel's version: each is loaded and attached for real, and
+//! detached again.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+use tracer_common::flow::Filter;
+
+use crate::capture::load::load;
+use crate::capture::ports::{Ports, Tier};
+use crate::capture::probes::{Attached, attach_all};
+use crate::cli::DoctorArgs;
+use crate::kernel::btf::{BTF_DIR, KernelBtf};
+use crate::kernel::reasons::Reasons;
+use crate::kernel::symbols::Symbols;
+use crate::preflight;
+use crate::topology::{LinkEvent, Scope, Watch};
+
+/// How a check came out, from fine to fatal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    /// Something is not seen, or not named.
+    Limited,
+    /// Nothing can be traced.
+    Missing,
+}
+
+/// One line of the report; with `--json` an object of type `check`.
+#[derive(Clone, Debug, Serialize)]
+struct Check {
+    r#type: &'static str,
+    name: String,
+    status: Status,
+    detail: String,
+    /// What is not to be had because of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    costs: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+impl Check {
+    fn new(name: &str, status: Status, detail: impl Into<String>) -> Self {
+        let (name, detail) = (name.to_owned(), detail.into());
+        Self { r#type: "check", name, status, detail, costs: None, fix: None }
+    }
+
+    fn costs(mut self, costs: &str) -> Self {
+        self.costs = Some(costs.to_owned());
+        self
+    }
+
+    fn fix(mut self, fix: &str) -> Self {
+        self.fix = Some(fix.to_owned());
+        self
+    }
+}
+
+/// Prints the report; status 1 when nothing can be traced here.
+///
+/// # Errors
+/// The report cannot be written.
+pub fn run(args: &DoctorArgs) -> anyhow::Result<u8> {
+    let checks = examine();
+    let mut out = anstream::stdout().lock();
+    for check in &checks {
+        if args.json {
+            writeln!(out, "{}", serde_json::to_string(check)?)?;
+        } else {
+            write_text(&mut out, check)?;
+        }
+    }
+    let worst = checks.iter().map(|c| c.status).max().unwrap_or(Status::Ok);
+    if !args.json {
+        let sum = match worst {
+            Status::Ok => "lasthop sees everything it can see on this node.",
+            Status::Limited => "lasthop works on this node, within the limits above.",
+            Status::Missing => "lasthop cannot trace on this node: see above.",
+        };
+        writeln!(out, "\n{sum}")?;
+    }
+    Ok(u8::from(worst == Status::Missing))
+}
+
+fn write_text(out: &mut impl std::io::Write, check: &Check) -> std::io::Result<()> {
+    let (mark, colour) = match check.status {
+        Status::Ok => ("ok     ", anstyle::AnsiColor::Green),
+        Status::Limited => ("limited", anstyle::AnsiColor::Yellow),
+        Status::Missing => ("missing", anstyle::AnsiColor::Red),
+    };
+    let style = anstyle::Style::new().fg_color(Some(colour.into()));
+    writeln!(out, "{style}{mark}{style:#}  {:<14} {}", check.name, check.detail)?;
+    for (label, text) in [("costs", &check.costs), ("fix", &check.fix)] {
+        if let Some(text) = text {
+            writeln!(out, "{:25}{label}: {text}", "")?;
+        }
+    }
+    Ok(())
+}
+
+fn examine() -> Vec<Check> {
+    let mut checks = vec![kernel(), capabilities()];
+    let btf = match KernelBtf::open() {
+        Ok(btf) => {
+            checks.push(Check::new("BTF", Status::Ok, format!("{BTF_DIR}/vmlinux")));
+            btf
+        }
+        Err(e) => {
+            checks.push(Check::new("BTF", Status::Missing, e.to_string()));
+            return checks;
+        }
+    };
+    checks.push(reasons(&btf));
+    checks.push(symbols());
+    if preflight::check().is_ok() {
+        checks.extend(hooks(&btf));
+    }
+    checks.push(openvswitch(&btf));
+    checks
+}
+
+fn kernel() -> Check {
+    let release = nix::sys::utsname::uname()
+        .map_or_else(|e| e.to_string(), |u| u.release().to_string_lossy().into_owned());
+    Check::new("kernel", Status::Ok, format!("Linux {release}"))
+}
+
+fn capabilities() -> Check {
+    match preflight::check() {
+        Ok(()) if preflight::has(caps::Capability::CAP_SYS_ADMIN) => {
+            Check::new("capabilities", Status::Ok, "all that is needed")
+        }
+        Ok(()) => Check::new("capabilities", Status::Limited, "no CAP_SYS_ADMIN")
+            .costs("devices of other network namespaces get no tc hooks")
+            .fix("run lasthop as root"),
+        Err(e) => Check::new("capabilities", Status::Missing, e.to_string()).fix("run lasthop as root"),
+    }
+}
+
+fn reasons(btf: &KernelBtf) -> Check {
+    if Reasons::read(btf).any() {
+        Check::new("drop reasons", Status::Ok, "this kernel names its reasons")
+    } else {
+        Check::new("drop reasons", Status::Limited, "this kernel gives none (it does since 5.17)")
+            .costs("a drop is explained by the function that dropped it alone")
+    }
+}
+
+fn symbols() -> Check {
+    match Symbols::read() {
+        Ok(symbols) if !symbols.is_empty() => {
+            Check::new("symbols", Status::Ok, "/proc/kallsyms")
+        }
+        Ok(_) => Check::new("symbols", Status::Limited, "/proc/kallsyms hides its addresses")
+            .costs("places in the kernel stay unnamed")
+            .fix("grant CAP_SYSLOG, or set kernel.kptr_restrict to 1"),
+        Err(e) => Check::new("symbols", Status::Limited, format!("/proc/kallsyms: {e}"))
+            .costs("places in the kernel stay unnamed"),
+    }
+}
+
+/// Attaches every hook for real and lets go of it.
+fn hooks(btf: &KernelBtf) -> Vec<Check> {
+    let mut loaded = match load(btf, &Filter::ANY, 4096) {
+        Ok(loaded) => loaded,
+        Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
+    };
+    let mut checks = match Ports::new(&mut loaded) {
+        Ok(mut ports) => devices(&mut ports, &mut loaded),
+        Err(e) => vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
+    };
+    checks.extend(attach_all(&mut loaded).iter().map(node_wide));
+    checks
+}
+
+fn devices(ports: &mut Ports, loaded: &mut crate::capture::load::Loaded) -> Vec<Check> {
+    let links = match Watch::start(Scope::from_options::<&str>(&[])) {
+        Ok((_, links)) => links,
+        Err(e) => return vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
+    };
+    let mut checks = Vec::new();
+    let mut leftovers = Vec::new();
+    for event in links {
+        let LinkEvent::Appeared(link) = event else { continue };
+        leftovers.extend(ports.leftovers(&link));
+        if let Err(e) = ports.attach(loaded, &link) {
+            let detail = format!("{} in {}: {e:#}", link.name.escape_debug(), link.netns.label());
+            checks.push(
+                Check::new("tc", Status::Limited, detail).costs("packets are not seen at this device"),
+            );
+        }
+    }
+    let how = match ports.tier() {
+        Tier::Tcx => "tcx links",
+        Tier::Clsact => "classifiers on clsact (the kernel has no tcx, which came with 6.6)",
+    };
+    let detail = format!("{how}, on {} devices", ports.devices());
+    checks.insert(0, Check::new("tc", Status::Ok, detail));
+    if !leftovers.is_empty() {
+        checks.push(
+            Check::new("leftovers", Status::Limited, leftovers.join(", "))
+                .costs("filters of a lasthop that was killed still run; they pass every packet on")
+                .fix("the next `lasthop trace` removes them"),
+        );
+    }
+    checks
+}
+
+fn node_wide(attached: &Attached) -> Check {
+    let refused: Vec<String> =
+        attached.refused.iter().map(|(probe, why)| format!("{probe} refused: {why}")).collect();
+    match &attached.probe {
+        Some(probe) => {
+            let mut detail = probe.clone();
+            if !refused.is_empty() {
+                detail = format!("{detail} ({})", refused.join("; "));
+            }
+            Check::new(attached.kind, Status::Ok, detail)
+        }
+        None => {
+            let fatal = attached.kind == "drop";
+            let status = if fatal { Status::Missing } else { Status::Limited };
+            Check::new(attached.kind, status, refused.join("; ")).costs(attached.costs)
+        }
+    }
+}
+
+fn openvswitch(btf: &KernelBtf) -> Check {
+    if Path::new("/sys/module/openvswitch").exists() {
+        let types = if btf.module("openvswitch").is_some() { "with BTF" } else { "without BTF" };
+        Check::new("openvswitch", Status::Ok, format!("the module is loaded, {types}"))
+    } else {
+        Check::new("openvswitch", Status::Ok, "the module is not loaded: no Open vSwitch datapath here")
+    }
+}

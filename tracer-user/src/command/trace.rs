@@ -1,0 +1,202 @@
+//! `lasthop trace`: attach, follow, print hops as they happen, and a verdict per flow at the end.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::capture::load::RING_BYTES;
+use crate::capture::session::{Plan, Session};
+use crate::cli::TraceArgs;
+use crate::model::Meta;
+use crate::preflight;
+use crate::record::Recorder;
+use crate::topology::Scope;
+
+/// How often the story is asked for packets whose fate is settled, and counters are read.
+const TICK: Duration = Duration::from_millis(100);
+/// After CMD has exited: how long it must have been quiet, …
+const QUIET: Duration = Duration::from_millis(300);
+/// … and how long packets without an outcome are waited for: neighbour resolution gives up after
+/// three seconds (`mcast_solicit` × `retrans_time_ms`).
+const PATIENCE: Duration = Duration::from_millis(4000);
+
+/// Runs the trace; the exit status.
+///
+/// # Errors
+/// One line: what could not be done, and what to do.
+pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
+    preflight::check()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(trace(args))
+}
+
+/// What ends a trace.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    deadline: Option<Instant>,
+    child: Option<Child>,
+    /// Set when the child has exited.
+    lingering_since: Option<Instant>,
+    last_hop: Instant,
+}
+
+async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
+    // Before anything is attached: a signal from here on is a clean stop.
+    let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let ports = args.clone();
+    let plan = Plan {
+        filter: args.filter,
+        scope: Scope::from_options(&args.netns),
+        wants_port: Box::new(move |name| ports.wants_port(name)),
+        ring_bytes: RING_BYTES,
+    };
+    let mut session = Session::start(plan)?;
+    let mut recorder = Recorder::to_stdout(args.json);
+    recorder.meta(&meta(&session, &args.filter_text))?;
+    announce(&session);
+    let now = Instant::now();
+    let mut ends = Ends {
+        interrupt,
+        terminate,
+        deadline: args.stop_after.map(|d| now + d),
+        child: spawn(&args)?,
+        lingering_since: None,
+        last_hop: now,
+    };
+    follow(&mut session, &mut recorder, &mut ends, args.packets.map(std::num::NonZero::get)).await?;
+    if let Some(mut child) = ends.child.take() {
+        let _ = child.start_kill();
+        let _ = child.wait().await;
+    }
+    // Detach, then drain: whatever the kernel wrote is read.
+    session.detach();
+    while session.drain(|hop| recorder.hop(hop)) != 0 {}
+    for lost in session.lost()? {
+        recorder.lost(&lost)?;
+    }
+    let end = session.now();
+    let status = recorder.finish(end)?;
+    Ok(if args.exit_code { status } else { 0 })
+}
+
+/// Prints hops until something ends the trace.
+async fn follow(
+    session: &mut Session,
+    recorder: &mut Recorder,
+    ends: &mut Ends,
+    packets: Option<u64>,
+) -> anyhow::Result<()> {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let stop = tokio::select! {
+            ready = session.wait() => { ready?; false }
+            _ = tick.tick() => {
+                for lost in session.lost()? {
+                    recorder.lost(&lost)?;
+                }
+                recorder.settle(session.now())?;
+                ends.has_lingered(recorder.open_packets())
+            }
+            stop = ends.stop() => stop,
+        };
+        if session.drain(|hop| recorder.hop(hop)) != 0 {
+            ends.last_hop = Instant::now();
+        }
+        recorder.flush()?;
+        if stop || packets.is_some_and(|n| recorder.outcomes() >= n) {
+            return Ok(());
+        }
+    }
+}
+
+impl Ends {
+    /// Waits for a signal, the deadline or CMD's exit; whether the trace is over at once.
+    async fn stop(&mut self) -> bool {
+        let deadline = self.deadline;
+        tokio::select! {
+            _ = self.interrupt.recv() => true,
+            _ = self.terminate.recv() => true,
+            () = async { match deadline {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            } } => true,
+            exit = async { match &mut self.child {
+                Some(child) => child.wait().await,
+                None => std::future::pending().await,
+            } } => {
+                self.child = None;
+                self.lingering_since = Some(Instant::now());
+                match exit {
+                    Ok(status) if status.success() => {}
+                    Ok(status) => log::warn!("the command ended with {status}"),
+                    Err(e) => log::warn!("the command cannot be waited for: {e}"),
+                }
+                false
+            }
+        }
+    }
+
+    /// After CMD's exit: whether all that it set off seems to be over.
+    fn has_lingered(&self, open_packets: u64) -> bool {
+        self.lingering_since.is_some_and(|since| {
+            let quiet = self.last_hop.max(since).elapsed() >= QUIET;
+            quiet && (open_packets == 0 || since.elapsed() >= PATIENCE)
+        })
+    }
+}
+
+/// The line that scripts wait for.
+fn announce(session: &Session) {
+    for kind in session.attached() {
+        if kind.probe.is_none() {
+            log::info!("no probe for {}: {}", kind.kind, kind.costs);
+        }
+    }
+    let (probes, devices) = session.size();
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "lasthop: ready: {probes} probes on {devices} devices");
+}
+
+/// Starts CMD. With `--json` its standard output goes to stderr: stdout is the recording's.
+fn spawn(args: &TraceArgs) -> anyhow::Result<Option<Child>> {
+    let Some((program, rest)) = args.command.split_first() else { return Ok(None) };
+    let mut command = Command::new(program);
+    command.args(rest).kill_on_drop(true);
+    if args.json {
+        command.stdout(Stdio::from(std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?));
+    }
+    let child = command.spawn().with_context(|| {
+        format!("cannot run the command {}", program.to_string_lossy().escape_debug())
+    })?;
+    Ok(Some(child))
+}
+
+fn meta(session: &Session, filter: &str) -> Meta {
+    let uname = nix::sys::utsname::uname().ok();
+    let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
+    let began = jiff::Timestamp::now()
+        - jiff::SignedDuration::from_nanos(i64::try_from(session.now()).unwrap_or(0));
+    Meta {
+        version: 1,
+        tool: concat!("lasthop ", env!("CARGO_PKG_VERSION")).to_owned(),
+        kernel: uname.as_ref().map_or_else(String::new, |u| text(u.release())),
+        hostname: uname.as_ref().map_or_else(String::new, |u| text(u.nodename())),
+        start: began.to_string(),
+        start_monotonic_ns: session.start_monotonic().to_string(),
+        filter: filter.to_owned(),
+        probes: session.probes(),
+        blind: session
+            .attached()
+            .iter()
+            .filter(|a| a.probe.is_none())
+            .map(|a| format!("{}: {}", a.kind, a.costs))
+            .collect(),
+    }
+}

@@ -1,0 +1,33 @@
+//! Whether this process may do what a trace needs, before anything is tried.
+
+use anyhow::bail;
+use caps::{CapSet, Capability};
+
+/// Capabilities without which nothing can be traced, and what each is for.
+pub const NEEDED: [(Capability, &str); 3] = [
+    (Capability::CAP_BPF, "to load BPF programs"),
+    (Capability::CAP_PERFMON, "to read kernel memory from them"),
+    (Capability::CAP_NET_ADMIN, "to attach them to devices"),
+];
+
+/// Whether this process has a capability; `CAP_SYS_ADMIN` stands for those that were split from it.
+pub fn has(capability: Capability) -> bool {
+    let effective = |c| caps::has_cap(None, CapSet::Effective, c).unwrap_or(false);
+    effective(capability)
+        || (matches!(capability, Capability::CAP_BPF | Capability::CAP_PERFMON)
+            && effective(Capability::CAP_SYS_ADMIN))
+}
+
+/// # Errors
+/// One line that names the capabilities that are missing.
+pub fn check() -> anyhow::Result<()> {
+    let missing: Vec<String> = NEEDED
+        .into_iter()
+        .filter(|(capability, _)| !has(*capability))
+        .map(|(capability, why)| format!("{capability} ({why})"))
+        .collect();
+    if !missing.is_empty() {
+        bail!("not permitted: this process lacks {}; run it as root", missing.join(", "));
+    }
+    Ok(())
+}
