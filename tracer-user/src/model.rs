@@ -21,6 +21,8 @@ pub enum Record {
     Verdict(Box<Verdict>),
     /// Events that could not be delivered.
     Lost(Lost),
+    /// The last line: the trace ended in order.
+    End(End),
     /// A line of a kind this version does not know; readers skip it.
     #[serde(other)]
     Unknown,
@@ -448,4 +450,12 @@ pub struct Lost {
     /// Why: `ring-full`, `unreadable`, `identity-full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
+}
+
+/// The end of a trace. Without it (the writer was killed) the last record's time stands for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// When the last probe had been detached and the ring was drained; nanoseconds since the trace
+    /// began.
+    pub ts: u64,
 }

@@ -1,1 +1,17 @@
-//! Placeholder.
+//! From hops to packets, journeys and flows.
+//!
+//! Pure: no clock, no I/O, no globals. Memory is bounded: a packet whose fate is told is folded
+//! into its flow ([`flow`]), a flow that has been silent longest gives way to new ones ([`flows`]).
+
+pub mod everyday;
+pub mod fate;
+pub mod flow;
+pub mod flows;
+mod identity;
+pub mod packet;
+mod settled;
+pub mod sight;
+mod story;
+pub mod tuple;
+
+pub use story::Story;

@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Renderers: they only render.
+
+pub mod change;
+pub mod json;
+pub mod text;

@@ -1,1 +1,85 @@
-//! Placeholder.
+//! From flows to verdicts: rules, each a small pure function over one flow, one file each, in one
+//! list.
+
+mod matter;
+mod next;
+mod reasons;
+mod rules;
+mod symbols;
+mod tally;
+pub mod words;
+
+use crate::model::{Journey, Outcome, Verdict, Where};
+use crate::reconstruct::Story;
+use crate::reconstruct::flow::Flow;
+use crate::reconstruct::tuple::FlowTuple;
+
+pub use tally::{Tally, exit_code};
+
+/// What a rule found.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// In the terms of a record.
+    pub outcome: Outcome,
+    /// Where.
+    pub place: Where,
+    /// The kernel's reason.
+    pub reason: Option<String>,
+    /// In plain words.
+    pub text: String,
+    /// Commands worth running.
+    pub next: Vec<String>,
+    /// Packets that show it.
+    pub evidence: Vec<u64>,
+}
+
+/// A rule: what it finds in a flow, if it is its case.
+pub type Rule = fn(&Flow) -> Option<Finding>;
+
+/// All rules, the gravest first: the first that finds something gives the verdict.
+pub const RULES: &[Rule] = &[
+    rules::dropped_by_ovs,
+    rules::dropped,
+    rules::misaddressed,
+    rules::vanished,
+    rules::in_flight,
+    rules::forwarded,
+    rules::delivered,
+];
+
+/// What became of a flow; `None` for one of which no packet is settled.
+pub fn judge(flow: &Flow) -> Option<Verdict> {
+    let found = RULES.iter().find_map(|rule| rule(flow))?;
+    let mut text = found.text;
+    if flow.incomplete {
+        text.push_str(" Events were lost meanwhile, so this may not be the whole story.");
+    }
+    Some(Verdict {
+        flow: flow.number,
+        outcome: found.outcome,
+        packets: flow.packets(),
+        delivered: flow.delivered(),
+        forward: flow.forward.map(FlowTuple::to_record),
+        translated: flow.translated.map(FlowTuple::to_record),
+        r#where: Some(found.place),
+        reason: found.reason,
+        text,
+        next: found.next,
+        evidence: found.evidence,
+        incomplete: flow.incomplete,
+    })
+}
+
+impl Story {
+    /// The trace is over: the fate of every packet still open, and a verdict for each flow. `end`
+    /// is when the last probe was detached, in nanoseconds since the trace began.
+    pub fn finish(&mut self, end: u64) -> (Vec<Journey>, Vec<Verdict>) {
+        let (journeys, flows) = self.end(end);
+        (journeys, flows.iter().filter_map(judge).collect())
+    }
+
+    /// The verdicts of flows that had to make room for others since the last call.
+    pub fn retired(&mut self) -> Vec<Verdict> {
+        self.take_retired().iter().filter_map(judge).collect()
+    }
+}

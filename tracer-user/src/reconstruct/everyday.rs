@@ -1,0 +1,178 @@
+//! What the kernel reports of packets that met no harm.
+//!
+//! `kfree_skb` fires for many a packet that arrived, and `consume_skb` for some that did not. All
+//! knowledge of which is which is here, by the kernel's names: numbers differ between kernels.
+//! Sources: `net/ipv4/tcp_input.c`, `net/ipv4/ping.c`, `net/core/dev.c`, `drivers/net/tun.c`,
+//! `net/ipv4/ip_output.c` of Linux 5.10 to 6.18.
+
+use crate::reconstruct::sight::{Cause, PktType, Sight};
+use crate::reconstruct::tuple::Proto;
+
+/// Reasons for which TCP lets go of a segment that it has dealt with: what it carried was acted
+/// upon, or had been received before.
+const TCP_HANDLED: &[&str] = &[
+    "TCP_RESET",
+    "TCP_OLD_DATA",
+    "TCP_OLD_ACK",
+    "TCP_OLD_SEQUENCE",
+    "TCP_OFOMERGE",
+];
+
+/// Reasons for which a socket lets go of what it had taken, whatever the protocol: it was closed
+/// with data unread.
+const SOCKET_GONE: &[&str] = &["QUEUE_PURGE", "SOCKET_CLOSE"];
+
+/// Functions of TCP that give a segment up without saying why, after having dealt with it.
+const TCP_SILENT: &[&str] = &[
+    "tcp_rcv_state_process",
+    "tcp_rcv_synsent_state_process",
+    "tcp_rcv_established",
+    "tcp_data_queue",
+    "tcp_ack",
+    "tcp_drop",
+    "tcp_drop_reason",
+];
+
+/// A drop that follows a delivery, and is the socket's own handling, not a loss.
+pub fn is_socket_handling(delivered: &Sight, drop: &Sight) -> bool {
+    let Some(cause) = &drop.cause else { return false };
+    let tcp = delivered.tuple.or(drop.tuple).is_some_and(|t| t.proto == Proto::Tcp);
+    match cause.reason() {
+        Some(reason) => SOCKET_GONE.contains(&reason) || (tcp && TCP_HANDLED.contains(&reason)),
+        None => tcp && cause.place().is_some_and(|(s, _)| TCP_SILENT.contains(&s)),
+    }
+}
+
+/// A segment that a connection in TIME-WAIT (or FIN-WAIT-2 without a process) has answered.
+///
+/// `tcp_v4_rcv` and `tcp_v6_rcv` end every such segment, the peer's FIN of each orderly close
+/// included, as a drop with `NOT_SPECIFIED`; whatever else they refuse has a reason of its own.
+/// Kernels without reasons leave only the flags to tell it from a closed port.
+pub fn is_time_wait(drop: &Sight) -> bool {
+    let (Some(cause), Some(flags)) = (&drop.cause, drop.tcp) else { return false };
+    let in_rcv = cause.place().is_some_and(|(s, _)| s == "tcp_v4_rcv" || s == "tcp_v6_rcv");
+    let ours = !matches!(drop.pkt_type, Some(PktType::OtherHost));
+    in_rcv
+        && ours
+        && match drop.raw_reason() {
+            Some(reason) => reason == "NOT_SPECIFIED" && !flags.is_syn(),
+            None => flags.is_fin() || flags.is_bare_ack(),
+        }
+}
+
+/// A lone RST that found no socket: both ends are done with the connection, nobody waits for it.
+pub fn is_stray_reset(drop: &Sight) -> bool {
+    drop.tcp.is_some_and(|flags| flags.is_reset()) && drop.raw_reason() == Some("NO_SOCKET")
+}
+
+/// A copy of a broadcast or multicast that this receiver had no use for.
+pub fn is_unwanted_copy(drop: &Sight) -> bool {
+    const UNWANTED: &[&str] = &[
+        "NO_SOCKET",
+        "OTHERHOST",
+        "UNHANDLED_PROTO",
+        "UNICAST_IN_L2_MULTICAST",
+        "IPV6_NDISC_NS_OTHERHOST",
+        "NO_TX_TARGET",
+        "IP_INADDRERRORS",
+        "IP_NOPROTO",
+    ];
+    drop.is_group() && drop.raw_reason().is_none_or(|r| UNWANTED.contains(&r))
+}
+
+/// The kernel's first look at an IP packet, where a frame for another host ends. Kernels before
+/// 5.17 give no reason there, and some later ones none that says it.
+pub fn is_otherhost(drop: &Sight) -> bool {
+    let Some(cause) = &drop.cause else { return false };
+    const FIRST_LOOK: &[&str] = &["ip_rcv", "ip_rcv_core", "ip6_rcv", "ip6_rcv_core", "ipv6_rcv"];
+    match cause.reason() {
+        Some(reason) => reason == "OTHERHOST",
+        None => {
+            drop.pkt_type == Some(PktType::OtherHost)
+                && cause.place().is_some_and(|(s, _)| FIRST_LOOK.contains(&s))
+        }
+    }
+}
+
+/// Who consumed an skb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// The host's own network stack, or a reader of a socket.
+    Host,
+    /// The reader behind a tap.
+    Guest,
+    /// Something that let its copies go on instead.
+    Copies,
+    /// A listener beside the way (a packet socket, a netlink group): the way is not ended by it.
+    Listener,
+    /// A device that has sent it.
+    Sender,
+}
+
+/// How far up the call chain the taker is looked for: further out are those who handed it over.
+const NEAR: usize = 5;
+
+/// Who consumed it, where the kernel's function tells; `None` where it does not.
+pub fn taker(cause: &Cause) -> Option<Taker> {
+    cause.symbols().take(NEAR).find_map(taker_by_symbol)
+}
+
+fn taker_by_symbol(symbol: &str) -> Option<Taker> {
+    Some(match symbol {
+        "icmp_rcv"
+        | "icmpv6_rcv"
+        | "ping_rcv"
+        | "arp_process"
+        | "arp_rcv"
+        | "ndisc_rcv"
+        | "igmp_rcv"
+        | "skb_consume_udp"
+        | "skb_free_datagram"
+        | "__skb_free_datagram_locked"
+        | "raw_recvmsg"
+        | "ping_recvmsg"
+        | "udp_recvmsg"
+        | "udpv6_recvmsg"
+        | "tcp_rcv_state_process"
+        | "tcp_rcv_established"
+        | "tcp_data_queue"
+        | "tcp_recvmsg"
+        | "sctp_rcv" => Taker::Host,
+        "tun_do_read" | "tun_recvmsg" | "tun_chr_read_iter" | "tap_do_read" | "tap_recvmsg" => {
+            Taker::Guest
+        }
+        "ip_do_fragment"
+        | "ip6_fragment"
+        | "validate_xmit_skb"
+        | "ip_finish_output_gso"
+        | "ip6_finish_output_gso_slowpath_drop"
+        | "skb_unshare"
+        | "skb_share_check"
+        | "skb_expand_head"
+        | "skb_vlan_untag"
+        | "br_flood"
+        | "veth_convert_skb_to_xdp_buff"
+        | "skb_pp_cow_data" => Taker::Copies,
+        "packet_rcv" | "packet_rcv_spkt" | "tpacket_rcv" | "packet_recvmsg"
+        | "netlink_broadcast_filtered" => Taker::Listener,
+        "dummy_xmit" | "napi_consume_skb" | "free_old_xmit_skbs" | "free_old_xmit" => {
+            Taker::Sender
+        }
+        _ => return None,
+    })
+}
+
+/// Kinds of device that hand a packet on inside this node: what leaves through them has not left
+/// the node. `IFLA_INFO_KIND` names.
+const STACKED: &[&str] = &[
+    "bareudp", "batadv", "bond", "bridge", "erspan", "geneve", "gre", "gretap", "gtp", "hsr",
+    "ip6erspan", "ip6gre", "ip6gretap", "ip6tnl", "ipip", "ipvlan", "ipvtap", "loopback", "macsec",
+    "macvlan", "macvtap", "openvswitch", "sit", "team", "tun", "vlan", "vrf", "vti", "vti6",
+    "vxlan", "wireguard", "xfrm",
+];
+
+/// Whether what passes this device's egress leaves the node (or the part of it that can be seen).
+pub fn leaves_node(sight: &Sight) -> bool {
+    let Some(dev) = &sight.dev else { return false };
+    dev.peer.is_none() && !STACKED.contains(&sight.kind()) && dev.name != "lo"
+}

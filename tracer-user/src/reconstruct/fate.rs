@@ -1,0 +1,172 @@
+//! What became of one packet: the judgement over all its lives.
+
+use std::sync::Arc;
+
+use crate::model::{HookName, Outcome};
+use crate::reconstruct::everyday::{self, Taker};
+use crate::reconstruct::packet::{Life, Packet};
+use crate::reconstruct::sight::{PktType, Sight};
+
+/// What became of one copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// To a socket, the host stack, or a guest.
+    Delivered,
+    /// Left the node.
+    Forwarded,
+    /// Lost.
+    Dropped,
+    /// Refused as addressed to another.
+    OtherHost,
+    /// A broadcast or multicast that this receiver had no use for.
+    Unwanted,
+    /// Replaced by its copies: they decide.
+    Replaced,
+    /// Freed after use, by something that does not tell what became of it.
+    Consumed,
+    /// Nothing ended it yet.
+    Open,
+}
+
+/// What became of one packet.
+#[derive(Clone, Debug)]
+pub struct Fate {
+    /// In the terms of a record.
+    pub outcome: Outcome,
+    /// The hop that decided it.
+    pub at: Arc<Sight>,
+    /// The device that the same copy entered or left before.
+    pub before: Option<Arc<Sight>>,
+}
+
+/// What became of one copy, and the hop that decided it.
+pub fn end_of(life: &Life) -> (End, &Arc<Sight>) {
+    let Some(freed) = &life.freed else {
+        return match (&life.delivered, &life.port) {
+            (Some(socket), _) => (End::Delivered, socket),
+            (None, Some(port)) if is_egress(port) && everyday::leaves_node(port) => {
+                (End::Forwarded, port)
+            }
+            _ => (End::Open, &life.last),
+        };
+    };
+    match (&life.delivered, freed.hook) {
+        (Some(socket), HookName::Consume) => (End::Delivered, socket),
+        (Some(socket), _) if everyday::is_socket_handling(socket, freed) => {
+            (End::Delivered, socket)
+        }
+        (_, HookName::Consume) => (consumed(life, freed), freed),
+        _ => (dropped(life, freed), freed),
+    }
+}
+
+fn is_egress(port: &Sight) -> bool {
+    matches!(port.hook, HookName::TcEgress | HookName::OvsOutput)
+}
+
+fn consumed(life: &Life, freed: &Sight) -> End {
+    let taker = freed.cause.as_deref().and_then(everyday::taker);
+    match (taker, life.port.as_deref()) {
+        (Some(Taker::Copies | Taker::Listener), _) => End::Replaced,
+        (Some(Taker::Guest), _) => End::Delivered,
+        (Some(Taker::Sender), _) => End::Forwarded,
+        (_, Some(port)) if is_egress(port) && port.kind() == "tun" => End::Delivered,
+        (_, Some(port)) if is_egress(port) && everyday::leaves_node(port) => End::Forwarded,
+        (Some(Taker::Host), Some(port)) if !is_egress(port) => End::Delivered,
+        (Some(Taker::Host), None) => End::Delivered,
+        // A port of a bridge or switch does not lead into the host: who consumed it there is
+        // unknown. Open vSwitch before Linux 6.6 consumes what it drops.
+        (None, Some(port))
+            if port.hook == HookName::TcIngress && !has_master(port) && !is_stranger(port) =>
+        {
+            End::Delivered
+        }
+        _ => End::Consumed,
+    }
+}
+
+fn dropped(life: &Life, freed: &Sight) -> End {
+    let handled = everyday::is_time_wait(freed) || everyday::is_stray_reset(freed);
+    if handled {
+        End::Delivered
+    } else if everyday::is_unwanted_copy(freed) {
+        End::Unwanted
+    } else if everyday::is_otherhost(freed) {
+        End::OtherHost
+    } else if freed.cause.as_deref().is_none_or(|c| c.reason().is_none())
+        && life.port.as_deref().is_some_and(is_stranger)
+    {
+        End::OtherHost
+    } else {
+        End::Dropped
+    }
+}
+
+fn has_master(port: &Sight) -> bool {
+    port.dev.as_ref().is_some_and(|d| d.master.is_some())
+}
+
+/// It arrived here with the MAC of another, at a device that is no port of a bridge (there, frames
+/// for others are the rule).
+fn is_stranger(port: &Sight) -> bool {
+    let (Some(dev), Some((_, dst))) = (&port.dev, port.eth) else { return false };
+    port.hook == HookName::TcIngress
+        && port.pkt_type == Some(PktType::OtherHost)
+        && dev.master.is_none()
+        && dev.kind.as_deref() != Some("bridge")
+        && !dst.is_group()
+        && dev.mac.as_deref().is_some_and(|own| own != dst.to_string())
+}
+
+/// Whether nothing more is to be expected of the packet.
+pub fn is_decided(packet: &Packet) -> bool {
+    let mut all_ended = true;
+    let mut any_told = false;
+    for life in &packet.lives {
+        match end_of(life).0 {
+            End::Delivered | End::Forwarded => return true,
+            End::Open => all_ended = false,
+            End::Replaced | End::Consumed => {}
+            End::Dropped | End::OtherHost | End::Unwanted => any_told = true,
+        }
+    }
+    all_ended && any_told
+}
+
+/// What became of the packet. `unended` is what to call one that nothing ended:
+/// [`Outcome::Vanished`] or [`Outcome::InFlight`].
+pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
+    let ends: Vec<_> = packet.lives.iter().map(|life| (end_of(life), life)).collect();
+    // Of several copies that ended alike, the last one tells most.
+    let last = |wanted: End| ends.iter().rfind(|((end, _), _)| *end == wanted);
+    // A datagram needs all its fragments: one that died is a loss even where others went on.
+    let fragment = ends.iter().rfind(|((end, _), l)| *end == End::Dropped && l.is_fragment);
+    let stranded = ends.iter().rfind(|((end, at), l)| {
+        *end == End::OtherHost || (*end == End::Open && is_stranger(at) && l.freed.is_none())
+    });
+    let found = last(End::Delivered)
+        .map(|f| (Outcome::Delivered, f))
+        .or_else(|| fragment.map(|f| (dropped_by(f.0.1), f)))
+        .or_else(|| last(End::Forwarded).map(|f| (Outcome::Forwarded, f)))
+        .or_else(|| last(End::Dropped).map(|f| (dropped_by(f.0.1), f)))
+        .or_else(|| stranded.map(|f| (Outcome::Misaddressed, f)))
+        .or_else(|| last(End::Open).map(|f| (unended, f)))
+        .or_else(|| last(End::Unwanted).map(|f| (Outcome::Dropped, f)))
+        .or_else(|| last(End::Consumed).map(|f| (Outcome::Vanished, f)))
+        // Only pieces of it go on, and each is a packet of its own.
+        .or_else(|| last(End::Replaced).map(|f| (Outcome::Forwarded, f)));
+    match found {
+        Some((outcome, ((_, at), life))) => {
+            Fate { outcome, at: (*at).clone(), before: life.port.clone() }
+        }
+        None => Fate { outcome: unended, at: packet.last.clone(), before: None },
+    }
+}
+
+fn dropped_by(at: &Sight) -> Outcome {
+    let ovs = at.cause.as_ref().and_then(|c| c.drop.as_ref()).is_some_and(|d| {
+        d.subsystem.as_deref() == Some("openvswitch")
+            || d.reason.as_deref().is_some_and(|r| r.starts_with("OVS_DROP"))
+    });
+    if ovs { Outcome::DroppedByOvs } else { Outcome::Dropped }
+}

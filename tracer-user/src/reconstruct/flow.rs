@@ -1,0 +1,248 @@
+//! One flow: what its packets came to, folded so that it stays small however long it lives.
+
+use std::sync::Arc;
+
+use crate::model::{HookName, Outcome};
+use crate::reconstruct::fate::Fate;
+use crate::reconstruct::packet::Packet;
+use crate::reconstruct::sight::Sight;
+use crate::reconstruct::tuple::{FlowKey, FlowTuple};
+
+/// How many packets are named as evidence of one kind of loss.
+const MAX_EVIDENCE: usize = 8;
+/// How many kinds of loss are told apart in one flow; the rest count with the last of them.
+const MAX_LOSSES: usize = 16;
+/// How many tuples one flow is known by; past that a translation is shown but not followed.
+const MAX_KEYS: usize = 8;
+
+/// Which way a packet goes, seen from the flow's first packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// As the first packet.
+    Forward,
+    /// Against it.
+    Reply,
+}
+
+/// The packets of one direction.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// Packets whose fate is known.
+    pub packets: u64,
+    /// Those delivered or forwarded.
+    pub good: u64,
+    /// Those forwarded.
+    pub left: u64,
+    /// Where the latest good one arrived or left.
+    pub arrived: Option<Arc<Sight>>,
+    /// When the latest good one was first seen.
+    pub last_good_ts: u64,
+    /// Openings (SYN without ACK) among the packets.
+    pub syns: u64,
+}
+
+/// One kind of harm that befell packets of the flow: same outcome, place, reason and direction.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// In the terms of a record.
+    pub outcome: Outcome,
+    /// Which way they went.
+    pub direction: Direction,
+    /// How many.
+    pub count: u64,
+    /// Some of them, by number.
+    pub evidence: Vec<u64>,
+    /// Where the first of them was seen first.
+    pub first: Arc<Sight>,
+    /// Where it came to harm.
+    pub at: Arc<Sight>,
+    /// The device that it entered or left before.
+    pub before: Option<Arc<Sight>>,
+    /// When the latest of them was first seen.
+    pub last_ts: u64,
+}
+
+/// One flow.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Its number in the trace, from 1.
+    pub number: u64,
+    /// As its first packet showed it.
+    pub forward: Option<FlowTuple>,
+    /// As it was after translation, in the direction of `forward`.
+    pub translated: Option<FlowTuple>,
+    /// The first packet's first place, by which the flow is called.
+    pub opening: Arc<Sight>,
+    /// The first packet's direction.
+    pub out: Side,
+    /// The replies.
+    pub back: Side,
+    /// What went wrong.
+    pub losses: Vec<Loss>,
+    /// When it was seen first, nanoseconds since the trace began.
+    pub first_ts: u64,
+    /// When it was seen last.
+    pub last_ts: u64,
+    /// Events were lost while it was traced.
+    pub incomplete: bool,
+    /// How many of its packets are not settled.
+    pub open: u64,
+    /// The keys by which its packets are found.
+    pub keys: Vec<FlowKey>,
+}
+
+impl Flow {
+    /// A flow at its first packet's first readable place.
+    pub fn new(number: u64, opening: Arc<Sight>) -> Self {
+        Self {
+            number,
+            forward: opening.tuple,
+            translated: None,
+            out: Side::default(),
+            back: Side::default(),
+            losses: Vec::new(),
+            first_ts: opening.ts,
+            last_ts: opening.ts,
+            opening,
+            incomplete: false,
+            open: 0,
+            keys: Vec::new(),
+        }
+    }
+
+    /// Packets whose fate is known.
+    pub fn packets(&self) -> u64 {
+        self.out.packets + self.back.packets
+    }
+
+    /// Packets delivered or forwarded.
+    pub fn delivered(&self) -> u64 {
+        self.out.good + self.back.good
+    }
+
+    /// The packets of one direction.
+    pub fn side(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Forward => &self.out,
+            Direction::Reply => &self.back,
+        }
+    }
+
+    /// Whether it may be known by one more tuple.
+    pub fn has_room(&self) -> bool {
+        self.keys.len() < MAX_KEYS
+    }
+
+    /// Which way a packet goes that shows this tuple first.
+    pub fn direction(&self, tuple: Option<&FlowTuple>) -> Direction {
+        let Some(t) = tuple else { return Direction::Forward };
+        let back = |own: &FlowTuple| own.reversed() == *t && *own != *t;
+        let forward = [self.forward, self.translated].iter().flatten().any(|own| own == t);
+        if forward { return Direction::Forward }
+        if [self.forward, self.translated].iter().flatten().any(back) {
+            return Direction::Reply;
+        }
+        // A tuple of a half-way translation (DNAT done, SNAT not): the ends tell.
+        let from_client = self.forward.is_none_or(|own| t.src == own.src || t.dst == own.dst);
+        if from_client { Direction::Forward } else { Direction::Reply }
+    }
+
+    /// One copy of a packet of this flow shows `now` where it showed `was` before: a translation.
+    pub fn translate(&mut self, direction: Direction, now: FlowTuple) {
+        if direction == Direction::Forward && self.forward.is_some_and(|own| own != now) {
+            self.translated = Some(now);
+        }
+    }
+
+    /// Counts a settled packet.
+    pub fn fold(&mut self, packet: &Packet, fate: &Fate) {
+        let direction = self.direction_of(packet);
+        let ts = packet.first.ts;
+        let side = self.side_mut(direction);
+        side.packets += 1;
+        side.syns += u64::from(packet.first.tcp.is_some_and(|flags| flags.is_syn()));
+        if matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded) {
+            side.good += 1;
+            side.left += u64::from(fate.outcome == Outcome::Forwarded);
+            side.last_good_ts = side.last_good_ts.max(ts);
+            side.arrived = Some(fate.at.clone());
+        } else {
+            self.fold_loss(packet, fate, direction);
+        }
+    }
+
+    /// Takes back what [`Flow::fold`] counted, for a packet that turns out not to be settled.
+    pub fn unfold(&mut self, number: u64, direction: Direction, outcome: Outcome, was_syn: bool) {
+        let side = self.side_mut(direction);
+        side.packets = side.packets.saturating_sub(1);
+        side.syns = side.syns.saturating_sub(u64::from(was_syn));
+        if matches!(outcome, Outcome::Delivered | Outcome::Forwarded) {
+            side.good = side.good.saturating_sub(1);
+            side.left = side.left.saturating_sub(u64::from(outcome == Outcome::Forwarded));
+            return;
+        }
+        let same = |l: &&mut Loss| l.outcome == outcome && l.direction == direction;
+        let by_evidence = self.losses.iter_mut().filter(same).find(|l| l.evidence.contains(&number));
+        // Past MAX_EVIDENCE the packet is not named; it is one of those counted.
+        if let Some(loss) = match by_evidence {
+            Some(loss) => Some(loss),
+            None => self.losses.iter_mut().filter(same).find(|l| l.count > l.evidence.len() as u64),
+        } {
+            loss.count -= 1;
+            loss.evidence.retain(|n| *n != number);
+        }
+        self.losses.retain(|l| l.count > 0);
+    }
+
+    /// Which way a packet goes.
+    pub fn direction_of(&self, packet: &Packet) -> Direction {
+        self.direction(packet.first.tuple.or(packet.last.tuple).as_ref())
+    }
+
+    fn side_mut(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::Forward => &mut self.out,
+            Direction::Reply => &mut self.back,
+        }
+    }
+
+    fn fold_loss(&mut self, packet: &Packet, fate: &Fate, direction: Direction) {
+        let same = |l: &&mut Loss| {
+            l.outcome == fate.outcome && l.direction == direction && is_same_place(&l.at, &fate.at)
+        };
+        let full = self.losses.len() >= MAX_LOSSES;
+        let known = match self.losses.iter_mut().find(same) {
+            Some(known) => Some(known),
+            None if full => self.losses.last_mut(),
+            None => None,
+        };
+        if let Some(loss) = known {
+            loss.count += 1;
+            loss.last_ts = loss.last_ts.max(packet.first.ts);
+            if loss.evidence.len() < MAX_EVIDENCE {
+                loss.evidence.push(packet.number);
+            }
+            return;
+        }
+        self.losses.push(Loss {
+            outcome: fate.outcome,
+            direction,
+            count: 1,
+            evidence: vec![packet.number],
+            first: packet.first.clone(),
+            at: fate.at.clone(),
+            before: fate.before.clone(),
+            last_ts: packet.first.ts,
+        });
+    }
+}
+
+fn is_same_place(a: &Sight, b: &Sight) -> bool {
+    let netns = |s: &Sight| s.netns.as_ref().map(|n| n.inode);
+    let ifindex = |s: &Sight| s.dev.as_ref().map(|d| d.ifindex);
+    a.hook == b.hook
+        && netns(a) == netns(b)
+        && ifindex(a) == ifindex(b)
+        && (a.hook != HookName::Drop
+            || (a.raw_reason() == b.raw_reason() && a.symbol() == b.symbol()))
+}

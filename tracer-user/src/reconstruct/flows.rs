@@ -1,0 +1,150 @@
+//! All flows of a trace: which packet belongs to which.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::Lost;
+use crate::reconstruct::flow::Flow;
+use crate::reconstruct::sight::Sight;
+use crate::reconstruct::tuple::{FlowKey, FlowTuple};
+
+/// How many flows are held. Past that those that have been silent longest are retired.
+pub const MAX_FLOWS: usize = 4096;
+/// How long after its last packet the loss of an event may still have been the loss of one of the
+/// flow's, nanoseconds.
+const LOST_NEAR: u64 = 5_000_000_000;
+
+/// All flows of a trace.
+#[derive(Debug, Default)]
+pub struct Flows {
+    by_key: HashMap<FlowKey, u64>,
+    flows: HashMap<u64, Flow>,
+    /// The flow of all packets that never showed a tuple.
+    unreadable: Option<u64>,
+    latest: u64,
+    lost_until: Option<u64>,
+    retired: Vec<Flow>,
+    /// Flows that were retired and that nobody asked for.
+    pub forgotten: u64,
+}
+
+impl Flows {
+    /// The flow with this number, unless it has been retired.
+    pub fn flow(&self, number: u64) -> Option<&Flow> {
+        self.flows.get(&number)
+    }
+
+    /// The same, to be changed.
+    pub fn flow_mut(&mut self, number: u64) -> Option<&mut Flow> {
+        self.flows.get_mut(&number)
+    }
+
+    /// The flow to which a packet belongs that shows itself like this.
+    pub fn of(&mut self, sight: &Arc<Sight>) -> u64 {
+        let Some(tuple) = &sight.tuple else { return self.unreadable(sight) };
+        let key = FlowKey::new(tuple, sight.icmp.as_ref());
+        if let Some(number) = self.by_key.get(&key) {
+            return *number;
+        }
+        let number = self.begin(sight);
+        if let Some(flow) = self.flows.get_mut(&number) {
+            flow.keys.push(key);
+        }
+        self.by_key.insert(key, number);
+        number
+    }
+
+    /// A packet of flow `number` shows another tuple than before. When that is a translation, its
+    /// packets belong to the flow from now on, the replies included.
+    pub fn join(&mut self, number: u64, first: Option<&FlowTuple>, now: &Sight) {
+        let (Some(first), Some(tuple)) = (first, now.tuple.as_ref()) else { return };
+        // Encapsulation that the parser could not look into is not a translation.
+        if first.proto != tuple.proto || first == tuple {
+            return;
+        }
+        let Some(flow) = self.flows.get_mut(&number) else { return };
+        let ports_missing = first.sport.is_some() != tuple.sport.is_some();
+        if ports_missing {
+            return;
+        }
+        flow.translate(flow.direction(Some(first)), *tuple);
+        let key = FlowKey::new(tuple, now.icmp.as_ref());
+        // A tuple that is another flow's already stays that one's: two connections may collide.
+        if flow.has_room() && !self.by_key.contains_key(&key) {
+            flow.keys.push(key);
+            self.by_key.insert(key, number);
+        }
+    }
+
+    /// Events were lost: flows of that time are incomplete.
+    pub fn lost(&mut self, lost: &Lost, since: u64) {
+        if lost.count == 0 {
+            return;
+        }
+        self.lost_until = self.lost_until.max(Some(lost.ts));
+        for flow in self.flows.values_mut() {
+            flow.incomplete |= flow.last_ts.saturating_add(LOST_NEAR) >= since;
+        }
+    }
+
+    /// Retires flows when there are too many of them.
+    pub fn age_out(&mut self) {
+        if self.flows.len() <= MAX_FLOWS {
+            return;
+        }
+        let mut idle: Vec<_> =
+            self.flows.values().filter(|f| f.open == 0).map(|f| (f.last_ts, f.number)).collect();
+        idle.sort_unstable();
+        let surplus = self.flows.len() - MAX_FLOWS * 7 / 8;
+        for (_, number) in idle.into_iter().take(surplus) {
+            self.retire(number);
+        }
+        let untaken = self.retired.len().saturating_sub(MAX_FLOWS);
+        self.forgotten += untaken as u64;
+        self.retired.drain(..untaken);
+    }
+
+    /// The flows retired since the last call.
+    pub fn take_retired(&mut self) -> Vec<Flow> {
+        std::mem::take(&mut self.retired)
+    }
+
+    /// All flows, retired ones first, then by number.
+    pub fn take_all(&mut self) -> Vec<Flow> {
+        let mut all = self.take_retired();
+        let mut rest: Vec<_> = self.flows.drain().map(|(_, flow)| flow).collect();
+        rest.sort_unstable_by_key(|f| f.number);
+        all.append(&mut rest);
+        self.by_key.clear();
+        self.unreadable = None;
+        all
+    }
+
+    fn retire(&mut self, number: u64) {
+        let Some(flow) = self.flows.remove(&number) else { return };
+        for key in &flow.keys {
+            self.by_key.remove(key);
+        }
+        if self.unreadable == Some(number) {
+            self.unreadable = None;
+        }
+        self.retired.push(flow);
+    }
+
+    fn unreadable(&mut self, sight: &Arc<Sight>) -> u64 {
+        if let Some(number) = self.unreadable {
+            return number;
+        }
+        let number = self.begin(sight);
+        self.unreadable = Some(number);
+        number
+    }
+
+    fn begin(&mut self, sight: &Arc<Sight>) -> u64 {
+        self.latest += 1;
+        let mut flow = Flow::new(self.latest, sight.clone());
+        flow.incomplete = self.lost_until.is_some_and(|until| sight.ts <= until);
+        self.flows.insert(self.latest, flow);
+        self.latest
+    }
+}

@@ -1,0 +1,73 @@
+//! Which packet a hop belongs to.
+//!
+//! The kernel side follows an skb by its address, as one life. A copy starts a new life; where the
+//! kernel offers no hook on cloning, and for whatever becomes a new skb, the packet is found again
+//! by its fingerprint: what NAT, routing and encapsulation leave alone.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+use crate::model::{Hop, HookName};
+
+/// How long after a packet's last sighting a new skb with its fingerprint is the same packet,
+/// nanoseconds. TCP's first retransmission of a SYN comes after 1 s, but with a hop at a place
+/// where the packet has been already.
+pub const SAME_WITHIN: u64 = 2_000_000_000;
+/// How many fingerprints and datagrams are remembered.
+const MAX_RECENT: usize = 65_536;
+
+/// One of the marks by which a packet's copies are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark(u64);
+
+/// Where to look for the packet of an skb that was never seen before.
+#[derive(Debug, Default)]
+pub struct Marks {
+    hasher: RandomState,
+    recent: HashMap<Mark, u64>,
+    order: VecDeque<Mark>,
+}
+
+impl Marks {
+    /// By what else a copy of this packet may be known: its fingerprint.
+    pub fn fingerprint(&self, hop: &Hop) -> Option<Mark> {
+        hop.fingerprint.as_deref().map(|f| Mark(self.hasher.hash_one(f)))
+    }
+
+    /// The datagram that this packet is, or is a fragment of: source, destination, protocol and
+    /// identification (RFC 791). `None` for what is never fragmented on its way.
+    pub fn datagram(&self, hop: &Hop) -> Option<Mark> {
+        let (ip, tuple) = (hop.ip.as_ref()?, hop.tuple.as_ref()?);
+        let id = ip.id.filter(|id| *id != 0 && (!ip.df || is_fragment(hop)))?;
+        Some(Mark(self.hasher.hash_one((&tuple.proto, tuple.src, tuple.dst, id))))
+    }
+
+    /// The packet that carried this mark last.
+    pub fn packet(&self, mark: Mark) -> Option<u64> {
+        self.recent.get(&mark).copied()
+    }
+
+    /// `packet` carries this mark now.
+    pub fn put(&mut self, mark: Mark, packet: u64) {
+        if self.recent.insert(mark, packet).is_some() {
+            return;
+        }
+        self.order.push_back(mark);
+        if self.order.len() > MAX_RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.recent.remove(&oldest);
+        }
+    }
+}
+
+/// Whether the hop shows a fragment of a datagram.
+pub fn is_fragment(hop: &Hop) -> bool {
+    hop.ip.as_ref().is_some_and(|ip| ip.more_fragments || ip.frag_offset.is_some_and(|o| o > 0))
+}
+
+/// Whether a second skb at a place where the packet has been is a repetition of it. Listeners at
+/// one place take and consume a copy each: that repeats nothing.
+pub fn repeats(hop: &Hop) -> bool {
+    hop.hook != HookName::Consume
+}

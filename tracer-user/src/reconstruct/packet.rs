@@ -1,0 +1,174 @@
+//! One packet: a tree of lives.
+//!
+//! The kernel copies a packet (to several ports, to a listener, into fragments), and each copy
+//! lives and dies by itself. What became of the packet is judged over all of them, in
+//! [`crate::reconstruct::fate`].
+
+use std::sync::Arc;
+
+use crate::model::{Hop, HookName};
+use crate::reconstruct::sight::Sight;
+
+/// One copy of a packet, for as long as the kernel keeps the same skb.
+#[derive(Debug)]
+pub struct Life {
+    /// Its identity in the trace.
+    pub id: u64,
+    /// Where it was seen last, by any hook.
+    pub last: Arc<Sight>,
+    /// The last device it entered or left.
+    pub port: Option<Arc<Sight>>,
+    /// The socket that took it; cleared when it goes on (a tunnel's socket hands it further).
+    pub delivered: Option<Arc<Sight>>,
+    /// The drop or consume that ended it.
+    pub freed: Option<Arc<Sight>>,
+    /// It is a fragment of the packet.
+    pub is_fragment: bool,
+}
+
+impl Life {
+    fn new(id: u64, sight: &Arc<Sight>) -> Self {
+        Self {
+            id,
+            last: sight.clone(),
+            port: None,
+            delivered: None,
+            freed: None,
+            is_fragment: sight.fragment.is_some(),
+        }
+    }
+
+    fn see(&mut self, sight: &Arc<Sight>) {
+        match sight.hook {
+            HookName::Deliver => self.delivered = Some(sight.clone()),
+            HookName::Drop | HookName::Consume => self.freed = Some(sight.clone()),
+            _ if sight.is_port() => {
+                self.port = Some(sight.clone());
+                self.delivered = None;
+                self.freed = None;
+            }
+            _ => {}
+        }
+        self.is_fragment |= sight.fragment.is_some();
+        self.last = sight.clone();
+    }
+}
+
+/// A place, for telling a second sighting of one packet from a repetition of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    netns: u32,
+    ifindex: u32,
+    hook: HookName,
+    fragment: Option<u32>,
+}
+
+impl Position {
+    /// Where this hop is.
+    pub fn of(hop: &Hop) -> Self {
+        Self {
+            netns: hop.netns.as_ref().map_or(0, |n| n.inode),
+            ifindex: hop.dev.as_ref().map_or(0, |d| d.ifindex),
+            hook: hop.hook,
+            fragment: hop.ip.as_ref().and_then(|ip| ip.frag_offset),
+        }
+    }
+}
+
+/// How many copies of one packet are told apart; a flood beyond that counts as further packets.
+pub const MAX_LIVES: usize = 256;
+/// How many places are remembered per packet.
+const MAX_POSITIONS: usize = 512;
+
+/// One packet.
+#[derive(Debug)]
+pub struct Packet {
+    /// Its number in the trace.
+    pub number: u64,
+    /// Its flow; `None` until a hop shows its tuple.
+    pub flow: Option<u64>,
+    /// Hops so far.
+    pub hops: u32,
+    /// Where it was seen first.
+    pub first: Arc<Sight>,
+    /// Where it was seen last.
+    pub last: Arc<Sight>,
+    /// The latest time at which it was seen, nanoseconds since the trace began.
+    pub last_ts: u64,
+    /// Its copies, in order of appearance; never empty.
+    pub lives: Vec<Life>,
+    /// It counts among those that have an outcome.
+    pub counted: bool,
+    /// When it is looked at next, to be settled; nanoseconds since the trace began.
+    pub wake: u64,
+    positions: Vec<(Position, u64)>,
+}
+
+impl Packet {
+    /// A packet at its first hop, which is still to be given to [`Packet::see`].
+    pub fn new(number: u64, first: Arc<Sight>) -> Self {
+        Self {
+            number,
+            flow: None,
+            hops: 0,
+            last: first.clone(),
+            last_ts: first.ts,
+            first,
+            lives: Vec::new(),
+            counted: false,
+            wake: u64::MAX,
+            positions: Vec::new(),
+        }
+    }
+
+    /// Another hop. Gives back where the same copy was seen before, or else the packet.
+    pub fn see(&mut self, life: u64, at: Position, sight: Arc<Sight>) -> Option<Arc<Sight>> {
+        let before = (self.hops > 0).then(|| self.last.clone());
+        self.hops = self.hops.saturating_add(1);
+        self.last_ts = self.last_ts.max(sight.ts);
+        let known = self.lives.iter().position(|l| l.id == life);
+        let full = self.lives.len() >= MAX_LIVES;
+        let previous = match known.or_else(|| full.then_some(MAX_LIVES - 1)) {
+            Some(i) => {
+                let previous = self.lives[i].last.clone();
+                self.lives[i].see(&sight);
+                Some(previous)
+            }
+            None => {
+                let mut new = Life::new(life, &sight);
+                new.see(&sight);
+                self.lives.push(new);
+                before
+            }
+        };
+        if self.positions.len() < MAX_POSITIONS && !self.positions.contains(&(at, life)) {
+            self.positions.push((at, life));
+        }
+        self.last = sight;
+        previous
+    }
+
+    /// Takes up again what is left of a packet that was settled too early: its copies, where it
+    /// ended, and how many hops it had made.
+    pub fn resume(&mut self, lives: &[u64], last: &Arc<Sight>, hops: u32) {
+        for id in lives {
+            let mut life = Life::new(*id, last);
+            life.see(last);
+            life.freed = None;
+            self.lives.push(life);
+        }
+        self.last = last.clone();
+        self.last_ts = last.ts;
+        self.hops = hops;
+    }
+
+    /// Whether another copy was at this place already.
+    pub fn was_at(&self, at: Position) -> bool {
+        self.positions.iter().any(|(p, _)| *p == at)
+    }
+
+    /// Whether it may have one more copy.
+    pub fn has_room(&self) -> bool {
+        self.lives.len() < MAX_LIVES
+    }
+}

@@ -1,0 +1,86 @@
+//! Packets whose fate is told, kept for a while in case the kernel has more to say: a socket that
+//! is read late frees its skb late, and a fragment's missing sibling is given up after 30 s.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::model::{HookName, Outcome};
+use crate::reconstruct::everyday;
+use crate::reconstruct::flow::Direction;
+use crate::reconstruct::sight::Sight;
+
+/// How many are kept.
+const MAX_SETTLED: usize = 16_384;
+
+/// A packet whose fate is told.
+#[derive(Debug)]
+pub struct Settled {
+    /// Its flow.
+    pub flow: u64,
+    /// Which way it went.
+    pub direction: Direction,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Hops so far.
+    pub hops: u32,
+    /// It was counted as an opening.
+    pub was_syn: bool,
+    /// Where it was seen first.
+    pub first: Arc<Sight>,
+    /// The hop that told its fate.
+    pub last: Arc<Sight>,
+    /// Its copies.
+    pub lives: Box<[u64]>,
+}
+
+impl Settled {
+    /// Whether a late hop says something else than what was told.
+    pub fn is_contradicted_by(&self, late: &Sight) -> bool {
+        match self.outcome {
+            Outcome::Vanished | Outcome::InFlight | Outcome::UpcallLost => true,
+            Outcome::Delivered | Outcome::Forwarded => {
+                late.hook == HookName::Drop
+                    && !everyday::is_socket_handling(&self.last, late)
+                    && !everyday::is_time_wait(late)
+                    && !everyday::is_unwanted_copy(late)
+                    && !everyday::is_otherhost(late)
+                    && !everyday::is_stray_reset(late)
+            }
+            _ => late.hook == HookName::Deliver,
+        }
+    }
+}
+
+/// The settled packets, by number.
+#[derive(Debug, Default)]
+pub struct Memory {
+    packets: HashMap<u64, Settled>,
+    order: VecDeque<u64>,
+}
+
+impl Memory {
+    /// Remembers one more; gives back the one that is forgotten for it.
+    pub fn put(&mut self, number: u64, settled: Settled) -> Option<Settled> {
+        if self.packets.insert(number, settled).is_none() {
+            self.order.push_back(number);
+        }
+        // A packet that was reopened is still in `order`; one more turn finds the next.
+        while self.order.len() > MAX_SETTLED {
+            let oldest = self.order.pop_front()?;
+            if let Some(forgotten) = self.packets.remove(&oldest) {
+                return Some(forgotten);
+            }
+        }
+        None
+    }
+
+    /// The packet with this number.
+    pub fn find(&mut self, number: u64) -> Option<&mut Settled> {
+        self.packets.get_mut(&number)
+    }
+
+    /// Takes the packet out: it is not settled after all.
+    pub fn take(&mut self, number: u64) -> Option<Settled> {
+        self.packets.remove(&number)
+    }
+}

@@ -1,0 +1,309 @@
+//! The whole trace as it unfolds: hops in, journeys and flows out.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use crate::model::{Hop, Journey, Lost, Outcome};
+use crate::reconstruct::fate::{self, Fate};
+use crate::reconstruct::flow::{Direction, Flow};
+use crate::reconstruct::flows::Flows;
+use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
+use crate::reconstruct::packet::{Packet, Position};
+use crate::reconstruct::settled::{Memory, Settled};
+use crate::reconstruct::sight::{Catalog, Sight};
+
+/// How long after its end a packet is held open for what may still overrule it, nanoseconds.
+const GRACE: u64 = 1_000_000_000;
+/// How long a packet may be silent before it counts as vanished, nanoseconds. Longer than the 3 s
+/// for which neighbour resolution holds one (`mcast_solicit` × `retrans_time`).
+const SILENCE: u64 = 5_000_000_000;
+/// How many packets are held open; past that they are settled as they stand.
+const MAX_OPEN: usize = 16_384;
+/// How many processors' losses are told apart.
+const MAX_CPUS: usize = 8192;
+
+/// The whole trace as it unfolds. Pure: time is what the hops and the caller say it is.
+#[derive(Debug, Default)]
+pub struct Story {
+    catalog: Catalog,
+    marks: Marks,
+    /// Which packet a life belongs to, open or settled.
+    lives: HashMap<u64, u64>,
+    open: HashMap<u64, Packet>,
+    wakes: BinaryHeap<Reverse<(u64, u64)>>,
+    settled: Memory,
+    flows: Flows,
+    latest: u64,
+    outcomes: u64,
+    packets: u64,
+    previous: Option<Arc<Sight>>,
+    lost_at: HashMap<u32, u64>,
+    incomplete: bool,
+}
+
+impl Story {
+    /// Nothing has happened yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a hop in. A live one (`packet` 0) is given its packet's number and its own; those of
+    /// a recording are trusted.
+    pub fn observe(&mut self, hop: &mut Hop) {
+        let sight = Arc::new(self.catalog.sight(hop));
+        let live = hop.packet == 0;
+        if live {
+            hop.packet = self.identify(hop);
+            hop.hop = 0;
+        } else {
+            self.latest = self.latest.max(hop.packet);
+        }
+        if let Some(settled) = self.settled.find(hop.packet) {
+            if settled.is_contradicted_by(&sight) {
+                self.reopen(hop.packet);
+            } else {
+                settled.hops = settled.hops.saturating_add(1);
+                hop.hop = if hop.hop == 0 { settled.hops } else { hop.hop };
+                self.previous = Some(settled.last.clone());
+                return;
+            }
+        }
+        self.advance(hop, sight);
+    }
+
+    /// Where the packet of the last hop taken in was seen before that.
+    pub fn previous(&self) -> Option<&Sight> {
+        self.previous.as_deref()
+    }
+
+    /// Where a packet that is not settled was seen first and last.
+    pub fn story_of(&self, packet: u64) -> Option<(&Sight, &Sight)> {
+        self.open.get(&packet).map(|p| (&*p.first, &*p.last))
+    }
+
+    /// Takes in that events were lost.
+    pub fn lost(&mut self, lost: &Lost) {
+        if lost.count == 0 {
+            return;
+        }
+        if self.lost_at.len() >= MAX_CPUS {
+            self.lost_at.clear();
+        }
+        let since = self.lost_at.insert(lost.cpu, lost.ts).unwrap_or(0);
+        self.incomplete = true;
+        self.flows.lost(lost, since);
+    }
+
+    /// Events were lost at some time of the trace.
+    pub fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    /// How many packets were seen.
+    pub fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// How many packets have an outcome so far: their end was seen, whether or not it is settled.
+    pub fn outcomes(&self) -> u64 {
+        self.outcomes
+    }
+
+    /// How many flows were retired and never asked for with [`Story::take_retired`].
+    pub fn forgotten_flows(&self) -> u64 {
+        self.flows.forgotten
+    }
+
+    /// Tells the fate of the packets that nothing more is expected of, folds them into their flows
+    /// and forgets them. `now` is in nanoseconds since the trace began. A packet of which the
+    /// kernel has more to say later is told again; the last word holds.
+    pub fn settle(&mut self, now: u64) -> Vec<Journey> {
+        let mut journeys = Vec::new();
+        while let Some(Reverse((wake, number))) = self.wakes.peek().copied() {
+            let crowded = self.open.len() > MAX_OPEN;
+            if wake > now && !crowded {
+                break;
+            }
+            self.wakes.pop();
+            let Some(packet) = self.open.get_mut(&number).filter(|p| p.wake == wake) else {
+                continue;
+            };
+            let due = due(packet);
+            if due > now && !crowded {
+                packet.wake = due;
+                self.wakes.push(Reverse((due, number)));
+                continue;
+            }
+            let unended = if due > now { Outcome::InFlight } else { Outcome::Vanished };
+            journeys.extend(self.close(number, unended));
+        }
+        self.flows.age_out();
+        journeys
+    }
+
+    /// Takes the flows that were retired to make room for others, since the last call.
+    pub fn take_retired(&mut self) -> Vec<Flow> {
+        self.flows.take_retired()
+    }
+
+    /// The trace is over: the fate of all packets still open, and all flows. `end` is when the last
+    /// probe was detached, in nanoseconds since the trace began.
+    pub fn end(&mut self, end: u64) -> (Vec<Journey>, Vec<Flow>) {
+        let mut open: Vec<_> = self.open.keys().copied().collect();
+        open.sort_unstable();
+        let mut journeys = Vec::with_capacity(open.len());
+        for number in open {
+            let silent = self.open.get(&number).is_some_and(|p| due(p) <= end);
+            let unended = if silent { Outcome::Vanished } else { Outcome::InFlight };
+            journeys.extend(self.close(number, unended));
+        }
+        self.wakes.clear();
+        (journeys, self.flows.take_all())
+    }
+
+    fn identify(&mut self, hop: &Hop) -> u64 {
+        let known = self.known(hop);
+        let number = known.unwrap_or_else(|| {
+            self.latest += 1;
+            self.latest
+        });
+        if hop.life != 0 {
+            self.lives.insert(hop.life, number);
+        }
+        let marks = [self.marks.fingerprint(hop), self.marks.datagram(hop)];
+        for mark in marks.into_iter().flatten() {
+            self.marks.put(mark, number);
+        }
+        number
+    }
+
+    fn known(&self, hop: &Hop) -> Option<u64> {
+        if let Some(number) = self.lives.get(&hop.life) {
+            return Some(*number);
+        }
+        let cloned = hop.parent.and_then(|parent| self.lives.get(&parent));
+        if let Some(number) = cloned
+            && self.open.get(number).is_some_and(Packet::has_room)
+        {
+            return Some(*number);
+        }
+        let mark = if identity::is_fragment(hop) {
+            self.marks.datagram(hop)
+        } else {
+            self.marks.fingerprint(hop)
+        };
+        let number = self.marks.packet(mark?)?;
+        let packet = self.open.get(&number)?;
+        let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
+        let repeated = identity::repeats(hop) && packet.was_at(Position::of(hop));
+        (fresh && !repeated && packet.has_room()).then_some(number)
+    }
+
+    fn advance(&mut self, hop: &mut Hop, sight: Arc<Sight>) {
+        let number = hop.packet;
+        let packets = &mut self.packets;
+        let packet = self.open.entry(number).or_insert_with(|| {
+            *packets += 1;
+            Packet::new(number, sight.clone())
+        });
+        self.previous = packet.see(hop.life, Position::of(hop), sight.clone());
+        if hop.hop == 0 {
+            hop.hop = packet.hops;
+        }
+        match packet.flow {
+            None if sight.tuple.is_some() => {
+                let flow = self.flows.of(&sight);
+                packet.flow = Some(flow);
+                if let Some(flow) = self.flows.flow_mut(flow) {
+                    flow.open += 1;
+                }
+            }
+            Some(flow) if sight.tuple.is_some() && sight.tuple != packet.first.tuple => {
+                self.flows.join(flow, packet.first.tuple.as_ref(), &sight);
+            }
+            _ => {}
+        }
+        if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
+            flow.last_ts = flow.last_ts.max(sight.ts);
+        }
+        if fate::is_decided(packet) && !packet.counted {
+            packet.counted = true;
+            self.outcomes += 1;
+        }
+        let due = due(packet);
+        if due < packet.wake {
+            packet.wake = due;
+            self.wakes.push(Reverse((due, number)));
+        }
+    }
+
+    fn close(&mut self, number: u64, unended: Outcome) -> Option<Journey> {
+        let mut packet = self.open.remove(&number)?;
+        let fate = fate::fate(&packet, unended);
+        if !packet.counted {
+            self.outcomes += 1;
+        }
+        let flow = match packet.flow {
+            Some(flow) => flow,
+            None => self.flows.of(&packet.first),
+        };
+        let mut settled = Settled {
+            flow,
+            direction: Direction::Forward,
+            outcome: fate.outcome,
+            hops: packet.hops,
+            was_syn: false,
+            first: packet.first.clone(),
+            last: fate.at.clone(),
+            lives: packet.lives.iter().map(|l| l.id).collect(),
+        };
+        if let Some(entry) = self.flows.flow_mut(flow) {
+            if packet.flow.take().is_some() {
+                entry.open = entry.open.saturating_sub(1);
+            }
+            settled.direction = entry.direction_of(&packet);
+            settled.was_syn = packet.first.tcp.is_some_and(|flags| flags.is_syn());
+            entry.fold(&packet, &fate);
+        }
+        self.remember(number, settled);
+        Some(journey(&packet, flow, &fate))
+    }
+
+    fn remember(&mut self, number: u64, settled: Settled) {
+        let Some(forgotten) = self.settled.put(number, settled) else { return };
+        for life in &forgotten.lives {
+            self.lives.remove(life);
+        }
+    }
+
+    fn reopen(&mut self, number: u64) {
+        let Some(settled) = self.settled.take(number) else { return };
+        let mut packet = Packet::new(number, settled.first.clone());
+        packet.resume(&settled.lives, &settled.last, settled.hops);
+        packet.counted = true;
+        if let Some(flow) = self.flows.flow_mut(settled.flow) {
+            flow.unfold(number, settled.direction, settled.outcome, settled.was_syn);
+            flow.open += 1;
+            packet.flow = Some(settled.flow);
+        }
+        self.open.insert(number, packet);
+    }
+}
+
+/// When a packet is settled unless something more is seen of it.
+fn due(packet: &Packet) -> u64 {
+    let wait = if fate::is_decided(packet) { GRACE } else { SILENCE };
+    packet.last_ts.saturating_add(wait)
+}
+
+fn journey(packet: &Packet, flow: u64, fate: &Fate) -> Journey {
+    Journey {
+        packet: packet.number,
+        flow,
+        outcome: fate.outcome,
+        hops: packet.hops,
+        first: packet.first.place(),
+        last: fate.at.place(),
+    }
+}

@@ -1,0 +1,33 @@
+//! NDJSON: one record a line.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Writes one record as one line, in one write, and flushes it, so that a reader at the other end
+/// of a pipe sees it at once.
+///
+/// # Errors
+/// Those of the writer; a reader that has gone is [`io::ErrorKind::BrokenPipe`].
+pub fn write(out: &mut (impl Write + ?Sized), record: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Lost, Record};
+
+    #[test]
+    fn a_record_is_one_line() {
+        let record = Record::Lost(Lost { cpu: 1, count: 2, ts: 3, what: Some("a\nb".into()) });
+        let mut out = Vec::new();
+        write(&mut out, &record).unwrap();
+        let line = String::from_utf8(out).unwrap();
+        assert_eq!(line, "{\"type\":\"lost\",\"cpu\":1,\"count\":2,\"ts\":3,\"what\":\"a\\nb\"}\n");
+        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+    }
+}

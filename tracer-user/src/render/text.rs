@@ -1,0 +1,237 @@
+//! For a person at a terminal: hops as they happen, then a verdict per flow.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::model::{Hop, HookName, Meta, Outcome, Verdict};
+use crate::reconstruct::sight::Sight;
+use crate::render::change::changes;
+use crate::verdict::Tally;
+use crate::verdict::words::{count, flow_name, safe};
+
+/// Prints for a person.
+#[derive(Clone, Copy, Debug)]
+pub struct Text {
+    colour: bool,
+}
+
+const DIM: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DOUBT: Style = AnsiColor::Yellow.on_default().bold();
+const CHANGED: Style = AnsiColor::Cyan.on_default();
+
+impl Text {
+    /// With colours or without. Whether a stream wants them, `anstream::AutoStream::choice` knows.
+    pub fn new(colour: bool) -> Self {
+        Self { colour }
+    }
+
+    fn paint(self, style: Style, text: &str) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// What was traced, from the head of a recording.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn meta(self, out: &mut dyn Write, meta: &Meta) -> io::Result<()> {
+        let filter = if meta.filter.is_empty() { "everything" } else { meta.filter.as_str() };
+        writeln!(
+            out,
+            "{} on {}, kernel {}, from {}: {}",
+            safe(&meta.tool),
+            safe(&meta.hostname),
+            safe(&meta.kernel),
+            safe(&meta.start),
+            safe(filter)
+        )?;
+        meta.blind.iter().try_for_each(|line| writeln!(out, "  not seen: {}", safe(line)))
+    }
+
+    /// One hop; `was` is where its packet was seen before, to show what changed since.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn hop(self, out: &mut dyn Write, hop: &Hop, was: Option<&Sight>) -> io::Result<()> {
+        let ms = hop.ts / 1_000_000;
+        let us = hop.ts / 1_000 % 1_000;
+        let mut line = self.paint(DIM, &format!("{ms:>7}.{us:03}"));
+        let _ = write!(
+            line,
+            " {:>4} {:<10} {:<22} {} {}",
+            format!("#{}", hop.packet),
+            netns(hop),
+            device(hop),
+            self.hook(hop),
+            facts(hop),
+        );
+        if let Some(was) = was {
+            for change in changes(was, hop) {
+                let _ = write!(line, " {}", self.paint(CHANGED, &format!("[{change}]")));
+            }
+        }
+        writeln!(out, "{}", line.trim_end())
+    }
+
+    /// One verdict, with what to do next.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn verdict(self, out: &mut dyn Write, verdict: &Verdict) -> io::Result<()> {
+        let style = match verdict.outcome {
+            Outcome::Delivered | Outcome::Forwarded => GOOD,
+            Outcome::InFlight => DOUBT,
+            _ => BAD,
+        };
+        let heading = format!("flow {}: {}", verdict.flow, flow_name(verdict));
+        writeln!(
+            out,
+            "{} {}",
+            self.paint(BOLD, &heading),
+            self.paint(style, outcome_name(verdict.outcome))
+        )?;
+        writeln!(out, "  {}", safe(&verdict.text))?;
+        for command in &verdict.next {
+            writeln!(out, "  {} {}", self.paint(DIM, "next:"), safe(command))?;
+        }
+        Ok(())
+    }
+
+    /// The closing line.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn summary(self, out: &mut dyn Write, tally: &Tally, incomplete: bool) -> io::Result<()> {
+        if tally.flows == 0 {
+            return writeln!(out, "No packet matched.");
+        }
+        let mut line = format!(
+            "{} in {}: {} delivered or forwarded; {} with a loss.",
+            count(tally.packets, "packet"),
+            count(tally.flows, "flow"),
+            tally.delivered,
+            count(tally.lost + tally.untranslated, "flow"),
+        );
+        if incomplete {
+            line.push_str(" Events were lost: the record is incomplete.");
+        }
+        writeln!(out, "{}", self.paint(BOLD, &line))
+    }
+
+    fn hook(self, hop: &Hop) -> String {
+        let name = format!("{:<10}", hook_name(hop.hook));
+        match hop.hook {
+            HookName::Drop => self.paint(BAD, &name),
+            HookName::Deliver => self.paint(GOOD, &name),
+            _ => name,
+        }
+    }
+}
+
+/// A hook as records name it.
+pub fn hook_name(hook: HookName) -> &'static str {
+    match hook {
+        HookName::TcIngress => "tc-ingress",
+        HookName::TcEgress => "tc-egress",
+        HookName::Drop => "drop",
+        HookName::Consume => "consume",
+        HookName::Deliver => "deliver",
+        HookName::Clone => "clone",
+        HookName::OvsReceive => "ovs-receive",
+        HookName::OvsUpcall => "ovs-upcall",
+        HookName::OvsActions => "ovs-actions",
+        HookName::OvsOutput => "ovs-output",
+        HookName::Ct => "ct",
+    }
+}
+
+/// An outcome as records name it.
+pub fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Forwarded => "forwarded",
+        Outcome::InFlight => "in-flight",
+        Outcome::Vanished => "vanished",
+        Outcome::UpcallLost => "upcall-lost",
+        Outcome::Misaddressed => "misaddressed",
+        Outcome::Dropped => "dropped",
+        Outcome::DroppedByOvs => "dropped-by-ovs",
+        Outcome::ReplyNotTranslated => "reply-not-translated",
+    }
+}
+
+fn netns(hop: &Hop) -> String {
+    match &hop.netns {
+        None => "-".to_owned(),
+        Some(n) => n.name.as_deref().map_or_else(|| n.inode.to_string(), |s| safe(s).into_owned()),
+    }
+}
+
+fn device(hop: &Hop) -> String {
+    match &hop.dev {
+        None => "-".to_owned(),
+        Some(d) => match &d.kind {
+            None => safe(&d.name).into_owned(),
+            Some(kind) => format!("{}({})", safe(&d.name), safe(kind)),
+        },
+    }
+}
+
+/// The packet itself, then why it ended if it did.
+fn facts(hop: &Hop) -> String {
+    let mut text = String::new();
+    if let Some(t) = &hop.tuple {
+        let port = |p: Option<u16>| p.map(|p| format!(":{p}")).unwrap_or_default();
+        let addr = |a: std::net::IpAddr, p: Option<u16>| match (a, p) {
+            (std::net::IpAddr::V6(a), Some(_)) => format!("[{a}]"),
+            _ => a.to_string(),
+        };
+        let (src, dst) = (addr(t.src, t.sport), addr(t.dst, t.dport));
+        let _ = write!(
+            text,
+            "{} {src}{} > {dst}{}",
+            safe(&t.proto),
+            port(t.sport),
+            port(t.dport)
+        );
+    }
+    if let Some(tcp) = &hop.tcp {
+        let _ = write!(text, " {}", safe(&tcp.flags));
+    }
+    if let Some(icmp) = &hop.icmp {
+        let _ = write!(text, " type {}", icmp.r#type);
+        if let (Some(id), Some(seq)) = (icmp.id, icmp.seq) {
+            let _ = write!(text, " id {id} seq {seq}");
+        } else {
+            let _ = write!(text, " code {}", icmp.code);
+        }
+    }
+    if let Some(arp) = &hop.arp {
+        let _ = write!(text, " {}", safe(&arp.op));
+    }
+    let _ = write!(text, " len {}", hop.len);
+    if let Some(ip) = &hop.ip {
+        let _ = write!(text, " ttl {}", ip.ttl);
+        if let Some(offset) = ip.frag_offset {
+            let _ = write!(text, " fragment at {offset}");
+        }
+    }
+    end(hop, &mut text);
+    text
+}
+
+fn end(hop: &Hop, text: &mut String) {
+    if let Some(drop) = &hop.drop {
+        let reason = drop.reason.as_deref().unwrap_or("no reason given");
+        let _ = write!(text, " {}", safe(reason));
+        if let Some(symbol) = &drop.symbol {
+            let _ = write!(text, " in {}+{:#x}", safe(symbol), drop.offset.unwrap_or(0));
+        }
+    } else if let Some(by) = &hop.by {
+        let _ = write!(text, " by {}+{:#x}", safe(&by.symbol), by.offset);
+    }
+}

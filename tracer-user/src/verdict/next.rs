@@ -1,0 +1,159 @@
+//! The commands worth running next, for each matter.
+
+use crate::model::Netns;
+use crate::reconstruct::sight::Sight;
+use crate::reconstruct::tuple::{FlowTuple, Proto};
+use crate::verdict::matter::Matter;
+use crate::verdict::words::shell;
+
+/// Where commands are to be run: a namespace, a device, and the flow as it was there.
+#[derive(Debug)]
+pub struct Spot<'a> {
+    netns: Option<&'a Netns>,
+    dev: Option<&'a str>,
+    tuple: Option<FlowTuple>,
+}
+
+impl<'a> Spot<'a> {
+    /// At a hop; what it does not say is taken from the hop before.
+    pub fn new(at: &'a Sight, before: Option<&'a Sight>) -> Self {
+        let either = [Some(at), before];
+        let seen = || either.iter().flatten();
+        Self {
+            netns: seen().find_map(|s| s.netns.as_deref()),
+            dev: seen().find_map(|s| s.dev.as_ref().map(|d| d.name.as_str())),
+            tuple: seen().find_map(|s| s.tuple),
+        }
+    }
+
+    /// Any command, to be run in the namespace.
+    pub fn run(&self, command: &str) -> String {
+        match self.netns {
+            None => command.to_owned(),
+            Some(netns) => match netns.name.as_deref() {
+                Some("host") => command.to_owned(),
+                Some(name) => format!("ip netns exec {} {command}", shell(name)),
+                None => in_unnamed(netns.inode, command),
+            },
+        }
+    }
+
+    /// A command of iproute2 that takes a namespace's name with `-n`.
+    pub fn iproute(&self, tool: &str, arguments: &str) -> String {
+        match self.netns.and_then(|n| n.name.as_deref()) {
+            Some(name) if name != "host" => format!("{tool} -n {} {arguments}", shell(name)),
+            _ => self.run(&format!("{tool} {arguments}")),
+        }
+    }
+
+    fn dev(&self) -> String {
+        self.dev.map_or_else(|| "DEV".to_owned(), shell)
+    }
+
+    fn family(&self) -> &'static str {
+        if self.tuple.is_some_and(|t| t.dst.is_ipv6()) { "ipv6" } else { "ipv4" }
+    }
+
+    fn route_to(&self, addr: Option<std::net::IpAddr>) -> String {
+        match addr {
+            Some(addr) => self.iproute("ip", &format!("route get {addr}")),
+            None => self.iproute("ip", "route"),
+        }
+    }
+
+    fn sockets(&self, options: &str) -> String {
+        let (letter, port) = match self.tuple {
+            Some(FlowTuple { proto: Proto::Tcp, dport, .. }) => ("t", dport),
+            Some(FlowTuple { proto: Proto::Udp, dport, .. }) => ("u", dport),
+            Some(FlowTuple { proto: Proto::Sctp, dport, .. }) => ("S", dport),
+            _ => ("w", None),
+        };
+        let port = port.map(|p| format!(" 'sport = :{p}'")).unwrap_or_default();
+        self.run(&format!("ss -{options}{letter}np{port}"))
+    }
+}
+
+/// `nsenter` wants a process that lives in the namespace.
+fn in_unnamed(inode: u32, command: &str) -> String {
+    format!(
+        "nsenter -n -t \"$(lsns -t net -nro NS,PID | awk '$1 == {inode} {{ print $2; exit }}')\" {command}"
+    )
+}
+
+/// The commands worth running about a drop.
+pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
+    let (dst, src) = (spot.tuple.map(|t| t.dst), spot.tuple.map(|t| t.src));
+    let (dev, family) = (spot.dev(), spot.family());
+    let link = || spot.iproute("ip", &format!("-s -d link show dev {dev}"));
+    match matter {
+        Matter::NoSocket => vec![spot.sockets("l")],
+        Matter::Netfilter => vec![spot.run("nft list ruleset"), spot.run("iptables-save -c")],
+        Matter::RpFilter => vec![
+            spot.run(&format!(
+                "sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.{}.rp_filter",
+                // sysctl reads a dot as a slash: a VLAN's name has its dots swapped.
+                dev.replace('.', "/")
+            )),
+            spot.route_to(src),
+        ],
+        Matter::Route => vec![spot.route_to(dst), spot.iproute("ip", "rule")],
+        Matter::Ttl => vec![spot.route_to(dst)],
+        Matter::Mtu => vec![spot.route_to(dst), spot.iproute("ip", "link")],
+        Matter::Neighbour => vec![spot.route_to(dst), spot.iproute("ip", "neigh")],
+        Matter::Address | Matter::Ndisc => vec![link(), spot.iproute("ip", "addr")],
+        Matter::ReceiveBuffer => {
+            vec![spot.sockets("am"), spot.run("nstat -az '*RcvbufErrors' '*TCPBacklogDrop'")]
+        }
+        Matter::Backlog => vec![
+            spot.sockets("l"),
+            spot.run("nstat -az TcpExtListenOverflows TcpExtListenDrops"),
+            spot.run("sysctl net.core.somaxconn net.ipv4.tcp_max_syn_backlog"),
+        ],
+        Matter::VlanFilter => vec![spot.iproute("bridge", "vlan show")],
+        Matter::Bridge => {
+            vec![spot.iproute("bridge", "-d link show"), spot.iproute("bridge", "fdb show")]
+        }
+        Matter::Xdp => vec![link(), "bpftool prog show".to_owned()],
+        Matter::Tc => vec![
+            spot.iproute("tc", &format!("-s filter show dev {dev} ingress")),
+            spot.iproute("tc", &format!("-s filter show dev {dev} egress")),
+            spot.run("bpftool net show"),
+        ],
+        Matter::Qdisc => vec![spot.iproute("tc", &format!("-s qdisc show dev {dev}"))],
+        Matter::Ring | Matter::Tap => vec![link(), readers_of(&dev)],
+        Matter::Device => vec![link()],
+        Matter::Tunnel => {
+            vec![link(), spot.iproute("bridge", &format!("fdb show dev {dev}"))]
+        }
+        Matter::Ipsec => vec![spot.iproute("ip", "-s xfrm policy"), spot.run("nstat -az 'Xfrm*'")],
+        Matter::Ipv6 => vec![spot.run("sysctl -ar 'net.ipv6.conf.*.disable_ipv6'")],
+        Matter::CpuBacklog => {
+            vec!["cat /proc/net/softnet_stat".to_owned(), "sysctl net.core.netdev_max_backlog".into()]
+        }
+        Matter::Fragment => vec![
+            spot.run(&format!("sysctl -ar 'net.{family}.*frag'")),
+            spot.run("nstat -az '*Reasm*' '*Frag*'"),
+        ],
+        Matter::Tcp | Matter::TcpAuth | Matter::Socket => {
+            vec![spot.sockets("aie"), spot.run("nstat -az 'TcpExt*'")]
+        }
+        Matter::Bpf => vec!["bpftool cgroup tree".to_owned()],
+        Matter::Security => vec!["journalctl -k -g 'avc|apparmor'".to_owned()],
+        Matter::Checksum => vec![
+            spot.run(&format!("ethtool -k {dev}")),
+            spot.run("nstat -az '*Csum*' '*InErrors'"),
+        ],
+        Matter::Ovs => vec!["ovs-appctl dpctl/dump-flows -m".into(), "ovs-vsctl show".into()],
+        Matter::Memory => vec!["cat /proc/pressure/memory /proc/net/sockstat".into()],
+        Matter::Header | Matter::Unknown => {
+            let mut commands = vec![spot.run("nstat -az")];
+            commands.extend(spot.dev.map(|_| link()));
+            commands
+        }
+    }
+}
+
+/// The processes that hold a tap open (`fdinfo` of `/dev/net/tun` names it).
+pub fn readers_of(dev: &str) -> String {
+    format!("grep -sl \"iff:.*\"{dev} /proc/[0-9]*/fdinfo/*")
+}

@@ -1,0 +1,16 @@
+//! The rules, one file each, and the sentences that they share.
+
+mod delivered;
+mod dropped;
+mod forwarded;
+mod in_flight;
+mod misaddressed;
+mod sentence;
+mod vanished;
+
+pub use delivered::delivered;
+pub use dropped::{dropped, dropped_by_ovs};
+pub use forwarded::forwarded;
+pub use in_flight::in_flight;
+pub use misaddressed::misaddressed;
+pub use vanished::vanished;

@@ -1,0 +1,158 @@
+//! How packets and places are called in a sentence.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::model::{HookName, Netns, Verdict};
+use crate::reconstruct::sight::{ArpOp, Sight, netns_name};
+use crate::reconstruct::tuple::{FlowTuple, Proto};
+
+/// A name from outside without what a terminal would act upon: control characters (C0, DEL, C1)
+/// and the invisible ones that reorder text are shown as `\u{…}`.
+pub fn safe(name: &str) -> Cow<'_, str> {
+    if !name.chars().any(is_harmful) {
+        return Cow::Borrowed(name);
+    }
+    let mut shown = String::with_capacity(name.len() + 8);
+    for c in name.chars() {
+        if is_harmful(c) {
+            let _ = write!(shown, "\\u{{{:x}}}", c as u32);
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// `10.0.0.1:4242 -> 10.0.0.2:443`; IPv6 with brackets where there is a port.
+pub fn ends(tuple: &FlowTuple) -> String {
+    let end = |addr: std::net::IpAddr, port: Option<u16>| match port {
+        Some(port) => std::net::SocketAddr::new(addr, port).to_string(),
+        None => addr.to_string(),
+    };
+    format!("{} -> {}", end(tuple.src, tuple.sport), end(tuple.dst, tuple.dport))
+}
+
+/// The protocol's name in a sentence.
+pub fn proto(tuple: &FlowTuple) -> Cow<'static, str> {
+    match tuple.proto {
+        Proto::Tcp => "TCP".into(),
+        Proto::Udp => "UDP".into(),
+        Proto::Icmp => "ICMP".into(),
+        Proto::Icmp6 => "ICMPv6".into(),
+        Proto::Sctp => "SCTP".into(),
+        Proto::Arp => "ARP".into(),
+        Proto::Other(n) => format!("IP protocol {n}").into(),
+    }
+}
+
+/// What kind of packet it is: `TCP SYN`, `ICMP echo request`, `UDP packet`. Takes a plural `s`.
+pub fn kind(sight: &Sight) -> String {
+    let Some(tuple) = &sight.tuple else { return "packet".to_owned() };
+    let proto = proto(tuple);
+    let what = match tuple.proto {
+        Proto::Tcp => match sight.tcp {
+            Some(f) if f.is_syn() => "SYN",
+            Some(f) if f.is_syn_ack() => "SYN-ACK",
+            Some(f) if f.is_reset() => "RST",
+            Some(f) if f.is_fin() => "FIN",
+            _ => "segment",
+        },
+        Proto::Icmp | Proto::Icmp6 => {
+            sight.icmp.as_ref().map_or("packet", |i| icmp(tuple.proto, i.r#type))
+        }
+        Proto::Arp => match sight.arp {
+            Some(ArpOp::Request) => "request",
+            Some(ArpOp::Reply) => "reply",
+            _ => "packet",
+        },
+        _ => "packet",
+    };
+    let fragment = if sight.fragment.is_some() { " (fragmented)" } else { "" };
+    format!("{proto} {what}{fragment}")
+}
+
+/// Types of RFC 792 and RFC 4443, RFC 4861.
+fn icmp(proto: Proto, r#type: u8) -> &'static str {
+    match (proto, r#type) {
+        (Proto::Icmp, 8) | (Proto::Icmp6, 128) => "echo request",
+        (Proto::Icmp, 0) | (Proto::Icmp6, 129) => "echo reply",
+        (Proto::Icmp, 3) | (Proto::Icmp6, 1) => "unreachable message",
+        (Proto::Icmp, 11) | (Proto::Icmp6, 3) => "time-exceeded message",
+        (Proto::Icmp6, 2) => "packet-too-big message",
+        (Proto::Icmp, 5) | (Proto::Icmp6, 137) => "redirect",
+        (Proto::Icmp6, 133) => "router solicitation",
+        (Proto::Icmp6, 134) => "router advertisement",
+        (Proto::Icmp6, 135) => "neighbour solicitation",
+        (Proto::Icmp6, 136) => "neighbour advertisement",
+        _ => "packet",
+    }
+}
+
+/// `in netns router`; empty where it is unknown.
+pub fn in_netns(netns: Option<&Netns>) -> String {
+    match netns {
+        None => String::new(),
+        Some(Netns { inode, name: None }) => format!(" in the unnamed netns {inode}"),
+        Some(netns) => format!(" in netns {}", safe(&netns_name(netns))),
+    }
+}
+
+/// `veth-c (veth)`; `None` where it is unknown.
+pub fn device(sight: &Sight) -> Option<String> {
+    let dev = sight.dev.as_ref()?;
+    let kind = dev.kind.as_deref().map(|k| format!(" ({})", safe(k))).unwrap_or_default();
+    Some(format!("{}{kind}", safe(&dev.name)))
+}
+
+/// ` in netns router on veth-c (veth)`, as far as it is known.
+pub fn place(sight: &Sight) -> String {
+    let mut text = in_netns(sight.netns.as_deref());
+    if let Some(dev) = device(sight) {
+        let how = match sight.hook {
+            HookName::TcIngress => "entering",
+            HookName::TcEgress => "leaving by",
+            _ => "on",
+        };
+        let _ = write!(text, " {how} {dev}");
+    }
+    text
+}
+
+/// `nf_hook_slow+0x4a`.
+pub fn symbol(sight: &Sight) -> Option<String> {
+    let (symbol, offset) = sight.cause.as_ref()?.place()?;
+    Some(match offset {
+        0 => safe(symbol).into_owned(),
+        _ => format!("{}+{offset:#x}", safe(symbol)),
+    })
+}
+
+/// One or many: `1 packet`, `3 packets`.
+pub fn count(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// A word of a shell command, quoted where the shell would do more than read it.
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:/@%+=,".contains(c);
+    // A command is for a person to paste: what cannot be seen must not be in it.
+    let word = safe(word);
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The flow of a verdict, for a line of text.
+pub fn flow_name(verdict: &Verdict) -> String {
+    let Some(tuple) = verdict.forward.as_ref().and_then(FlowTuple::from_record) else {
+        return "packets without a readable flow".to_owned();
+    };
+    format!("{} {}", proto(&tuple), ends(&tuple))
+}
