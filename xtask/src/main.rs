@@ -2,14 +2,20 @@
 mod bench;
 mod demo;
 mod ebpf;
+mod linker;
+mod packages;
+mod step;
 mod test;
 mod toolchain;
 mod vm;
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(about = "Builds, tests and shows lasthop")]
+#[command(name = "cargo xtask", about = "Builds, tests and shows lasthop")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,12 +35,26 @@ enum Command {
     Vm(vm::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+/// The checkout that this xtask was built from.
+pub(crate) fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Build(args) => ebpf::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without the backtrace that anyhow adds to `{:?}`: it shows xtask, not the cause.
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
