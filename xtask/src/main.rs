@@ -41,6 +41,18 @@ pub(crate) fn root() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
+/// A failure of which everything has been said already.
+#[derive(Debug)]
+pub(crate) struct Told;
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed")
+    }
+}
+
+impl std::error::Error for Told {}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Build(args) => ebpf::run(&args),
@@ -51,6 +63,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Told>() => ExitCode::FAILURE,
         Err(error) => {
             // Without the backtrace that anyhow adds to `{:?}`: it shows xtask, not the cause.
             eprintln!("xtask: {error:#}");

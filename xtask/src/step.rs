@@ -1,7 +1,7 @@
 //! One step of work: a tool run quietly, one line on the terminal, its output in a log.
 
 use std::fs::{self, File};
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -33,20 +33,14 @@ pub(crate) fn run(title: &str, command: &mut Command) -> Result<Done> {
 
 /// Runs `command` to its end, whatever that is.
 pub(crate) fn attempt(title: &str, command: &mut Command) -> Result<Done> {
-    let log = crate::root()
-        .join("target/xtask")
-        .join(slug(title))
-        .with_extension("log");
-    fs::create_dir_all(log.parent().unwrap_or(&log))?;
-    let mut file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    writeln!(file, "{command:?}")?;
+    let (log, file) = open_log(title, command)?;
     let line = Line::start(title);
-    let mut child = command
+    let child = command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file)
-        .spawn()
-        .with_context(|| format!("cannot start {}", program(command)))?;
+        .spawn();
+    let mut child = child.with_context(|| format!("cannot start {}", program(command)))?;
     let (send, ended) = channel();
     std::thread::spawn(move || send.send(child.wait()));
     let status = loop {
@@ -57,9 +51,49 @@ pub(crate) fn attempt(title: &str, command: &mut Command) -> Result<Done> {
         }
     };
     line.end(status.success());
-    // Some tools quote bytes of what they work on, so this need not be UTF-8.
-    let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-    Ok(Done { status, text, log })
+    Done::read(status, log)
+}
+
+/// Runs `command` to its end, whatever that is, and shows its standard output as it comes.
+pub(crate) fn watch(title: &str, command: &mut Command) -> Result<Done> {
+    let (log, mut file) = open_log(title, command)?;
+    eprintln!("  {title}");
+    let began = Instant::now();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(file.try_clone()?)
+        .spawn();
+    let mut child = child.with_context(|| format!("cannot start {}", program(command)))?;
+    let output = child.stdout.take().context("no pipe")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        file.write_all(&line)?;
+        file.write_all(b"\n")?;
+        println!("    {}", String::from_utf8_lossy(&line));
+    }
+    let status = child.wait()?;
+    eprintln!("  {title} … {:.1} s", began.elapsed().as_secs_f64());
+    Done::read(status, log)
+}
+
+fn open_log(title: &str, command: &Command) -> Result<(PathBuf, File)> {
+    let log = crate::root()
+        .join("target/xtask")
+        .join(slug(title))
+        .with_extension("log");
+    fs::create_dir_all(log.parent().unwrap_or(&log))?;
+    let mut file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    writeln!(file, "{command:?}")?;
+    Ok((log, file))
+}
+
+impl Done {
+    fn read(status: ExitStatus, log: PathBuf) -> Result<Self> {
+        // Some tools quote bytes of what they work on, so this need not be UTF-8.
+        let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        Ok(Self { status, text, log })
+    }
 }
 
 /// Says something about a choice that was made.
