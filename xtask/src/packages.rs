@@ -43,21 +43,12 @@ pub(crate) const RUN_TIME: &[Package] = &[
         "nft",
         "the rules that drop and translate packets",
     ),
-    package(
-        "iptables",
-        "iptables",
-        "the same rules as older nodes write them",
-    ),
-    package(
-        "conntrack",
-        "conntrack",
-        "shows and deletes connection-tracking entries",
-    ),
+    package("iptables", "iptables", "rules as older nodes write them"),
     package("iputils-ping", "ping", "ICMP traffic"),
     package(
         "ethtool",
         "ethtool",
-        "offloads off, where a packet must stay one packet",
+        "offloads off: a packet stays one packet",
     ),
     package("tcpdump", "tcpdump", "what lasthop's cost is compared with"),
 ];
