@@ -1,8 +1,33 @@
-//! Placeholder until its first version lands.
+//! `cargo xtask demo`: builds everything and shows one scenario, broken and whole.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::toolchain::Toolchain;
+use crate::{ebpf, packages, test};
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Which scenario, as `NAME/ipv4` or `NAME/ipv6`.
+    #[arg(default_value = "nft-drop/ipv4")]
+    scenario: String,
+}
 
-pub fn run(_args: &Args) -> anyhow::Result<()> {
-    anyhow::bail!("not here yet")
+pub fn run(args: &Args) -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "the demo makes network namespaces and attaches programs to the kernel: run it as root"
+    );
+    packages::ensure(packages::RUN_TIME)?;
+    let binary = ebpf::build(&Toolchain::ensure()?)?;
+    let demo = test::harness("demo")?;
+    eprintln!();
+    // In this process's place: a signal meant for it reaches the one that has to clean up.
+    let error = Command::new(&demo)
+        .arg(&args.scenario)
+        .env("LASTHOP", binary)
+        .exec();
+    Err(error).with_context(|| format!("cannot run {}", demo.display()))
 }

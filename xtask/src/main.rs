@@ -2,14 +2,20 @@
 mod bench;
 mod demo;
 mod ebpf;
+mod linker;
+mod packages;
+mod step;
 mod test;
 mod toolchain;
 mod vm;
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(about = "Builds, tests and shows lasthop")]
+#[command(name = "cargo xtask", about = "Builds, tests and shows lasthop")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,12 +35,39 @@ enum Command {
     Vm(vm::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+/// The checkout that this xtask was built from.
+pub(crate) fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+/// A failure of which everything has been said already.
+#[derive(Debug)]
+pub(crate) struct Told;
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed")
+    }
+}
+
+impl std::error::Error for Told {}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Build(args) => ebpf::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Told>() => ExitCode::FAILURE,
+        Err(error) => {
+            // Without the backtrace that anyhow adds to `{:?}`: it shows xtask, not the cause.
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,0 +1,8 @@
+#!/bin/sh
+. "$(dirname "$0")/../lib.sh"
+
+build() {
+	lh_routed
+}
+
+lh_topology "$@"

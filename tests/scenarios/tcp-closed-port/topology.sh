@@ -1,0 +1,9 @@
+#!/bin/sh
+. "$(dirname "$0")/../lib.sh"
+
+build() {
+	lh_pair
+	[ "$1" = faulty ] || lh_hold listener.log lh-server tcp-listen --on "$SERVER_AT:4444"
+}
+
+lh_topology "$@"

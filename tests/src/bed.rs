@@ -1,0 +1,1 @@
+//! Small topologies for the integration tests.

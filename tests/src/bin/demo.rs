@@ -1,0 +1,201 @@
+//! Shows one scenario to a person: the fault, what lasthop says about it, and the same without it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use tests::scenario::{self, Scenario};
+use tests::{lasthop, machine, trial};
+
+#[derive(Parser)]
+#[command(about = "Shows one scenario: broken, traced, explained; then whole")]
+struct Cli {
+    /// NAME/ipv4 or NAME/ipv6.
+    #[arg(default_value = "nft-drop/ipv4")]
+    name: String,
+    /// Folder of the scenarios.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))]
+    folder: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("demo: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let all = scenario::all(&cli.folder)?;
+    let scenario = all
+        .iter()
+        .find(|scenario| scenario.name == cli.name)
+        .with_context(|| format!("no scenario is called {:?}", cli.name))?;
+    if let Some(reason) = trial::obstacle(scenario) {
+        bail!("{}: {reason}", scenario.name);
+    }
+    let interrupted = interruption()?;
+    let _turn = machine::take_turn()?;
+    println!("{}", scenario.title);
+    println!("{}\n", scenario.why.trim_end());
+    if let Some(faulty) = &scenario.faulty {
+        let status = show_faulty(scenario)?;
+        check(&interrupted)?;
+        println!("\nexit status {}", told(status));
+        let (wanted, got) = (faulty.exit, status.code());
+        ensure!(
+            got == Some(wanted),
+            "the exit status should have been {wanted}"
+        );
+    }
+    println!("\nThe same without the fault:");
+    let (status, verdicts) = healthy(scenario)?;
+    check(&interrupted)?;
+    for verdict in &verdicts {
+        println!("{verdict}");
+    }
+    println!("exit status {}", told(status));
+    let wanted = scenario.healthy.exit;
+    ensure!(
+        status.code() == Some(wanted),
+        "the exit status should have been {wanted}"
+    );
+    Ok(())
+}
+
+/// Set by a signal that wants this to end. The processes it runs are in the same foreground group,
+/// so Ctrl-C ends them too, and each is bounded in time; what remains is to take the topology down.
+fn interruption() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(flag)
+}
+
+fn check(interrupted: &AtomicBool) -> Result<()> {
+    ensure!(
+        !interrupted.load(Ordering::Relaxed),
+        "interrupted; everything was taken down"
+    );
+    Ok(())
+}
+
+fn told(status: ExitStatus) -> String {
+    status
+        .code()
+        .map_or_else(|| status.to_string(), |code| code.to_string())
+}
+
+/// A scenario's topology; it is taken down when this is dropped.
+struct Standing<'a> {
+    scenario: &'a Scenario,
+    dir: PathBuf,
+}
+
+impl<'a> Standing<'a> {
+    fn up(scenario: &'a Scenario, twin: &str) -> Result<Self> {
+        let standing = Self {
+            scenario,
+            dir: lasthop::scratch("demo")?,
+        };
+        standing.topology(&["up", twin])?;
+        Ok(standing)
+    }
+
+    fn topology(&self, args: &[&str]) -> Result<()> {
+        let mut topology = Command::new(self.scenario.folder.join("topology.sh"));
+        let status = self
+            .prepared(topology.args(args))?
+            .stdout(Stdio::null())
+            .status()?;
+        ensure!(
+            status.success(),
+            "topology.sh {} ended with {status}",
+            args.join(" ")
+        );
+        Ok(())
+    }
+
+    /// What the scenario's scripts find in their environment.
+    fn prepared<'c>(&self, command: &'c mut Command) -> Result<&'c mut Command> {
+        let peer = lasthop::peer()?;
+        Ok(command
+            .stdin(Stdio::null())
+            .envs(&self.scenario.environment)
+            .env("LH_DIR", &self.dir)
+            .env("LH_PEER", peer))
+    }
+
+    /// `lasthop trace FILTER … -- traffic.sh`, ready to be started.
+    fn trace(&self, more: &[&str]) -> Result<Command> {
+        let traffic = self.scenario.folder.join("traffic.sh");
+        let mut trace = lasthop::lasthop(&["trace", &self.scenario.filter])?;
+        trace
+            .args(more)
+            .arg("--exit-code")
+            .args(&self.scenario.options);
+        self.prepared(trace.arg("--").arg(traffic))?;
+        Ok(trace)
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        if let Err(e) = self.topology(&["down"]) {
+            eprintln!("{}: {e:#}", self.scenario.name);
+        }
+    }
+}
+
+fn show_faulty(scenario: &Scenario) -> Result<ExitStatus> {
+    let standing = Standing::up(scenario, "faulty")?;
+    let mut options = String::new();
+    for option in &scenario.options {
+        options.push(' ');
+        options.push_str(option);
+    }
+    let traffic = short(&scenario.folder.join("traffic.sh"));
+    println!(
+        "$ lasthop trace '{}' --exit-code{options} -- {traffic}",
+        scenario.filter
+    );
+    std::io::stdout().flush()?;
+    Ok(standing.trace(&[])?.status()?)
+}
+
+/// The verdicts' sentences of the healthy twin.
+fn healthy(scenario: &Scenario) -> Result<(ExitStatus, Vec<String>)> {
+    let standing = Standing::up(scenario, "healthy")?;
+    let output = standing.trace(&["--json"])?.output()?;
+    if output.stdout.is_empty() {
+        std::io::stderr().write_all(&output.stderr)?;
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let verdicts = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|record| record["type"] == "verdict")
+        .filter_map(|verdict| verdict["text"].as_str().map(str::to_owned))
+        .collect();
+    Ok((output.status, verdicts))
+}
+
+/// The path as somebody in the checkout would type it.
+fn short(path: &Path) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let short = root
+        .and_then(|root| path.strip_prefix(root).ok())
+        .unwrap_or(path);
+    short.display().to_string()
+}

@@ -1,0 +1,87 @@
+//! The traffic programs of the scenarios: small senders, listeners and guests.
+//!
+//! Each is bounded in time by `--limit` (an alarm(2) that ends it however stuck it is) and in
+//! count. One that others wait for prints `ready` once it can receive. What the network does to
+//! the traffic is printed, not failed on: the exit status says only whether the program could run.
+
+mod frame;
+mod tap;
+mod tcp;
+mod udp;
+mod xdp;
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Traffic for lasthop's scenarios")]
+struct Cli {
+    /// Seconds after which the program is ended, whatever it is doing.
+    #[arg(long, global = true, default_value_t = 30)]
+    limit: u32,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Send numbered UDP datagrams.
+    UdpSend(udp::Send),
+    /// Receive UDP datagrams, or refuse to.
+    UdpListen(udp::Listen),
+    /// Open TCP connections, send bytes and read them back.
+    TcpConnect(tcp::Connect),
+    /// Accept TCP connections and echo what they send.
+    TcpListen(tcp::Listen),
+    /// Be the guest behind a tap device.
+    Tap(tap::Tap),
+    /// Send a UDP datagram as a raw frame to a chosen MAC address.
+    Frame(frame::Frame),
+    /// Attach an XDP program that drops everything, and hold it.
+    XdpDrop(xdp::XdpDrop),
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    nix::unistd::alarm::set(cli.limit);
+    match cli.command {
+        Command::UdpSend(c) => udp::send(&c),
+        Command::UdpListen(c) => udp::listen(&c),
+        Command::TcpConnect(c) => tcp::connect(&c),
+        Command::TcpListen(c) => tcp::listen(&c),
+        Command::Tap(c) => tap::run(&c),
+        Command::Frame(c) => frame::send(&c),
+        Command::XdpDrop(c) => xdp::hold(&c),
+    }
+}
+
+/// Tells whoever waits that this program can receive.
+fn say_ready() -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(b"ready\n")?;
+    Ok(out.flush()?)
+}
+
+/// A running FNV-1a over everything received: equal for equal bytes in equal order.
+struct Digest(u64);
+
+impl Digest {
+    const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = (self.0 ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// Blocks until the alarm or a signal ends the program.
+fn wait_for_the_end() -> ! {
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,105 @@
+//! TCP: connections that send bytes and read them back.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use socket2::{Domain, Socket, Type};
+
+use crate::{Digest, say_ready};
+
+#[derive(Args)]
+pub struct Connect {
+    /// Where to.
+    #[arg(long)]
+    to: SocketAddr,
+    /// Source address and port; the kernel's choice otherwise.
+    #[arg(long)]
+    from: Option<SocketAddr>,
+    /// Bytes to send and to read back.
+    #[arg(long, default_value_t = 64)]
+    bytes: usize,
+    /// Give up connecting after this many milliseconds.
+    #[arg(long, default_value_t = 3000)]
+    timeout_ms: u64,
+}
+
+#[derive(Args)]
+pub struct Listen {
+    /// Address and port.
+    #[arg(long)]
+    on: SocketAddr,
+    /// End after this many connections.
+    #[arg(long, default_value_t = 1)]
+    count: u64,
+}
+
+pub fn connect(args: &Connect) -> Result<()> {
+    let socket = Socket::new(Domain::for_address(args.to), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if let Some(from) = args.from {
+        socket
+            .bind(&from.into())
+            .with_context(|| format!("cannot bind {from}"))?;
+    }
+    let timeout = Duration::from_millis(args.timeout_ms);
+    if let Err(e) = socket.connect_timeout(&args.to.into(), timeout) {
+        println!("not connected: {e}");
+        return Ok(());
+    }
+    match exchange(socket.into(), args.bytes) {
+        Ok((echoed, same)) => println!("echoed={echoed} same={same}"),
+        Err(e) => println!("connection broke: {e}"),
+    }
+    Ok(())
+}
+
+/// Sends `bytes` bytes while reading them back; returns how many came back, and whether unchanged.
+fn exchange(stream: TcpStream, bytes: usize) -> std::io::Result<(usize, bool)> {
+    let payload: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+    let mut back = stream.try_clone()?;
+    let reader = std::thread::spawn(move || {
+        let mut echoed = Vec::new();
+        back.read_to_end(&mut echoed).map(|_| echoed)
+    });
+    let mut out = stream;
+    out.write_all(&payload)?;
+    out.shutdown(Shutdown::Write)?;
+    let echoed = reader.join().unwrap_or_else(|_| Ok(Vec::new()))?;
+    Ok((echoed.len(), echoed == payload))
+}
+
+pub fn listen(args: &Listen) -> Result<()> {
+    let socket = Socket::new(Domain::for_address(args.on), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket
+        .bind(&args.on.into())
+        .with_context(|| format!("cannot bind {}", args.on))?;
+    socket.listen(16)?;
+    let listener = TcpListener::from(socket);
+    say_ready()?;
+    for _ in 0..args.count {
+        let (stream, from) = listener.accept()?;
+        match echo(stream) {
+            Ok((bytes, digest)) => println!("from={from} bytes={bytes} digest={digest:016x}"),
+            Err(e) => println!("from={from}: {e}"),
+        }
+    }
+    Ok(())
+}
+
+fn echo(mut stream: TcpStream) -> std::io::Result<(u64, u64)> {
+    let mut digest = Digest::new();
+    let (mut bytes, mut chunk) = (0_u64, vec![0_u8; 65_536]);
+    loop {
+        let len = stream.read(&mut chunk)?;
+        if len == 0 {
+            return Ok((bytes, digest.0));
+        }
+        digest.update(&chunk[..len]);
+        bytes += len as u64;
+        stream.write_all(&chunk[..len])?;
+    }
+}
