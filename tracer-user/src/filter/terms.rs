@@ -1,6 +1,6 @@
 //! The form of terms joined by `and`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use tracer_common::flow::{SIDE_DST, SIDE_EITHER, SIDE_SRC};
@@ -80,9 +80,18 @@ fn condition(
 
 /// Refuses `word` where a term or what joins two may stand.
 fn stray(word: &Word, allowed: &str) -> FilterError {
-    if word.text.parse::<IpAddr>().is_ok() {
-        let said = word.text;
-        return word.error(format!("an address needs a word before it: host {said}"));
+    let said = word.text;
+    if said.parse::<SocketAddr>().is_ok() {
+        return word.error(format!(
+            "`{said}` is an end of an arrow, and there is no `->` (quote the filter: the shell takes \
+             `>` for itself)"
+        ));
+    }
+    if said.parse::<IpAddr>().is_ok() {
+        return word.error(format!(
+            "`{said}` needs `host` before it, or an arrow `->` beside it (quote the filter: the shell \
+             takes `>` for itself)"
+        ));
     }
     word.error(unexpected(word, allowed))
 }

@@ -200,11 +200,12 @@ fn what_the_grammar_has_not_is_refused_where_it_stands() {
     refused("tcp && port 53", 5, "write `and`");
     refused("TCP", 1, "lower case");
     refused("tcp AND port 1", 5, "lower case");
-    refused("10.0.0.1", 1, "host 10.0.0.1");
+    refused("10.0.0.1", 1, "needs `host`");
     refused("src 10.0.0.1", 5, "host, net or port after `src`");
-    refused("tcp 10.0.0.1:1", 5, "expected `and` or the end");
-    refused("tcp 10.0.0.1:1 - 2", 5, "expected `and` or the end");
-    refused("- 10.0.0.1", 1, "in quotes");
+    refused("tcp 10.0.0.1:1", 5, "no `->`");
+    refused("tcp 10.0.0.1:1 -", 5, "quote the filter");
+    refused("tcp -", 5, "in quotes");
+    refused("tcp 1", 5, "expected `and` or the end");
     refused("port 53 udp", 9, "expected `and` or the end");
     refused("ünd and port 53", 1, "cannot stand");
     refused("tcp ünd port 53", 5, "cannot stand");
