@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The commands, one file each; each `run` returns the exit status.
+
+pub mod drops;

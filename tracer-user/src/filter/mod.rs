@@ -1,0 +1,74 @@
+//! The filter expression: text in, the [`Filter`] that the kernel evaluates out.
+//!
+//! Two forms, and nothing that is not understood is ever passed over:
+//!
+//! ```text
+//! terms    tcp and src host 10.0.0.1 and dst port 443     (joined by `and`)
+//! arrow    tcp 10.0.0.1:4242 -> 10.96.0.1:443             (any part left out, or `*`)
+//! ```
+
+mod arrow;
+mod build;
+mod print;
+mod terms;
+mod words;
+
+use tracer_common::flow::{Filter, proto};
+
+use build::Builder;
+pub use print::describe;
+use words::Word;
+
+/// The protocols that have a name in the grammar.
+const PROTOS: [(&str, u16); 6] = [
+    ("tcp", proto::TCP),
+    ("udp", proto::UDP),
+    ("icmp", proto::ICMP),
+    ("icmp6", proto::ICMP6),
+    ("sctp", proto::SCTP),
+    ("arp", proto::ARP),
+];
+
+/// Why a text is no filter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {message}")]
+pub struct FilterError {
+    /// Where the first bad word begins, in characters from 1.
+    pub column: usize,
+    /// What is wrong there and what may stand there instead; one line.
+    pub message: String,
+}
+
+/// Reads a filter expression. An empty text is the filter that matches everything.
+///
+/// # Errors
+/// The first word that the grammar has no place for, with its column.
+pub fn parse(text: &str) -> Result<Filter, FilterError> {
+    let words = words::split(text);
+    let mut builder = Builder::default();
+    match words.iter().position(|w| w.text == words::ARROW) {
+        Some(at) => {
+            let (before, rest) = words.split_at(at);
+            arrow::read(before, rest, &mut builder)?;
+        }
+        None => terms::read(&words, &mut builder)?,
+    }
+    Ok(builder.filter())
+}
+
+fn proto_number(word: &Word) -> Option<u16> {
+    PROTOS
+        .iter()
+        .find(|(name, _)| *name == word.text)
+        .map(|(_, number)| *number)
+}
+
+fn proto_name(number: u16) -> Option<&'static str> {
+    PROTOS
+        .iter()
+        .find(|(_, n)| *n == number)
+        .map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests;
