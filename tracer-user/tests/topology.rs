@@ -15,7 +15,7 @@ use support::{Follow, Names, ip, root_or_skip};
 /// Inode of the namespace that the calling thread is in.
 fn current_inode() -> String {
     std::fs::read_link("/proc/thread-self/ns/net")
-        .unwrap()
+        .expect("a link")
         .display()
         .to_string()
 }
@@ -174,8 +174,8 @@ fn only_what_was_asked_for_is_followed() {
     );
     let elsewhere = |l: &&Link| l.netns.name.as_deref() != Some(&a);
     assert_eq!(follow.links().find(elsewhere), None);
-    let named = |e: &LinkEvent| matches!(e, LinkEvent::NetnsNamed { name: Some(n), .. } if *n == b);
-    assert!(follow.saw(named), "a name is known all the same");
+    let of_b = |e: &LinkEvent| matches!(e, LinkEvent::NetnsNamed { name: Some(n), .. } if *n == b);
+    assert!(follow.saw(of_b), "a name is known all the same");
 }
 
 #[test]
@@ -295,6 +295,6 @@ fn a_table_and_its_source_agree_in_the_end() {
     let now = Instant::now();
     later.apply(LinkEvent::Appeared(d0.clone()), now);
     later.apply(gone.clone(), now);
-    later.apply(gone, now + Duration::from_secs(3600));
+    later.apply(gone, now + Duration::from_hours(1));
     assert_eq!(later.link(d0.netns.inode, d0.ifindex), None);
 }

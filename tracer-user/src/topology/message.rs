@@ -4,6 +4,7 @@
 //! because a newer kernel describes something else about it in a way not known here.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlaBuffer,
@@ -118,7 +119,7 @@ fn request(message: RouteNetlinkMessage, seq: u32, flags: u16) -> Vec<u8> {
     bytes
 }
 
-/// Asks how the namespace that the calling thread is in numbers another, open as `fd`.
+/// Asks how the namespace that the calling thread is in numbers another.
 pub(super) struct NsidQuery {
     socket: Socket,
     seq: u32,
@@ -135,10 +136,12 @@ impl NsidQuery {
     }
 
     /// Its number, or `None` where it has none: no device of this namespace leads there.
-    pub fn ask(&mut self, fd: u32) -> io::Result<Option<i32>> {
+    pub fn ask(&mut self, other: BorrowedFd) -> io::Result<Option<i32>> {
         self.seq += 1;
         let mut message = NsidMessage::default();
-        message.attributes.push(NsidAttribute::Fd(fd));
+        message
+            .attributes
+            .push(NsidAttribute::Fd(other.as_raw_fd().cast_unsigned()));
         let bytes = request(
             RouteNetlinkMessage::GetNsId(message),
             self.seq,

@@ -14,7 +14,7 @@ const LINK_GROUP: u32 = 1;
 /// The kernel fills at most 32 KiB of a dump into one datagram (`netlink_dump`).
 pub(super) const DATAGRAM_BYTES: usize = 64 * 1024;
 /// What may wait to be read while many devices come and go at once.
-const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
+const RECEIVE_BUFFER_BYTES: i32 = 1 << 20;
 
 /// What a socket tells.
 pub(super) enum Update {
@@ -52,7 +52,7 @@ impl Monitor {
     pub fn open_here() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.set_non_blocking(true)?;
-        socket.set_rx_buf_sz(RECEIVE_BUFFER_BYTES as i32)?;
+        socket.set_rx_buf_sz(RECEIVE_BUFFER_BYTES)?;
         socket.bind(&SocketAddr::new(0, LINK_GROUP))?;
         let mut address = SocketAddr::new(0, 0);
         socket.get_address(&mut address)?;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -362,7 +362,7 @@ impl Follower {
         let mut meanings = BTreeMap::new();
         for other in self.inventory.without_nsid(netns.inode) {
             let Ok(fd) = other.descriptor() else { continue };
-            if let Some(nsid) = query.ask(fd.as_raw_fd() as u32)? {
+            if let Some(nsid) = query.ask(fd.as_fd())? {
                 meanings.insert(nsid, other.inode);
             }
         }

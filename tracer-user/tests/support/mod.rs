@@ -195,7 +195,7 @@ impl Follow {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .unwrap();
+            .expect("a runtime");
         let (watch, initial) = Watch::start(scope.clone()).expect("a watch");
         let (told, links, topology) = (Vec::new(), HashMap::new(), Topology::default());
         let mut follow = Self {
@@ -251,10 +251,10 @@ impl Follow {
             let events = self
                 .runtime
                 .block_on(async { tokio::time::timeout(rest, watch.next()).await });
-            match events {
-                Ok(events) => self.take(events.expect("the watch goes on")),
-                Err(_) => panic!("waited in vain for: {what}; told: {:#?}", self.told),
-            }
+            let Ok(events) = events else {
+                panic!("waited in vain for: {what}; told: {:#?}", self.told);
+            };
+            self.take(events.expect("the watch goes on"));
         }
     }
 
