@@ -14,7 +14,7 @@ use crate::filter;
 
 /// Says at which hop a packet died, or lost its translation, and why.
 #[derive(Debug, Parser)]
-#[command(name = "lasthop", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "lasthop", version, max_term_width = 100, after_help = STATUS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -27,23 +27,29 @@ pub struct Cli {
     pub verbose: u8,
 }
 
-const AFTER_HELP: &str = "\
+/// What clap's own help cannot tell of a filter.
+const GRAMMAR: &str = "\
 FILTER is any of tcp udp icmp icmp6 sctp arp, [src|dst] host A, [src|dst] net A/L, [src|dst] port N,
 joined by `and`; or an arrow, 'tcp 10.0.0.1:4242 -> 10.96.0.1:443', where any part may be left out
-or *, IPv6 goes in brackets, and the replies are followed too. Quote it: the shell takes > for itself.
+or *, IPv6 goes in brackets, and the replies are followed too. Quote it: the shell takes > for itself.";
 
-With --exit-code: 0 every packet was delivered or left the node, 10 a packet died, 11 a reply lost
-its un-DNAT, 12 nothing matched, 13 events were lost and no loss was found. Otherwise: 0 done,
-1 could not do it, 2 usage.";
+/// What clap's own help cannot tell of `--exit-code`.
+const STATUS: &str = "\
+Exit status: 0 done, 1 could not do it, 2 usage. With --exit-code: 0 every packet was delivered or
+left the node, 10 a packet died, 11 a reply lost its un-DNAT (or un-SNAT), 12 nothing matched,
+13 the record is incomplete and no loss was found.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Follow every packet that matches, hop by hop, and say what became of each flow
+    #[command(after_help = format!("{GRAMMAR}\n\n{STATUS}"))]
     Trace(TraceArgs),
     /// Count all drops on the node, by reason, place and device
+    #[command(after_help = GRAMMAR)]
     Drops(DropsArgs),
     /// Give the verdicts of a recording made by `trace --json`
+    #[command(after_help = STATUS)]
     Explain(ExplainArgs),
     /// Say what this node supports, what is missing and what that costs
     Doctor(DoctorArgs),
@@ -63,7 +69,7 @@ pub enum Command {
 /// `lasthop trace`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TraceArgs {
-    /// What [`Self::words`] say.
+    /// What FILTER says.
     #[arg(skip)]
     pub filter: Filter,
     /// The filter as it was typed.
@@ -108,7 +114,7 @@ impl TraceArgs {
 /// `lasthop drops`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DropsArgs {
-    /// What [`Self::words`] say.
+    /// What FILTER says.
     #[arg(skip)]
     pub filter: Filter,
     /// The filter as it was typed.
