@@ -153,8 +153,11 @@ impl Term {
     /// `swapped`: as if source and destination were exchanged.
     #[inline(always)]
     fn matches(&self, t: &Tuple, swapped: bool) -> bool {
-        let (not_src, not_dst) =
-            if swapped { (SIDE_SRC, SIDE_DST) } else { (SIDE_DST, SIDE_SRC) };
+        let (not_src, not_dst) = if swapped {
+            (SIDE_SRC, SIDE_DST)
+        } else {
+            (SIDE_DST, SIDE_SRC)
+        };
         (self.side != not_src && self.holds(t.src, t.sport, t.has_ports))
             || (self.side != not_dst && self.holds(t.dst, t.dport, t.has_ports))
     }
@@ -163,8 +166,14 @@ impl Term {
 impl Filter {
     /// Matches every packet.
     pub const ANY: Self = Self {
-        terms: [Term { addr: Addr([0; 2]), mask: Addr([0; 2]), port: 0, kind: 0, side: 0, pad: 0 };
-            MAX_TERMS],
+        terms: [Term {
+            addr: Addr([0; 2]),
+            mask: Addr([0; 2]),
+            port: 0,
+            kind: 0,
+            side: 0,
+            pad: 0,
+        }; MAX_TERMS],
         n_terms: 0,
         proto: 0,
         replies: 0,

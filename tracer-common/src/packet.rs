@@ -268,7 +268,9 @@ fn ipv6<S: Source>(s: &S, at: u32) -> Option<Network> {
         transport_at: at + 40,
     };
     for _ in 0..MAX_EXTENSIONS {
-        let Some((next, len)) = extension(s, &mut n) else { break };
+        let Some((next, len)) = extension(s, &mut n) else {
+            break;
+        };
         n.proto = s.opaque(u32::from(next)) as u16;
         n.transport_at = s.opaque(n.transport_at.wrapping_add(len));
     }

@@ -154,7 +154,9 @@ pub fn walk<S: Source>(s: &S, ethertype: u16, at: u32, mut see: impl FnMut(&Laye
     let (mut ethertype, mut at) = (ethertype, at);
     let mut layers = 0;
     for _ in 0..MAX_LAYERS {
-        let Some(layer) = layer(s, ethertype, at) else { break };
+        let Some(layer) = layer(s, ethertype, at) else {
+            break;
+        };
         see(&layer);
         layers = s.opaque(layers + 1);
         let Some((next, next_at)) =

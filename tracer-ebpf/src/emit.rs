@@ -37,7 +37,9 @@ pub fn cpu() -> u32 {
 /// Writes one event about the skb at address `skb`.
 #[inline(always)]
 pub fn emit(hook: Hook, skb: u64, found: Match, occasion: Occasion) {
-    let Some(event) = reserve::<Event>() else { return };
+    let Some(event) = reserve::<Event>() else {
+        return;
+    };
     fill(event, hook, skb, found, occasion);
     submit(event);
 }
@@ -45,10 +47,11 @@ pub fn emit(hook: Hook, skb: u64, found: Match, occasion: Occasion) {
 /// Writes one event with the kernel stack that led to it.
 #[inline(always)]
 pub fn emit_with_stack(ctx: *mut c_void, hook: Hook, skb: u64, found: Match, occasion: Occasion) {
-    let Some(with_stack) = reserve::<EventWithStack>() else { return };
+    let Some(with_stack) = reserve::<EventWithStack>() else {
+        return;
+    };
     // SAFETY: reserved memory of this type, ours until it is submitted.
-    let (event, stack) =
-        unsafe { (&raw mut (*with_stack).event, &raw mut (*with_stack).stack) };
+    let (event, stack) = unsafe { (&raw mut (*with_stack).event, &raw mut (*with_stack).stack) };
     fill(event, hook, skb, found, occasion);
     // SAFETY: the helper writes at most the size given; the rest keeps the zeroes written before.
     unsafe {
@@ -63,7 +66,13 @@ pub fn emit_with_stack(ctx: *mut c_void, hook: Hook, skb: u64, found: Match, occ
 #[inline(always)]
 fn reserve<T>() -> Option<*mut T> {
     // SAFETY: the size is a constant, as the verifier wants it.
-    let room = unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), size_of::<T>() as u64, 0) };
+    let room = unsafe {
+        bpf_ringbuf_reserve(
+            (&raw const EVENTS).cast_mut().cast(),
+            size_of::<T>() as u64,
+            0,
+        )
+    };
     if room.is_null() {
         count(Counter::RingFull);
         return None;
@@ -108,8 +117,8 @@ fn fill(event: *mut Event, hook: Hook, skb: u64, found: Match, occasion: Occasio
 #[inline(always)]
 fn fill_vlan(event: *mut Event, skb: u64) {
     let mask = at!(vlan_present_mask);
-    let present = mask == 0
-        || Probed::load::<u8>(skb, at!(skb_vlan_present)).unwrap_or(0) & mask as u8 != 0;
+    let present =
+        mask == 0 || Probed::load::<u8>(skb, at!(skb_vlan_present)).unwrap_or(0) & mask as u8 != 0;
     let (mut proto, mut tci) = (0, 0);
     if present {
         proto = u16::from_be(Probed::load(skb, at!(skb_vlan_proto)).unwrap_or(0));
@@ -141,7 +150,11 @@ fn fill_device(event: *mut Event, skb: u64) {
             net = Probed::load(sk, at!(sk_net)).unwrap_or(0);
         }
     }
-    let netns = if net == 0 { 0 } else { Probed::load(net, at!(net_inum)).unwrap_or(0) };
+    let netns = if net == 0 {
+        0
+    } else {
+        Probed::load(net, at!(net_inum)).unwrap_or(0)
+    };
     // SAFETY: as in `fill`.
     unsafe {
         (*event).ifindex = ifindex;

@@ -24,7 +24,10 @@ pub struct Match {
 /// Whether the parser knows what follows an Ethernet type.
 #[inline(always)]
 pub fn is_parsed(ethertype: u16) -> bool {
-    matches!(ethertype, ETH_P_IP | ETH_P_IPV6 | ETH_P_ARP | ETH_P_8021Q | ETH_P_8021AD)
+    matches!(
+        ethertype,
+        ETH_P_IP | ETH_P_IPV6 | ETH_P_ARP | ETH_P_8021Q | ETH_P_8021AD
+    )
 }
 
 /// Judges the skb at address `skb`, whose bytes from the network header on are at `at` in `bytes`.
@@ -37,7 +40,11 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32, cpu: u32) 
     if known.is_none() && !is_parsed(ethertype) {
         return None;
     }
-    let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
+    let mut innermost = Sight {
+        tuple: NO_TUPLE,
+        mark: 0,
+        flags: 0,
+    };
     let layers = walk(bytes, ethertype, at, |layer| {
         innermost.tuple = layer.transport.tuple;
         innermost.mark = mark(&layer.network, &layer.transport);
@@ -46,7 +53,10 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32, cpu: u32) 
     let flags = innermost.flags;
     if layers == 0 {
         // Nothing that can be read contradicts the skb's identity.
-        return known.map(|k| Match { life: k.life, flags: 0 });
+        return known.map(|k| Match {
+            life: k.life,
+            flags: 0,
+        });
     }
     if flags == 0 && known.is_none() {
         return None;
@@ -56,7 +66,10 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32, cpu: u32) 
             if flags == 0 {
                 maps::learn(&innermost.tuple);
             }
-            return Some(Match { life: k.life, flags });
+            return Some(Match {
+                life: k.life,
+                flags,
+            });
         }
         maps::forget(skb);
         maps::count(Counter::Stale);
@@ -65,7 +78,10 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32, cpu: u32) 
         }
     }
     let life = maps::follow(skb, innermost.mark, cpu);
-    Some(Match { life, flags: flags | FLAG_FIRST_SIGHT })
+    Some(Match {
+        life,
+        flags: flags | FLAG_FIRST_SIGHT,
+    })
 }
 
 /// What is kept of the layers seen so far.
@@ -75,8 +91,14 @@ struct Sight {
     flags: u8,
 }
 
-const NO_TUPLE: Tuple =
-    Tuple { src: Addr([0; 2]), dst: Addr([0; 2]), sport: 0, dport: 0, proto: 0, has_ports: 0 };
+const NO_TUPLE: Tuple = Tuple {
+    src: Addr([0; 2]),
+    dst: Addr([0; 2]),
+    sport: 0,
+    dport: 0,
+    proto: 0,
+    has_ports: 0,
+};
 
 /// Whether the filter or a translation asks for this tuple, as a flag.
 #[inline(always)]

@@ -50,7 +50,11 @@ impl Memory for Probed {
         let from = base.wrapping_add(u64::from(offset));
         // SAFETY: the helper writes exactly the size of `value`, and faults become an error.
         let failed = unsafe {
-            bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from as *const _)
+            bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                from as *const _,
+            )
         };
         // SAFETY: written in full when the helper returned 0; only integers are read this way.
         (failed == 0).then(|| unsafe { value.assume_init() })

@@ -122,13 +122,18 @@ pub fn identity(skb: u64) -> Option<Identity> {
 /// Begins to follow the skb at this address, under a new life.
 #[inline(always)]
 pub fn follow(skb: u64, mark: u32, cpu: u32) -> u64 {
-    let Some(n) = LIVES.get_ptr_mut(0) else { return 0 };
+    let Some(n) = LIVES.get_ptr_mut(0) else {
+        return 0;
+    };
     // SAFETY: as in `count`.
     let life = unsafe {
         *n += 1;
         (*n << 12) | u64::from(cpu & 0xfff)
     };
-    if IDENTITY.insert(skb, Identity { life, mark, pad: 0 }, 0).is_ok() {
+    if IDENTITY
+        .insert(skb, Identity { life, mark, pad: 0 }, 0)
+        .is_ok()
+    {
         hint(skb).add(1);
     } else {
         count(Counter::IdentityFull);

@@ -14,5 +14,6 @@ pub mod model;
 pub mod preflight;
 pub mod reconstruct;
 pub mod render;
+pub mod report;
 pub mod topology;
 pub mod verdict;

@@ -18,10 +18,23 @@ fn cloned(old: u64, new: u64) {
     if new == 0 || new == old {
         return;
     }
-    let Some(known) = maps::identity(old) else { return };
+    let Some(known) = maps::identity(old) else {
+        return;
+    };
     let life = maps::follow(new, known.mark, cpu());
-    let found = Match { life, flags: FLAG_FIRST_SIGHT };
-    emit(Hook::Clone, new, found, Occasion { parent: known.life, ..Occasion::default() });
+    let found = Match {
+        life,
+        flags: FLAG_FIRST_SIGHT,
+    };
+    emit(
+        Hook::Clone,
+        new,
+        found,
+        Occasion {
+            parent: known.life,
+            ..Occasion::default()
+        },
+    );
 }
 
 /// Programs for the return of `struct sk_buff *FUNCTION(struct sk_buff *skb, …)`. Behind its
@@ -61,7 +74,9 @@ pub fn copy_enter_kprobe(ctx: ProbeContext) -> u32 {
 pub fn copy_return_kprobe(ctx: RetProbeContext) -> u32 {
     let task = bpf_get_current_pid_tgid();
     // SAFETY: copied at once.
-    let Some(old) = (unsafe { maps::COPYING.get(task).copied() }) else { return 0 };
+    let Some(old) = (unsafe { maps::COPYING.get(task).copied() }) else {
+        return 0;
+    };
     let _ = maps::COPYING.remove(task);
     cloned(old, ctx.ret::<*const u8>() as u64);
     0

@@ -59,7 +59,9 @@ fn deliver_probed(skb: u64) {
     if !matches!(protocol, ETH_P_IP | ETH_P_IPV6) {
         return;
     }
-    let Some(geometry) = Geometry::probed(skb) else { return };
+    let Some(geometry) = Geometry::probed(skb) else {
+        return;
+    };
     let bytes = geometry.from_network();
     if let Some(found) = judge(skb, &bytes, protocol, 0, cpu()) {
         taken(skb, found, ip_proto(&bytes, protocol));

@@ -54,7 +54,11 @@ pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Res
         .override_global("LAYOUT", &layout, true)
         .override_global("FILTER", &filter, true)
         .map_max_entries("EVENTS", ring_bytes)
-        .verifier_log_level(if std::env::var_os("VLOG").is_some() { VerifierLogLevel::DEBUG } else { VerifierLogLevel::empty() })
+        .verifier_log_level(if std::env::var_os("VLOG").is_some() {
+            VerifierLogLevel::DEBUG
+        } else {
+            VerifierLogLevel::empty()
+        })
         .load(object)
         .map_err(|e| explain_load(&e))?;
     Ok(Loaded { ebpf, btf })
@@ -64,8 +68,10 @@ pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Res
 fn explain_load(e: &aya::EbpfError) -> anyhow::Error {
     let text = chain(e);
     if text.contains("Operation not permitted") {
-        anyhow!("the kernel refused to create BPF maps ({text}): run lasthop as root, or with \
-                 CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_ADMIN")
+        anyhow!(
+            "the kernel refused to create BPF maps ({text}): run lasthop as root, or with \
+                 CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_ADMIN"
+        )
     } else {
         anyhow!("the kernel refused lasthop's BPF object: {text}")
     }

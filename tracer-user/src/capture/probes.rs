@@ -118,7 +118,12 @@ fn attach_kind(loaded: &mut Loaded, kind: &Kind) -> Attached {
                 let mut names = labels;
                 names.dedup();
                 let probe = Some(names.join(" "));
-                return Attached { kind: kind.name, probe, refused, costs: kind.costs };
+                return Attached {
+                    kind: kind.name,
+                    probe,
+                    refused,
+                    costs: kind.costs,
+                };
             }
             Err(e) => {
                 for (name, _) in *programs {
@@ -129,15 +134,24 @@ fn attach_kind(loaded: &mut Loaded, kind: &Kind) -> Attached {
             }
         }
     }
-    Attached { kind: kind.name, probe: None, refused, costs: kind.costs }
+    Attached {
+        kind: kind.name,
+        probe: None,
+        refused,
+        costs: kind.costs,
+    }
 }
 
 fn attach_one(loaded: &mut Loaded, name: &str, way: Way) -> anyhow::Result<()> {
     let Loaded { ebpf, btf } = loaded;
-    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("no program {name} inside"))?;
-    attach_program(program, btf, way).map_err(|e| match e.downcast::<aya::programs::ProgramError>() {
-        Ok(e) => anyhow!("{}", chain(&e)),
-        Err(e) => e,
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| anyhow!("no program {name} inside"))?;
+    attach_program(program, btf, way).map_err(|e| {
+        match e.downcast::<aya::programs::ProgramError>() {
+            Ok(e) => anyhow!("{}", chain(&e)),
+            Err(e) => e,
+        }
     })
 }
 
@@ -168,7 +182,11 @@ fn attach_program(program: &mut Program, btf: &Btf, way: Way) -> anyhow::Result<
             p.attach(root, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;
         }
         (other, way) => {
-            anyhow::bail!("program of type {:?} cannot attach to {}", other.prog_type(), way.label())
+            anyhow::bail!(
+                "program of type {:?} cannot attach to {}",
+                other.prog_type(),
+                way.label()
+            )
         }
     }
     Ok(())

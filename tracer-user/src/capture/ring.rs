@@ -27,9 +27,16 @@ impl AsRawFd for Buffer {
 impl Ring {
     /// Takes the ring buffer out of the loaded object.
     pub fn take(loaded: &mut Loaded) -> anyhow::Result<Self> {
-        let map = loaded.ebpf.take_map("EVENTS").context("no map EVENTS inside")?;
+        let map = loaded
+            .ebpf
+            .take_map("EVENTS")
+            .context("no map EVENTS inside")?;
         let buffer = Buffer(RingBuf::try_from(map)?);
-        Ok(Self { buffer: AsyncFd::with_interest(buffer, Interest::READABLE)? })
+        // SAFETY: the ring owns its descriptor, and keeps it open until it is dropped, which the
+        // `AsyncFd` outlives; it never hands out another.
+        let buffer = unsafe { AsyncFd::register_with_interest(buffer, Interest::READABLE) }
+            .map_err(std::io::Error::from)?;
+        Ok(Self { buffer })
     }
 
     /// Waits until there may be events.

@@ -48,7 +48,14 @@ struct Check {
 impl Check {
     fn new(name: &str, status: Status, detail: impl Into<String>) -> Self {
         let (name, detail) = (name.to_owned(), detail.into());
-        Self { r#type: "check", name, status, detail, costs: None, fix: None }
+        Self {
+            r#type: "check",
+            name,
+            status,
+            detail,
+            costs: None,
+            fix: None,
+        }
     }
 
     fn costs(mut self, costs: &str) -> Self {
@@ -95,7 +102,11 @@ fn write_text(out: &mut impl std::io::Write, check: &Check) -> std::io::Result<(
         Status::Missing => ("missing", anstyle::AnsiColor::Red),
     };
     let style = anstyle::Style::new().fg_color(Some(colour.into()));
-    writeln!(out, "{style}{mark}{style:#}  {:<14} {}", check.name, check.detail)?;
+    writeln!(
+        out,
+        "{style}{mark}{style:#}  {:<14} {}",
+        check.name, check.detail
+    )?;
     for (label, text) in [("costs", &check.costs), ("fix", &check.fix)] {
         if let Some(text) = text {
             writeln!(out, "{:25}{label}: {text}", "")?;
@@ -126,8 +137,10 @@ fn examine() -> Vec<Check> {
 }
 
 fn kernel() -> Check {
-    let release = nix::sys::utsname::uname()
-        .map_or_else(|e| e.to_string(), |u| u.release().to_string_lossy().into_owned());
+    let release = nix::sys::utsname::uname().map_or_else(
+        |e| e.to_string(),
+        |u| u.release().to_string_lossy().into_owned(),
+    );
     Check::new("kernel", Status::Ok, format!("Linux {release}"))
 }
 
@@ -139,7 +152,9 @@ fn capabilities() -> Check {
         Ok(()) => Check::new("capabilities", Status::Limited, "no CAP_SYS_ADMIN")
             .costs("devices of other network namespaces get no tc hooks")
             .fix("run lasthop as root"),
-        Err(e) => Check::new("capabilities", Status::Missing, e.to_string()).fix("run lasthop as root"),
+        Err(e) => {
+            Check::new("capabilities", Status::Missing, e.to_string()).fix("run lasthop as root")
+        }
     }
 }
 
@@ -147,19 +162,25 @@ fn reasons(btf: &KernelBtf) -> Check {
     if Reasons::read(btf).any() {
         Check::new("drop reasons", Status::Ok, "this kernel names its reasons")
     } else {
-        Check::new("drop reasons", Status::Limited, "this kernel gives none (it does since 5.17)")
-            .costs("a drop is explained by the function that dropped it alone")
+        Check::new(
+            "drop reasons",
+            Status::Limited,
+            "this kernel gives none (it does since 5.17)",
+        )
+        .costs("a drop is explained by the function that dropped it alone")
     }
 }
 
 fn symbols() -> Check {
     match Symbols::read() {
-        Ok(symbols) if !symbols.is_empty() => {
-            Check::new("symbols", Status::Ok, "/proc/kallsyms")
-        }
-        Ok(_) => Check::new("symbols", Status::Limited, "/proc/kallsyms hides its addresses")
-            .costs("places in the kernel stay unnamed")
-            .fix("grant CAP_SYSLOG, or set kernel.kptr_restrict to 1"),
+        Ok(symbols) if !symbols.is_empty() => Check::new("symbols", Status::Ok, "/proc/kallsyms"),
+        Ok(_) => Check::new(
+            "symbols",
+            Status::Limited,
+            "/proc/kallsyms hides its addresses",
+        )
+        .costs("places in the kernel stay unnamed")
+        .fix("grant CAP_SYSLOG, or set kernel.kptr_restrict to 1"),
         Err(e) => Check::new("symbols", Status::Limited, format!("/proc/kallsyms: {e}"))
             .costs("places in the kernel stay unnamed"),
     }
@@ -187,12 +208,19 @@ fn devices(ports: &mut Ports, loaded: &mut crate::capture::load::Loaded) -> Vec<
     let mut checks = Vec::new();
     let mut leftovers = Vec::new();
     for event in links {
-        let LinkEvent::Appeared(link) = event else { continue };
+        let LinkEvent::Appeared(link) = event else {
+            continue;
+        };
         leftovers.extend(ports.leftovers(&link));
         if let Err(e) = ports.attach(loaded, &link) {
-            let detail = format!("{} in {}: {e:#}", link.name.escape_debug(), link.netns.label());
+            let detail = format!(
+                "{} in {}: {e:#}",
+                link.name.escape_debug(),
+                link.netns.label()
+            );
             checks.push(
-                Check::new("tc", Status::Limited, detail).costs("packets are not seen at this device"),
+                Check::new("tc", Status::Limited, detail)
+                    .costs("packets are not seen at this device"),
             );
         }
     }
@@ -213,8 +241,11 @@ fn devices(ports: &mut Ports, loaded: &mut crate::capture::load::Loaded) -> Vec<
 }
 
 fn node_wide(attached: &Attached) -> Check {
-    let refused: Vec<String> =
-        attached.refused.iter().map(|(probe, why)| format!("{probe} refused: {why}")).collect();
+    let refused: Vec<String> = attached
+        .refused
+        .iter()
+        .map(|(probe, why)| format!("{probe} refused: {why}"))
+        .collect();
     match &attached.probe {
         Some(probe) => {
             let mut detail = probe.clone();
@@ -225,7 +256,11 @@ fn node_wide(attached: &Attached) -> Check {
         }
         None => {
             let fatal = attached.kind == "drop";
-            let status = if fatal { Status::Missing } else { Status::Limited };
+            let status = if fatal {
+                Status::Missing
+            } else {
+                Status::Limited
+            };
             Check::new(attached.kind, status, refused.join("; ")).costs(attached.costs)
         }
     }
@@ -233,9 +268,21 @@ fn node_wide(attached: &Attached) -> Check {
 
 fn openvswitch(btf: &KernelBtf) -> Check {
     if Path::new("/sys/module/openvswitch").exists() {
-        let types = if btf.module("openvswitch").is_some() { "with BTF" } else { "without BTF" };
-        Check::new("openvswitch", Status::Ok, format!("the module is loaded, {types}"))
+        let types = if btf.module("openvswitch").is_some() {
+            "with BTF"
+        } else {
+            "without BTF"
+        };
+        Check::new(
+            "openvswitch",
+            Status::Ok,
+            format!("the module is loaded, {types}"),
+        )
     } else {
-        Check::new("openvswitch", Status::Ok, "the module is not loaded: no Open vSwitch datapath here")
+        Check::new(
+            "openvswitch",
+            Status::Ok,
+            "the module is not loaded: no Open vSwitch datapath here",
+        )
     }
 }

@@ -5,10 +5,12 @@ use std::io::{self, BufRead, Write};
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+use crate::cli::ExplainArgs;
 use crate::model::{End, Hop, Journey, Lost, Meta, Record, Verdict};
 use crate::reconstruct::Story;
 use crate::render::{json, text::Text};
 use crate::verdict::Tally;
+use crate::verdict::words::safe;
 
 /// The longest line that is read; lasthop's own are a few KiB.
 const MAX_LINE: usize = 1 << 20;
@@ -46,12 +48,46 @@ impl Summary {
     }
 }
 
+/// Runs the command; the exit status.
+///
+/// # Errors
+/// One line: what could not be read, and what to do.
+pub fn run(args: &ExplainArgs) -> anyhow::Result<u8> {
+    let stdout = io::stdout();
+    let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+    let options = Options {
+        json: args.json,
+        colour,
+    };
+    let mut out = io::BufWriter::new(stdout.lock());
+    let mut err = io::stderr();
+    let summary = if args.file.as_os_str() == "-" {
+        explain(io::stdin().lock(), options, &mut out, &mut err)?
+    } else {
+        let name = args.file.to_string_lossy();
+        let file = std::fs::File::open(&args.file)
+            .with_context(|| format!("cannot open {}", safe(&name)))?;
+        explain(
+            io::BufReader::with_capacity(1 << 18, file),
+            options,
+            &mut out,
+            &mut err,
+        )
+        .with_context(|| safe(&name).into_owned())?
+    };
+    Ok(if args.exit_code {
+        summary.exit_code()
+    } else {
+        0
+    })
+}
+
 /// Reads a recording and writes its verdicts to `out`; what is worth knowing besides goes to `err`.
 ///
 /// # Errors
 /// A line that is not a record of this format, with its number and what to do; or those of the
 /// streams, [`io::ErrorKind::BrokenPipe`] included.
-pub fn run(
+pub fn explain(
     mut input: impl BufRead,
     options: Options,
     out: &mut dyn Write,
@@ -74,7 +110,11 @@ pub fn run(
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let parsed = if explanation.head { parse(&line) } else { head(&line).map(Line::Meta) };
+        let parsed = if explanation.head {
+            parse(&line)
+        } else {
+            head(&line).map(Line::Meta)
+        };
         match parsed {
             Ok(record) => explanation.take(record)?,
             // The writer was killed in the middle of a line: all before it is whole.
@@ -235,7 +275,9 @@ impl<'a> Explanation<'a> {
         if !self.options.json {
             return Ok(());
         }
-        journeys.into_iter().try_for_each(|j| json::write(self.out, &Record::Journey(j)))
+        journeys
+            .into_iter()
+            .try_for_each(|j| json::write(self.out, &Record::Journey(j)))
     }
 
     fn verdicts(&mut self, verdicts: Vec<Verdict>) -> anyhow::Result<()> {
@@ -258,7 +300,8 @@ impl<'a> Explanation<'a> {
         self.summary.matched = self.summary.hops > 0;
         self.summary.incomplete |= self.story.is_incomplete();
         if !self.options.json {
-            self.text.summary(self.out, &self.summary.tally, self.summary.incomplete)?;
+            self.text
+                .summary(self.out, &self.summary.tally, self.summary.incomplete)?;
         }
         self.out.flush()?;
         Ok(self.summary)

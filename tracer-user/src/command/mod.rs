@@ -1,3 +1,6 @@
 //! The commands, one file each; each `run` returns the exit status.
 
+pub mod doctor;
 pub mod drops;
+pub mod explain;
+pub mod trace;

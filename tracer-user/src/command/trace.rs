@@ -14,7 +14,7 @@ use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
 use crate::model::Meta;
 use crate::preflight;
-use crate::record::Recorder;
+use crate::report::Report;
 use crate::topology::Scope;
 
 /// How often the story is asked for packets whose fate is settled, and counters are read.
@@ -31,7 +31,9 @@ const PATIENCE: Duration = Duration::from_millis(4000);
 /// One line: what could not be done, and what to do.
 pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
     preflight::check()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(trace(args))
 }
 
@@ -48,7 +50,10 @@ struct Ends {
 
 async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
     // Before anything is attached: a signal from here on is a clean stop.
-    let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (interrupt, terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let ports = args.clone();
     let plan = Plan {
         filter: args.filter,
@@ -57,8 +62,9 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         ring_bytes: RING_BYTES,
     };
     let mut session = Session::start(plan)?;
-    let mut recorder = Recorder::to_stdout(args.json);
-    recorder.meta(&meta(&session, &args.filter_text))?;
+    let mut report = Report::on_stdout(args.json);
+    report.meta(&meta(&session, &args.filter_text))?;
+    report.flush()?;
     announce(&session);
     let now = Instant::now();
     let mut ends = Ends {
@@ -69,26 +75,32 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         lingering_since: None,
         last_hop: now,
     };
-    follow(&mut session, &mut recorder, &mut ends, args.packets.map(std::num::NonZero::get)).await?;
+    follow(
+        &mut session,
+        &mut report,
+        &mut ends,
+        args.packets.map(std::num::NonZero::get),
+    )
+    .await?;
     if let Some(mut child) = ends.child.take() {
         let _ = child.start_kill();
         let _ = child.wait().await;
     }
     // Detach, then drain: whatever the kernel wrote is read.
     session.detach();
-    while session.drain(|hop| recorder.hop(hop)) != 0 {}
+    while session.drain(|hop| report.hop(hop)) != 0 {}
     for lost in session.lost()? {
-        recorder.lost(&lost)?;
+        report.lost(&lost)?;
     }
     let end = session.now();
-    let status = recorder.finish(end)?;
+    let status = report.finish(end)?;
     Ok(if args.exit_code { status } else { 0 })
 }
 
 /// Prints hops until something ends the trace.
 async fn follow(
     session: &mut Session,
-    recorder: &mut Recorder,
+    report: &mut Report,
     ends: &mut Ends,
     packets: Option<u64>,
 ) -> anyhow::Result<()> {
@@ -99,18 +111,18 @@ async fn follow(
             ready = session.wait() => { ready?; false }
             _ = tick.tick() => {
                 for lost in session.lost()? {
-                    recorder.lost(&lost)?;
+                    report.lost(&lost)?;
                 }
-                recorder.settle(session.now())?;
-                ends.has_lingered(recorder.open_packets())
+                report.settle(session.now())?;
+                ends.has_lingered(report.open_packets())
             }
             stop = ends.stop() => stop,
         };
-        if session.drain(|hop| recorder.hop(hop)) != 0 {
+        if session.drain(|hop| report.hop(hop)) != 0 {
             ends.last_hop = Instant::now();
         }
-        recorder.flush()?;
-        if stop || packets.is_some_and(|n| recorder.outcomes() >= n) {
+        report.flush()?;
+        if stop || packets.is_some_and(|n| report.outcomes() >= n) {
             return Ok(());
         }
     }
@@ -161,19 +173,29 @@ fn announce(session: &Session) {
     }
     let (probes, devices) = session.size();
     let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "lasthop: ready: {probes} probes on {devices} devices");
+    let _ = writeln!(
+        stderr,
+        "lasthop: ready: {probes} probes on {devices} devices"
+    );
 }
 
 /// Starts CMD. With `--json` its standard output goes to stderr: stdout is the recording's.
 fn spawn(args: &TraceArgs) -> anyhow::Result<Option<Child>> {
-    let Some((program, rest)) = args.command.split_first() else { return Ok(None) };
+    let Some((program, rest)) = args.command.split_first() else {
+        return Ok(None);
+    };
     let mut command = Command::new(program);
     command.args(rest).kill_on_drop(true);
     if args.json {
-        command.stdout(Stdio::from(std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?));
+        command.stdout(Stdio::from(
+            std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?,
+        ));
     }
     let child = command.spawn().with_context(|| {
-        format!("cannot run the command {}", program.to_string_lossy().escape_debug())
+        format!(
+            "cannot run the command {}",
+            program.to_string_lossy().escape_debug()
+        )
     })?;
     Ok(Some(child))
 }
@@ -186,8 +208,12 @@ fn meta(session: &Session, filter: &str) -> Meta {
     Meta {
         version: 1,
         tool: concat!("lasthop ", env!("CARGO_PKG_VERSION")).to_owned(),
-        kernel: uname.as_ref().map_or_else(String::new, |u| text(u.release())),
-        hostname: uname.as_ref().map_or_else(String::new, |u| text(u.nodename())),
+        kernel: uname
+            .as_ref()
+            .map_or_else(String::new, |u| text(u.release())),
+        hostname: uname
+            .as_ref()
+            .map_or_else(String::new, |u| text(u.nodename())),
         start: began.to_string(),
         start_monotonic_ns: session.start_monotonic().to_string(),
         filter: filter.to_owned(),

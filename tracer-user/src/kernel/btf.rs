@@ -76,7 +76,10 @@ impl KernelBtf {
             .ok_or_else(missing)?;
         for part in rest {
             let (field, kind) = member(&self.vmlinux, &at, part).ok_or_else(missing)?;
-            found = Field { bit: found.bit + field.bit, bits: field.bits };
+            found = Field {
+                bit: found.bit + field.bit,
+                bits: field.bits,
+            };
             at = kind;
         }
         Ok(found)
@@ -85,29 +88,48 @@ impl KernelBtf {
     /// How many arguments a tracepoint hands to a program, or `None` when the kernel has none of
     /// that name. From its prototype `btf_trace_NAME`, whose first parameter is internal.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
-        let types = self.vmlinux.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?;
+        let types = self
+            .vmlinux
+            .resolve_types_by_name(&format!("btf_trace_{name}"))
+            .ok()?;
         let typedef = types.into_iter().find(|t| matches!(t, Type::Typedef(_)))?;
-        self.vmlinux.chained_type_iter(typedef.as_btf_type()?).find_map(|t| match t {
-            Type::FuncProto(p) => p.parameters.len().checked_sub(1),
-            _ => None,
-        })
+        self.vmlinux
+            .chained_type_iter(typedef.as_btf_type()?)
+            .find_map(|t| match t {
+                Type::FuncProto(p) => p.parameters.len().checked_sub(1),
+                _ => None,
+            })
     }
 }
 
 /// The member `name` of a structure or union and the type it has; anonymous members are searched.
 fn member(btf: &Btf, of: &Type, name: &str) -> Option<(Field, Type)> {
-    let (Type::Struct(s) | Type::Union(s)) = of else { return None };
+    let (Type::Struct(s) | Type::Union(s)) = of else {
+        return None;
+    };
     for m in &s.members {
         let kind = plain(btf, m)?;
         let own = btf.resolve_name(m).unwrap_or_default();
         if own == name {
             let bits = m.bitfield_size().filter(|b| *b != 0);
-            return Some((Field { bit: m.bit_offset(), bits }, kind));
+            return Some((
+                Field {
+                    bit: m.bit_offset(),
+                    bits,
+                },
+                kind,
+            ));
         }
         if own.is_empty()
             && let Some((inner, kind)) = member(btf, &kind, name)
         {
-            return Some((Field { bit: inner.bit + m.bit_offset(), ..inner }, kind));
+            return Some((
+                Field {
+                    bit: inner.bit + m.bit_offset(),
+                    ..inner
+                },
+                kind,
+            ));
         }
     }
     None
@@ -118,7 +140,11 @@ fn plain(btf: &Btf, of: &dyn BtfType) -> Option<Type> {
     let mut kind = btf.resolve_chained_type(of).ok()?;
     while matches!(
         kind,
-        Type::Typedef(_) | Type::Const(_) | Type::Volatile(_) | Type::Restrict(_) | Type::TypeTag(_)
+        Type::Typedef(_)
+            | Type::Const(_)
+            | Type::Volatile(_)
+            | Type::Restrict(_)
+            | Type::TypeTag(_)
     ) {
         kind = btf.resolve_chained_type(kind.as_btf_type()?).ok()?;
     }
@@ -127,7 +153,9 @@ fn plain(btf: &Btf, of: &dyn BtfType) -> Option<Type> {
 
 /// The members of an enumeration by number.
 pub fn enum_members(btf: &Btf, name: &str) -> Vec<(u32, String)> {
-    let Ok(types) = btf.resolve_types_by_name(name) else { return Vec::new() };
+    let Ok(types) = btf.resolve_types_by_name(name) else {
+        return Vec::new();
+    };
     types
         .into_iter()
         .find_map(|t| match t {

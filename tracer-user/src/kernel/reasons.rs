@@ -45,7 +45,9 @@ impl Reasons {
             }
         }
         for (number, name) in enum_members(btf.vmlinux(), "skb_drop_reason") {
-            let name = name.strip_prefix(CORE).or_else(|| name.strip_prefix("SKB_"));
+            let name = name
+                .strip_prefix(CORE)
+                .or_else(|| name.strip_prefix("SKB_"));
             match name {
                 Some("SUBSYS_MASK") => reasons.subsystem_mask = number,
                 Some("MAX") | None => {}
@@ -55,10 +57,16 @@ impl Reasons {
         for (module, enumeration, prefix) in MODULES {
             let own = btf.module(module);
             for (number, name) in enum_members(own.as_ref().unwrap_or(btf.vmlinux()), enumeration) {
-                let Some(name) = name.strip_prefix(prefix) else { continue };
+                let Some(name) = name.strip_prefix(prefix) else {
+                    continue;
+                };
                 if let Some(subsystem) = reasons.subsystems.get(&(number >> SUBSYSTEM_SHIFT)) {
                     let subsystem = subsystem.clone();
-                    reasons.add(number, &format!("{}{name}", prefix.trim_start_matches('_')), &subsystem);
+                    reasons.add(
+                        number,
+                        &format!("{}{name}", prefix.trim_start_matches('_')),
+                        &subsystem,
+                    );
                 }
             }
         }
@@ -66,7 +74,10 @@ impl Reasons {
     }
 
     fn add(&mut self, number: u32, name: &str, subsystem: &str) {
-        let reason = Reason { name: name.to_owned(), subsystem: subsystem.to_owned() };
+        let reason = Reason {
+            name: name.to_owned(),
+            subsystem: subsystem.to_owned(),
+        };
         self.by_number.entry(number).or_insert(reason);
     }
 
@@ -77,13 +88,16 @@ impl Reasons {
 
     /// The reason numbered `number`; one without a name is named by its number.
     pub fn name(&self, number: u32) -> Reason {
-        self.by_number.get(&number).cloned().unwrap_or_else(|| Reason {
-            name: format!("{number:#x}"),
-            subsystem: self
-                .subsystems
-                .get(&((number & self.subsystem_mask) >> SUBSYSTEM_SHIFT))
-                .cloned()
-                .unwrap_or_else(|| "unknown".to_owned()),
-        })
+        self.by_number
+            .get(&number)
+            .cloned()
+            .unwrap_or_else(|| Reason {
+                name: format!("{number:#x}"),
+                subsystem: self
+                    .subsystems
+                    .get(&((number & self.subsystem_mask) >> SUBSYSTEM_SHIFT))
+                    .cloned()
+                    .unwrap_or_else(|| "unknown".to_owned()),
+            })
     }
 }

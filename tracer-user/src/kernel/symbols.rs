@@ -40,7 +40,9 @@ impl Symbols {
         if !matches!(kind, "t" | "T" | "w" | "W") {
             return;
         }
-        let Ok(address) = u64::from_str_radix(address, 16) else { return };
+        let Ok(address) = u64::from_str_radix(address, 16) else {
+            return;
+        };
         if address == 0 {
             return;
         }
@@ -61,10 +63,17 @@ impl Symbols {
 
     /// The function that holds the code at `address`, and how far in it is.
     pub fn place(&self, address: u64) -> Option<Place> {
-        let after = self.functions.partition_point(|(start, ..)| *start <= address);
+        let after = self
+            .functions
+            .partition_point(|(start, ..)| *start <= address);
         let (start, name, len) = *self.functions.get(after.checked_sub(1)?)?;
-        let symbol = self.names.get(name as usize..name as usize + usize::from(len))?;
-        Some(Place { symbol: symbol.to_owned(), offset: address - start })
+        let symbol = self
+            .names
+            .get(name as usize..name as usize + usize::from(len))?;
+        Some(Place {
+            symbol: symbol.to_owned(),
+            offset: address - start,
+        })
     }
 }
 
@@ -83,8 +92,14 @@ mod tests {
         ] {
             s.add(line);
         }
-        assert_eq!(s.place(0xffff_ffff_8100_0004).map(|p| (p.symbol, p.offset)), Some(("first".into(), 4)));
-        assert_eq!(s.place(0xffff_ffff_8100_0190).map(|p| p.symbol), Some("second".into()));
+        assert_eq!(
+            s.place(0xffff_ffff_8100_0004).map(|p| (p.symbol, p.offset)),
+            Some(("first".into(), 4))
+        );
+        assert_eq!(
+            s.place(0xffff_ffff_8100_0190).map(|p| p.symbol),
+            Some("second".into())
+        );
         assert_eq!(s.place(0x1000), None);
     }
 }

@@ -109,7 +109,9 @@ fn has_master(port: &Sight) -> bool {
 /// It arrived here with the MAC of another, at a device that is no port of a bridge (there, frames
 /// for others are the rule).
 fn is_stranger(port: &Sight) -> bool {
-    let (Some(dev), Some((_, dst))) = (&port.dev, port.eth) else { return false };
+    let (Some(dev), Some((_, dst))) = (&port.dev, port.eth) else {
+        return false;
+    };
     port.hook == HookName::TcIngress
         && port.pkt_type == Some(PktType::OtherHost)
         && dev.master.is_none()
@@ -136,11 +138,17 @@ pub fn is_decided(packet: &Packet) -> bool {
 /// What became of the packet. `unended` is what to call one that nothing ended:
 /// [`Outcome::Vanished`] or [`Outcome::InFlight`].
 pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
-    let ends: Vec<_> = packet.lives.iter().map(|life| (end_of(life), life)).collect();
+    let ends: Vec<_> = packet
+        .lives
+        .iter()
+        .map(|life| (end_of(life), life))
+        .collect();
     // Of several copies that ended alike, the last one tells most.
     let last = |wanted: End| ends.iter().rfind(|((end, _), _)| *end == wanted);
     // A datagram needs all its fragments: one that died is a loss even where others went on.
-    let fragment = ends.iter().rfind(|((end, _), l)| *end == End::Dropped && l.is_fragment);
+    let fragment = ends
+        .iter()
+        .rfind(|((end, _), l)| *end == End::Dropped && l.is_fragment);
     let stranded = ends.iter().rfind(|((end, at), l)| {
         *end == End::OtherHost || (*end == End::Open && is_stranger(at) && l.freed.is_none())
     });
@@ -156,17 +164,33 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
         // Only pieces of it go on, and each is a packet of its own.
         .or_else(|| last(End::Replaced).map(|f| (Outcome::Forwarded, f)));
     match found {
-        Some((outcome, ((_, at), life))) => {
-            Fate { outcome, at: (*at).clone(), before: life.port.clone() }
-        }
-        None => Fate { outcome: unended, at: packet.last.clone(), before: None },
+        Some((outcome, ((_, at), life))) => Fate {
+            outcome,
+            at: (*at).clone(),
+            before: life.port.clone(),
+        },
+        None => Fate {
+            outcome: unended,
+            at: packet.last.clone(),
+            before: None,
+        },
     }
 }
 
 fn dropped_by(at: &Sight) -> Outcome {
-    let ovs = at.cause.as_ref().and_then(|c| c.drop.as_ref()).is_some_and(|d| {
-        d.subsystem.as_deref() == Some("openvswitch")
-            || d.reason.as_deref().is_some_and(|r| r.starts_with("OVS_DROP"))
-    });
-    if ovs { Outcome::DroppedByOvs } else { Outcome::Dropped }
+    let ovs = at
+        .cause
+        .as_ref()
+        .and_then(|c| c.drop.as_ref())
+        .is_some_and(|d| {
+            d.subsystem.as_deref() == Some("openvswitch")
+                || d.reason
+                    .as_deref()
+                    .is_some_and(|r| r.starts_with("OVS_DROP"))
+        });
+    if ovs {
+        Outcome::DroppedByOvs
+    } else {
+        Outcome::Dropped
+    }
 }

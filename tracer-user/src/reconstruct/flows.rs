@@ -41,7 +41,9 @@ impl Flows {
 
     /// The flow to which a packet belongs that shows itself like this.
     pub fn of(&mut self, sight: &Arc<Sight>) -> u64 {
-        let Some(tuple) = &sight.tuple else { return self.unreadable(sight) };
+        let Some(tuple) = &sight.tuple else {
+            return self.unreadable(sight);
+        };
         let key = FlowKey::new(tuple, sight.icmp.as_ref());
         if let Some(number) = self.by_key.get(&key) {
             return *number;
@@ -57,12 +59,16 @@ impl Flows {
     /// A packet of flow `number` shows another tuple than before. When that is a translation, its
     /// packets belong to the flow from now on, the replies included.
     pub fn join(&mut self, number: u64, first: Option<&FlowTuple>, now: &Sight) {
-        let (Some(first), Some(tuple)) = (first, now.tuple.as_ref()) else { return };
+        let (Some(first), Some(tuple)) = (first, now.tuple.as_ref()) else {
+            return;
+        };
         // Encapsulation that the parser could not look into is not a translation.
         if first.proto != tuple.proto || first == tuple {
             return;
         }
-        let Some(flow) = self.flows.get_mut(&number) else { return };
+        let Some(flow) = self.flows.get_mut(&number) else {
+            return;
+        };
         let ports_missing = first.sport.is_some() != tuple.sport.is_some();
         if ports_missing {
             return;
@@ -92,8 +98,12 @@ impl Flows {
         if self.flows.len() <= MAX_FLOWS {
             return;
         }
-        let mut idle: Vec<_> =
-            self.flows.values().filter(|f| f.open == 0).map(|f| (f.last_ts, f.number)).collect();
+        let mut idle: Vec<_> = self
+            .flows
+            .values()
+            .filter(|f| f.open == 0)
+            .map(|f| (f.last_ts, f.number))
+            .collect();
         idle.sort_unstable();
         let surplus = self.flows.len() - MAX_FLOWS * 7 / 8;
         for (_, number) in idle.into_iter().take(surplus) {
@@ -121,7 +131,9 @@ impl Flows {
     }
 
     fn retire(&mut self, number: u64) {
-        let Some(flow) = self.flows.remove(&number) else { return };
+        let Some(flow) = self.flows.remove(&number) else {
+            return;
+        };
         for key in &flow.keys {
             self.by_key.remove(key);
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Hop, HookName};
+use crate::model::{HookName, Hop};
 use crate::reconstruct::sight::Sight;
 
 /// One copy of a packet, for as long as the kernel keeps the same skb.

@@ -135,7 +135,11 @@ impl Story {
                 self.wakes.push(Reverse((due, number)));
                 continue;
             }
-            let unended = if due > now { Outcome::InFlight } else { Outcome::Vanished };
+            let unended = if due > now {
+                Outcome::InFlight
+            } else {
+                Outcome::Vanished
+            };
             journeys.extend(self.close(number, unended));
         }
         self.flows.age_out();
@@ -155,7 +159,11 @@ impl Story {
         let mut journeys = Vec::with_capacity(open.len());
         for number in open {
             let silent = self.open.get(&number).is_some_and(|p| due(p) <= end);
-            let unended = if silent { Outcome::Vanished } else { Outcome::InFlight };
+            let unended = if silent {
+                Outcome::Vanished
+            } else {
+                Outcome::InFlight
+            };
             journeys.extend(self.close(number, unended));
         }
         self.wakes.clear();
@@ -271,14 +279,18 @@ impl Story {
     }
 
     fn remember(&mut self, number: u64, settled: Settled) {
-        let Some(forgotten) = self.settled.put(number, settled) else { return };
+        let Some(forgotten) = self.settled.put(number, settled) else {
+            return;
+        };
         for life in &forgotten.lives {
             self.lives.remove(life);
         }
     }
 
     fn reopen(&mut self, number: u64) {
-        let Some(settled) = self.settled.take(number) else { return };
+        let Some(settled) = self.settled.take(number) else {
+            return;
+        };
         let mut packet = Packet::new(number, settled.first.clone());
         packet.resume(&settled.lives, &settled.last, settled.hops);
         packet.counted = true;
@@ -293,7 +305,11 @@ impl Story {
 
 /// When a packet is settled unless something more is seen of it.
 fn due(packet: &Packet) -> u64 {
-    let wait = if fate::is_decided(packet) { GRACE } else { SILENCE };
+    let wait = if fate::is_decided(packet) {
+        GRACE
+    } else {
+        SILENCE
+    };
     packet.last_ts.saturating_add(wait)
 }
 

@@ -25,7 +25,9 @@ pub fn changes(was: &Sight, now: &Hop) -> Vec<String> {
 
 fn translation(was: &Sight, now: &Hop, found: &mut Vec<String>) {
     let Some(old) = was.tuple else { return };
-    let Some(new) = now.tuple.as_ref().and_then(FlowTuple::from_record) else { return };
+    let Some(new) = now.tuple.as_ref().and_then(FlowTuple::from_record) else {
+        return;
+    };
     if old.proto != new.proto || old == new {
         return;
     }
@@ -55,7 +57,13 @@ fn tunnel(was: Option<&Tunnel>, new: Option<&Tunnel>, now: &Hop, found: &mut Vec
         (Some(old), None) => found.push(format!("tunnel off ({})", name(old))),
         (None, Some(t)) => found.push(format!("tunnel on ({} {} -> {})", name(t), t.src, t.dst)),
         (Some(old), Some(t)) => {
-            found.push(format!("tunnel {} -> {} {} -> {}", name(old), name(t), t.src, t.dst));
+            found.push(format!(
+                "tunnel {} -> {} {} -> {}",
+                name(old),
+                name(t),
+                t.src,
+                t.dst
+            ));
         }
         (None, None) => {}
     }
@@ -77,8 +85,12 @@ fn vlan(was: &[Vlan], now: &Hop, found: &mut Vec<String>) {
 }
 
 fn macs(was: &Sight, now: &Hop, found: &mut Vec<String>) {
-    let (Some((old_src, old_dst)), Some(eth)) = (was.eth, &now.eth) else { return };
-    let (Some(src), Some(dst)) = (Mac::parse(&eth.src), Mac::parse(&eth.dst)) else { return };
+    let (Some((old_src, old_dst)), Some(eth)) = (was.eth, &now.eth) else {
+        return;
+    };
+    let (Some(src), Some(dst)) = (Mac::parse(&eth.src), Mac::parse(&eth.dst)) else {
+        return;
+    };
     if (old_src, old_dst) != (src, dst) {
         found.push(format!("MAC {src} -> {dst}"));
     }

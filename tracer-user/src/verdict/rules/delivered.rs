@@ -34,7 +34,9 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
     if open > 0 {
         let more = words::count(open, "more packet");
         let verb = if open == 1 { "was" } else { "were" };
-        text.push_str(&format!(" {more} {verb} still on the way when the trace ended."));
+        text.push_str(&format!(
+            " {more} {verb} still on the way when the trace ended."
+        ));
     }
     Some(Finding {
         outcome,
@@ -47,8 +49,14 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
 }
 
 fn one_way(side: &Side, what: &str) -> String {
-    let Some(at) = &side.arrived else { return format!("no {what} arrived") };
-    let whole = if side.good == side.packets && side.good > 1 { "all " } else { "" };
+    let Some(at) = &side.arrived else {
+        return format!("no {what} arrived");
+    };
+    let whole = if side.good == side.packets && side.good > 1 {
+        "all "
+    } else {
+        ""
+    };
     format!("{whole}{} {}", words::count(side.good, what), arrival(at))
 }
 
