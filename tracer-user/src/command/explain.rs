@@ -9,6 +9,7 @@ use crate::model::{End, Hop, Journey, Lost, Meta, Record, Verdict};
 use crate::reconstruct::Story;
 use crate::render::{json, text::Text};
 use crate::verdict::Tally;
+use crate::verdict::words::safe;
 
 /// The longest line that is read; lasthop's own are a few KiB.
 const MAX_LINE: usize = 1 << 20;
@@ -24,6 +25,8 @@ pub struct Options {
     pub json: bool,
     /// Text with colours.
     pub colour: bool,
+    /// Text with every hop, as `trace` shows them.
+    pub hops: bool,
 }
 
 /// What a recording came to.
@@ -74,7 +77,11 @@ pub fn run(
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let parsed = if explanation.head { parse(&line) } else { head(&line).map(Line::Meta) };
+        let parsed = if explanation.head {
+            parse(&line)
+        } else {
+            head(&line).map(Line::Meta)
+        };
         match parsed {
             Ok(record) => explanation.take(record)?,
             // The writer was killed in the middle of a line: all before it is whole.
@@ -135,7 +142,8 @@ fn head(line: &[u8]) -> Result<Meta, String> {
         return Err(format!(
             "version {} of the format, and this lasthop reads version {VERSION}: use the lasthop \
              that made it ({})",
-            meta.version, meta.tool
+            meta.version,
+            safe(&meta.tool)
         ));
     }
     Ok(meta)
@@ -171,7 +179,7 @@ fn kind(line: &[u8]) -> Result<String, String> {
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
-    let what = crate::verdict::words::safe(what);
+    let what = safe(what);
     format!("not a record: {what} (column {})", error.column())
 }
 
@@ -225,6 +233,9 @@ impl<'a> Explanation<'a> {
         self.summary.hops += 1;
         self.now = self.now.max(hop.ts);
         self.story.observe(hop);
+        if self.options.hops && !self.options.json {
+            self.text.hop(self.out, hop, self.story.previous())?;
+        }
         let journeys = self.story.settle(self.now);
         self.journeys(journeys)?;
         let retired = self.story.retired();
@@ -235,7 +246,9 @@ impl<'a> Explanation<'a> {
         if !self.options.json {
             return Ok(());
         }
-        journeys.into_iter().try_for_each(|j| json::write(self.out, &Record::Journey(j)))
+        journeys
+            .into_iter()
+            .try_for_each(|j| json::write(self.out, &Record::Journey(j)))
     }
 
     fn verdicts(&mut self, verdicts: Vec<Verdict>) -> anyhow::Result<()> {
@@ -258,9 +271,13 @@ impl<'a> Explanation<'a> {
         self.summary.matched = self.summary.hops > 0;
         self.summary.incomplete |= self.story.is_incomplete();
         if !self.options.json {
-            self.text.summary(self.out, &self.summary.tally, self.summary.incomplete)?;
+            self.text
+                .summary(self.out, &self.summary.tally, self.summary.incomplete)?;
         }
         self.out.flush()?;
         Ok(self.summary)
     }
 }
+
+#[cfg(test)]
+mod tests;

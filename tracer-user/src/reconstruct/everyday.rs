@@ -5,7 +5,7 @@
 //! Sources: `net/ipv4/tcp_input.c`, `net/ipv4/ping.c`, `net/core/dev.c`, `drivers/net/tun.c`,
 //! `net/ipv4/ip_output.c` of Linux 5.10 to 6.18.
 
-use crate::reconstruct::sight::{Cause, PktType, Sight};
+use crate::reconstruct::sight::{Cause, PktType, Sight, TcpFlags};
 use crate::reconstruct::tuple::Proto;
 
 /// Reasons for which TCP lets go of a segment that it has dealt with: what it carried was acted
@@ -35,8 +35,13 @@ const TCP_SILENT: &[&str] = &[
 
 /// A drop that follows a delivery, and is the socket's own handling, not a loss.
 pub fn is_socket_handling(delivered: &Sight, drop: &Sight) -> bool {
-    let Some(cause) = &drop.cause else { return false };
-    let tcp = delivered.tuple.or(drop.tuple).is_some_and(|t| t.proto == Proto::Tcp);
+    let Some(cause) = &drop.cause else {
+        return false;
+    };
+    let tcp = delivered
+        .tuple
+        .or(drop.tuple)
+        .is_some_and(|t| t.proto == Proto::Tcp);
     match cause.reason() {
         Some(reason) => SOCKET_GONE.contains(&reason) || (tcp && TCP_HANDLED.contains(&reason)),
         None => tcp && cause.place().is_some_and(|(s, _)| TCP_SILENT.contains(&s)),
@@ -49,8 +54,12 @@ pub fn is_socket_handling(delivered: &Sight, drop: &Sight) -> bool {
 /// included, as a drop with `NOT_SPECIFIED`; whatever else they refuse has a reason of its own.
 /// Kernels without reasons leave only the flags to tell it from a closed port.
 pub fn is_time_wait(drop: &Sight) -> bool {
-    let (Some(cause), Some(flags)) = (&drop.cause, drop.tcp) else { return false };
-    let in_rcv = cause.place().is_some_and(|(s, _)| s == "tcp_v4_rcv" || s == "tcp_v6_rcv");
+    let (Some(cause), Some(flags)) = (&drop.cause, drop.tcp) else {
+        return false;
+    };
+    let in_rcv = cause
+        .place()
+        .is_some_and(|(s, _)| s == "tcp_v4_rcv" || s == "tcp_v6_rcv");
     let ours = !matches!(drop.pkt_type, Some(PktType::OtherHost));
     in_rcv
         && ours
@@ -62,7 +71,7 @@ pub fn is_time_wait(drop: &Sight) -> bool {
 
 /// A lone RST that found no socket: both ends are done with the connection, nobody waits for it.
 pub fn is_stray_reset(drop: &Sight) -> bool {
-    drop.tcp.is_some_and(|flags| flags.is_reset()) && drop.raw_reason() == Some("NO_SOCKET")
+    drop.tcp.is_some_and(TcpFlags::is_reset) && drop.raw_reason() == Some("NO_SOCKET")
 }
 
 /// A copy of a broadcast or multicast that this receiver had no use for.
@@ -80,11 +89,21 @@ pub fn is_unwanted_copy(drop: &Sight) -> bool {
     drop.is_group() && drop.raw_reason().is_none_or(|r| UNWANTED.contains(&r))
 }
 
+/// Where the kernel first looks at an IP packet.
+const FIRST_LOOK: &[&str] = &[
+    "ip_rcv",
+    "ip_rcv_core",
+    "ip6_rcv",
+    "ip6_rcv_core",
+    "ipv6_rcv",
+];
+
 /// The kernel's first look at an IP packet, where a frame for another host ends. Kernels before
 /// 5.17 give no reason there, and some later ones none that says it.
 pub fn is_otherhost(drop: &Sight) -> bool {
-    let Some(cause) = &drop.cause else { return false };
-    const FIRST_LOOK: &[&str] = &["ip_rcv", "ip_rcv_core", "ip6_rcv", "ip6_rcv_core", "ipv6_rcv"];
+    let Some(cause) = &drop.cause else {
+        return false;
+    };
     match cause.reason() {
         Some(reason) => reason == "OTHERHOST",
         None => {
@@ -153,11 +172,12 @@ fn taker_by_symbol(symbol: &str) -> Option<Taker> {
         | "br_flood"
         | "veth_convert_skb_to_xdp_buff"
         | "skb_pp_cow_data" => Taker::Copies,
-        "packet_rcv" | "packet_rcv_spkt" | "tpacket_rcv" | "packet_recvmsg"
+        "packet_rcv"
+        | "packet_rcv_spkt"
+        | "tpacket_rcv"
+        | "packet_recvmsg"
         | "netlink_broadcast_filtered" => Taker::Listener,
-        "dummy_xmit" | "napi_consume_skb" | "free_old_xmit_skbs" | "free_old_xmit" => {
-            Taker::Sender
-        }
+        "dummy_xmit" | "napi_consume_skb" | "free_old_xmit_skbs" | "free_old_xmit" => Taker::Sender,
         _ => return None,
     })
 }
@@ -165,10 +185,38 @@ fn taker_by_symbol(symbol: &str) -> Option<Taker> {
 /// Kinds of device that hand a packet on inside this node: what leaves through them has not left
 /// the node. `IFLA_INFO_KIND` names.
 const STACKED: &[&str] = &[
-    "bareudp", "batadv", "bond", "bridge", "erspan", "geneve", "gre", "gretap", "gtp", "hsr",
-    "ip6erspan", "ip6gre", "ip6gretap", "ip6tnl", "ipip", "ipvlan", "ipvtap", "loopback", "macsec",
-    "macvlan", "macvtap", "openvswitch", "sit", "team", "tun", "vlan", "vrf", "vti", "vti6",
-    "vxlan", "wireguard", "xfrm",
+    "bareudp",
+    "batadv",
+    "bond",
+    "bridge",
+    "erspan",
+    "geneve",
+    "gre",
+    "gretap",
+    "gtp",
+    "hsr",
+    "ip6erspan",
+    "ip6gre",
+    "ip6gretap",
+    "ip6tnl",
+    "ipip",
+    "ipvlan",
+    "ipvtap",
+    "loopback",
+    "macsec",
+    "macvlan",
+    "macvtap",
+    "openvswitch",
+    "sit",
+    "team",
+    "tun",
+    "vlan",
+    "vrf",
+    "vti",
+    "vti6",
+    "vxlan",
+    "wireguard",
+    "xfrm",
 ];
 
 /// Whether what passes this device's egress leaves the node (or the part of it that can be seen).

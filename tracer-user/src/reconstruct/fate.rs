@@ -55,7 +55,11 @@ pub fn end_of(life: &Life) -> (End, &Arc<Sight>) {
         (Some(socket), _) if everyday::is_socket_handling(socket, freed) => {
             (End::Delivered, socket)
         }
-        (_, HookName::Consume) => (consumed(life, freed), freed),
+        (_, HookName::Consume) => match (consumed(life, freed), &life.port) {
+            // It is the device that counts, not the sender's tidying up after it.
+            (end @ (End::Forwarded | End::Delivered), Some(port)) if is_egress(port) => (end, port),
+            (end, _) => (end, freed),
+        },
         _ => (dropped(life, freed), freed),
     }
 }
@@ -68,12 +72,11 @@ fn consumed(life: &Life, freed: &Sight) -> End {
     let taker = freed.cause.as_deref().and_then(everyday::taker);
     match (taker, life.port.as_deref()) {
         (Some(Taker::Copies | Taker::Listener), _) => End::Replaced,
-        (Some(Taker::Guest), _) => End::Delivered,
         (Some(Taker::Sender), _) => End::Forwarded,
         (_, Some(port)) if is_egress(port) && port.kind() == "tun" => End::Delivered,
         (_, Some(port)) if is_egress(port) && everyday::leaves_node(port) => End::Forwarded,
         (Some(Taker::Host), Some(port)) if !is_egress(port) => End::Delivered,
-        (Some(Taker::Host), None) => End::Delivered,
+        (Some(Taker::Guest), _) | (Some(Taker::Host), None) => End::Delivered,
         // A port of a bridge or switch does not lead into the host: who consumed it there is
         // unknown. Open vSwitch before Linux 6.6 consumes what it drops.
         (None, Some(port))
@@ -91,15 +94,19 @@ fn dropped(life: &Life, freed: &Sight) -> End {
         End::Delivered
     } else if everyday::is_unwanted_copy(freed) {
         End::Unwanted
-    } else if everyday::is_otherhost(freed) {
-        End::OtherHost
-    } else if freed.cause.as_deref().is_none_or(|c| c.reason().is_none())
-        && life.port.as_deref().is_some_and(is_stranger)
-    {
+    } else if everyday::is_otherhost(freed) || (is_unexplained(freed) && came_astray(life)) {
         End::OtherHost
     } else {
         End::Dropped
     }
+}
+
+fn is_unexplained(freed: &Sight) -> bool {
+    freed.cause.as_deref().is_none_or(|c| c.reason().is_none())
+}
+
+fn came_astray(life: &Life) -> bool {
+    life.port.as_deref().is_some_and(is_stranger)
 }
 
 fn has_master(port: &Sight) -> bool {
@@ -109,7 +116,9 @@ fn has_master(port: &Sight) -> bool {
 /// It arrived here with the MAC of another, at a device that is no port of a bridge (there, frames
 /// for others are the rule).
 fn is_stranger(port: &Sight) -> bool {
-    let (Some(dev), Some((_, dst))) = (&port.dev, port.eth) else { return false };
+    let (Some(dev), Some((_, dst))) = (&port.dev, port.eth) else {
+        return false;
+    };
     port.hook == HookName::TcIngress
         && port.pkt_type == Some(PktType::OtherHost)
         && dev.master.is_none()
@@ -136,11 +145,17 @@ pub fn is_decided(packet: &Packet) -> bool {
 /// What became of the packet. `unended` is what to call one that nothing ended:
 /// [`Outcome::Vanished`] or [`Outcome::InFlight`].
 pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
-    let ends: Vec<_> = packet.lives.iter().map(|life| (end_of(life), life)).collect();
+    let ends: Vec<_> = packet
+        .lives
+        .iter()
+        .map(|life| (end_of(life), life))
+        .collect();
     // Of several copies that ended alike, the last one tells most.
     let last = |wanted: End| ends.iter().rfind(|((end, _), _)| *end == wanted);
     // A datagram needs all its fragments: one that died is a loss even where others went on.
-    let fragment = ends.iter().rfind(|((end, _), l)| *end == End::Dropped && l.is_fragment);
+    let fragment = ends
+        .iter()
+        .rfind(|((end, _), l)| *end == End::Dropped && l.is_fragment);
     let stranded = ends.iter().rfind(|((end, at), l)| {
         *end == End::OtherHost || (*end == End::Open && is_stranger(at) && l.freed.is_none())
     });
@@ -156,17 +171,36 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
         // Only pieces of it go on, and each is a packet of its own.
         .or_else(|| last(End::Replaced).map(|f| (Outcome::Forwarded, f)));
     match found {
-        Some((outcome, ((_, at), life))) => {
-            Fate { outcome, at: (*at).clone(), before: life.port.clone() }
-        }
-        None => Fate { outcome: unended, at: packet.last.clone(), before: None },
+        Some((outcome, ((_, at), life))) => Fate {
+            outcome,
+            at: (*at).clone(),
+            before: life.port.clone(),
+        },
+        None => Fate {
+            outcome: unended,
+            at: packet.last.clone(),
+            before: None,
+        },
     }
 }
 
 fn dropped_by(at: &Sight) -> Outcome {
-    let ovs = at.cause.as_ref().and_then(|c| c.drop.as_ref()).is_some_and(|d| {
-        d.subsystem.as_deref() == Some("openvswitch")
-            || d.reason.as_deref().is_some_and(|r| r.starts_with("OVS_DROP"))
-    });
-    if ovs { Outcome::DroppedByOvs } else { Outcome::Dropped }
+    let ovs = at
+        .cause
+        .as_ref()
+        .and_then(|c| c.drop.as_ref())
+        .is_some_and(|d| {
+            d.subsystem.as_deref() == Some("openvswitch")
+                || d.reason
+                    .as_deref()
+                    .is_some_and(|r| r.starts_with("OVS_DROP"))
+        });
+    if ovs {
+        Outcome::DroppedByOvs
+    } else {
+        Outcome::Dropped
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::{HookName, Outcome};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::packet::Packet;
-use crate::reconstruct::sight::Sight;
+use crate::reconstruct::sight::{Sight, TcpFlags};
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
 /// How many packets are named as evidence of one kind of loss.
@@ -135,16 +135,29 @@ impl Flow {
 
     /// Which way a packet goes that shows this tuple first.
     pub fn direction(&self, tuple: Option<&FlowTuple>) -> Direction {
-        let Some(t) = tuple else { return Direction::Forward };
+        let Some(t) = tuple else {
+            return Direction::Forward;
+        };
         let back = |own: &FlowTuple| own.reversed() == *t && *own != *t;
-        let forward = [self.forward, self.translated].iter().flatten().any(|own| own == t);
-        if forward { return Direction::Forward }
+        let forward = [self.forward, self.translated]
+            .iter()
+            .flatten()
+            .any(|own| own == t);
+        if forward {
+            return Direction::Forward;
+        }
         if [self.forward, self.translated].iter().flatten().any(back) {
             return Direction::Reply;
         }
         // A tuple of a half-way translation (DNAT done, SNAT not): the ends tell.
-        let from_client = self.forward.is_none_or(|own| t.src == own.src || t.dst == own.dst);
-        if from_client { Direction::Forward } else { Direction::Reply }
+        let from_client = self
+            .forward
+            .is_none_or(|own| t.src == own.src || t.dst == own.dst);
+        if from_client {
+            Direction::Forward
+        } else {
+            Direction::Reply
+        }
     }
 
     /// One copy of a packet of this flow shows `now` where it showed `was` before: a translation.
@@ -160,7 +173,7 @@ impl Flow {
         let ts = packet.first.ts;
         let side = self.side_mut(direction);
         side.packets += 1;
-        side.syns += u64::from(packet.first.tcp.is_some_and(|flags| flags.is_syn()));
+        side.syns += u64::from(packet.first.tcp.is_some_and(TcpFlags::is_syn));
         if matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.good += 1;
             side.left += u64::from(fate.outcome == Outcome::Forwarded);
@@ -178,15 +191,25 @@ impl Flow {
         side.syns = side.syns.saturating_sub(u64::from(was_syn));
         if matches!(outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.good = side.good.saturating_sub(1);
-            side.left = side.left.saturating_sub(u64::from(outcome == Outcome::Forwarded));
+            side.left = side
+                .left
+                .saturating_sub(u64::from(outcome == Outcome::Forwarded));
             return;
         }
         let same = |l: &&mut Loss| l.outcome == outcome && l.direction == direction;
-        let by_evidence = self.losses.iter_mut().filter(same).find(|l| l.evidence.contains(&number));
+        let by_evidence = self
+            .losses
+            .iter_mut()
+            .filter(same)
+            .find(|l| l.evidence.contains(&number));
         // Past MAX_EVIDENCE the packet is not named; it is one of those counted.
         if let Some(loss) = match by_evidence {
             Some(loss) => Some(loss),
-            None => self.losses.iter_mut().filter(same).find(|l| l.count > l.evidence.len() as u64),
+            None => self
+                .losses
+                .iter_mut()
+                .filter(same)
+                .find(|l| l.count > l.evidence.len() as u64),
         } {
             loss.count -= 1;
             loss.evidence.retain(|n| *n != number);

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::model::{Dev, Drop, Hop, HookName, Icmp, Netns, Place, Tunnel, Vlan, Where};
+use crate::model::{Dev, Drop, HookName, Hop, Icmp, Netns, Place, Tunnel, Vlan, Where};
 use crate::reconstruct::tuple::FlowTuple;
 
 /// An Ethernet address, in the order of the wire.
@@ -35,8 +35,9 @@ impl Mac {
 
 impl std::fmt::Display for Mac {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let [first, rest @ ..] = self.0;
+        write!(f, "{first:02x}")?;
+        rest.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
     }
 }
 
@@ -79,7 +80,10 @@ impl TcpFlags {
 
 /// For whom a frame is, as the kernel sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named as PACKET_* of include/uapi/linux/if_packet.h")]
+#[expect(
+    missing_docs,
+    reason = "named as PACKET_* of include/uapi/linux/if_packet.h"
+)]
 pub enum PktType {
     Host,
     Broadcast,
@@ -126,7 +130,11 @@ pub struct Cause {
 impl Cause {
     /// The kernel's reason, unless it is the one that says nothing.
     pub fn reason(&self) -> Option<&str> {
-        self.drop.as_ref()?.reason.as_deref().filter(|r| *r != "NOT_SPECIFIED")
+        self.drop
+            .as_ref()?
+            .reason
+            .as_deref()
+            .filter(|r| *r != "NOT_SPECIFIED")
     }
 
     /// The function that let go of it, and how far into it.
@@ -140,8 +148,14 @@ impl Cause {
 
     /// The function that let go of it, then its callers, innermost first.
     pub fn symbols(&self) -> impl Iterator<Item = &str> {
-        let callers = self.stack.iter().map(|frame| frame.split('+').next().unwrap_or(frame));
-        self.place().map(|(symbol, _)| symbol).into_iter().chain(callers)
+        let callers = self
+            .stack
+            .iter()
+            .map(|frame| frame.split('+').next().unwrap_or(frame));
+        self.place()
+            .map(|(symbol, _)| symbol)
+            .into_iter()
+            .chain(callers)
     }
 }
 
@@ -182,6 +196,8 @@ pub struct Sight {
     pub len: u32,
     /// For whom the frame is.
     pub pkt_type: Option<PktType>,
+    /// Kernel address of the skb.
+    pub skb: Option<u64>,
 }
 
 impl Sight {
@@ -222,13 +238,19 @@ impl Sight {
 
     /// Name of the device's kind, empty where it has none.
     pub fn kind(&self) -> &str {
-        self.dev.as_ref().and_then(|d| d.kind.as_deref()).unwrap_or("")
+        self.dev
+            .as_ref()
+            .and_then(|d| d.kind.as_deref())
+            .unwrap_or("")
     }
 }
 
 /// The name of a namespace, or its inode where it has none.
 pub fn netns_name(netns: &Netns) -> String {
-    netns.name.clone().unwrap_or_else(|| netns.inode.to_string())
+    netns
+        .name
+        .clone()
+        .unwrap_or_else(|| netns.inode.to_string())
 }
 
 /// How many devices and namespaces are remembered for sharing; past that it starts anew, which
@@ -254,14 +276,18 @@ impl Catalog {
             hook: hop.hook,
             netns: hop.netns.as_ref().map(|n| self.share_netns(n)),
             dev: hop.dev.as_ref().map(|d| self.share_dev(inode, d)),
-            eth: hop.eth.as_ref().and_then(|e| Some((Mac::parse(&e.src)?, Mac::parse(&e.dst)?))),
+            eth: hop
+                .eth
+                .as_ref()
+                .and_then(|e| Some((Mac::parse(&e.src)?, Mac::parse(&e.dst)?))),
             vlan: hop.vlan.clone(),
             tuple: hop.tuple.as_ref().and_then(FlowTuple::from_record),
             ttl: hop.ip.as_ref().map(|ip| ip.ttl),
             ip_id: hop.ip.as_ref().and_then(|ip| ip.id),
-            fragment: hop.ip.as_ref().and_then(|ip| {
-                ip.frag_offset.or_else(|| ip.more_fragments.then_some(0))
-            }),
+            fragment: hop
+                .ip
+                .as_ref()
+                .and_then(|ip| ip.frag_offset.or_else(|| ip.more_fragments.then_some(0))),
             tcp: hop.tcp.as_ref().map(|t| TcpFlags::parse(&t.flags)),
             icmp: hop.icmp.clone(),
             arp: hop.arp.as_ref().map(|a| match a.op.as_str() {
@@ -273,6 +299,10 @@ impl Catalog {
             cause: self.cause(hop),
             len: hop.len,
             pkt_type: hop.pkt_type.as_deref().and_then(PktType::parse),
+            skb: hop
+                .skb
+                .as_deref()
+                .and_then(|s| u64::from_str_radix(s.strip_prefix("0x")?, 16).ok()),
         }
     }
 
@@ -280,7 +310,10 @@ impl Catalog {
         if self.devs.len() >= SHARED {
             self.devs.clear();
         }
-        let known = self.devs.entry((inode, dev.ifindex)).or_insert_with(|| Arc::new(dev.clone()));
+        let known = self
+            .devs
+            .entry((inode, dev.ifindex))
+            .or_insert_with(|| Arc::new(dev.clone()));
         if **known != *dev {
             *known = Arc::new(dev.clone());
         }
@@ -291,7 +324,10 @@ impl Catalog {
         if self.netns.len() >= SHARED {
             self.netns.clear();
         }
-        let known = self.netns.entry(netns.inode).or_insert_with(|| Arc::new(netns.clone()));
+        let known = self
+            .netns
+            .entry(netns.inode)
+            .or_insert_with(|| Arc::new(netns.clone()));
         if **known != *netns {
             *known = Arc::new(netns.clone());
         }
@@ -327,8 +363,13 @@ mod tests {
         assert_eq!(mac.to_string(), "02:00:00:00:0a:ff");
         assert!(!mac.is_group());
         assert!(Mac::parse("33:33:00:00:00:01").unwrap().is_group());
-        for bad in ["", "02:00:00:00:0a", "02:00:00:00:0a:ff:00", "2:0:0:0:a:f", "+2:00:00:00:00:0"]
-        {
+        for bad in [
+            "",
+            "02:00:00:00:0a",
+            "02:00:00:00:0a:ff:00",
+            "2:0:0:0:a:f",
+            "+2:00:00:00:00:0",
+        ] {
             assert_eq!(Mac::parse(bad), None, "{bad}");
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::{Hop, HookName, Meta, Outcome, Verdict};
+use crate::model::{HookName, Hop, Meta, Outcome, Verdict};
 use crate::reconstruct::sight::Sight;
 use crate::render::change::changes;
 use crate::verdict::Tally;
@@ -31,7 +31,11 @@ impl Text {
     }
 
     fn paint(self, style: Style, text: &str) -> String {
-        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        if self.colour {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// What was traced, from the head of a recording.
@@ -39,7 +43,11 @@ impl Text {
     /// # Errors
     /// Those of the writer.
     pub fn meta(self, out: &mut dyn Write, meta: &Meta) -> io::Result<()> {
-        let filter = if meta.filter.is_empty() { "everything" } else { meta.filter.as_str() };
+        let filter = if meta.filter.is_empty() {
+            "everything"
+        } else {
+            meta.filter.as_str()
+        };
         writeln!(
             out,
             "{} on {}, kernel {}, from {}: {}",
@@ -49,7 +57,9 @@ impl Text {
             safe(&meta.start),
             safe(filter)
         )?;
-        meta.blind.iter().try_for_each(|line| writeln!(out, "  not seen: {}", safe(line)))
+        meta.blind
+            .iter()
+            .try_for_each(|line| writeln!(out, "  not seen: {}", safe(line)))
     }
 
     /// One hop; `was` is where its packet was seen before, to show what changed since.
@@ -167,7 +177,10 @@ pub fn outcome_name(outcome: Outcome) -> &'static str {
 fn netns(hop: &Hop) -> String {
     match &hop.netns {
         None => "-".to_owned(),
-        Some(n) => n.name.as_deref().map_or_else(|| n.inode.to_string(), |s| safe(s).into_owned()),
+        Some(n) => n
+            .name
+            .as_deref()
+            .map_or_else(|| n.inode.to_string(), |s| safe(s).into_owned()),
     }
 }
 

@@ -51,7 +51,11 @@ impl<'a> Spot<'a> {
     }
 
     fn family(&self) -> &'static str {
-        if self.tuple.is_some_and(|t| t.dst.is_ipv6()) { "ipv6" } else { "ipv4" }
+        if self.tuple.is_some_and(|t| t.dst.is_ipv6()) {
+            "ipv6"
+        } else {
+            "ipv4"
+        }
     }
 
     fn route_to(&self, addr: Option<std::net::IpAddr>) -> String {
@@ -63,9 +67,21 @@ impl<'a> Spot<'a> {
 
     fn sockets(&self, options: &str) -> String {
         let (letter, port) = match self.tuple {
-            Some(FlowTuple { proto: Proto::Tcp, dport, .. }) => ("t", dport),
-            Some(FlowTuple { proto: Proto::Udp, dport, .. }) => ("u", dport),
-            Some(FlowTuple { proto: Proto::Sctp, dport, .. }) => ("S", dport),
+            Some(FlowTuple {
+                proto: Proto::Tcp,
+                dport,
+                ..
+            }) => ("t", dport),
+            Some(FlowTuple {
+                proto: Proto::Udp,
+                dport,
+                ..
+            }) => ("u", dport),
+            Some(FlowTuple {
+                proto: Proto::Sctp,
+                dport,
+                ..
+            }) => ("S", dport),
             _ => ("w", None),
         };
         let port = port.map(|p| format!(" 'sport = :{p}'")).unwrap_or_default();
@@ -102,7 +118,10 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
         Matter::Neighbour => vec![spot.route_to(dst), spot.iproute("ip", "neigh")],
         Matter::Address | Matter::Ndisc => vec![link(), spot.iproute("ip", "addr")],
         Matter::ReceiveBuffer => {
-            vec![spot.sockets("am"), spot.run("nstat -az '*RcvbufErrors' '*TCPBacklogDrop'")]
+            vec![
+                spot.sockets("am"),
+                spot.run("nstat -az '*RcvbufErrors' '*TCPBacklogDrop'"),
+            ]
         }
         Matter::Backlog => vec![
             spot.sockets("l"),
@@ -111,7 +130,10 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
         ],
         Matter::VlanFilter => vec![spot.iproute("bridge", "vlan show")],
         Matter::Bridge => {
-            vec![spot.iproute("bridge", "-d link show"), spot.iproute("bridge", "fdb show")]
+            vec![
+                spot.iproute("bridge", "-d link show"),
+                spot.iproute("bridge", "fdb show"),
+            ]
         }
         Matter::Xdp => vec![link(), "bpftool prog show".to_owned()],
         Matter::Tc => vec![
@@ -123,12 +145,21 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
         Matter::Ring | Matter::Tap => vec![link(), readers_of(&dev)],
         Matter::Device => vec![link()],
         Matter::Tunnel => {
-            vec![link(), spot.iproute("bridge", &format!("fdb show dev {dev}"))]
+            vec![
+                link(),
+                spot.iproute("bridge", &format!("fdb show dev {dev}")),
+            ]
         }
-        Matter::Ipsec => vec![spot.iproute("ip", "-s xfrm policy"), spot.run("nstat -az 'Xfrm*'")],
+        Matter::Ipsec => vec![
+            spot.iproute("ip", "-s xfrm policy"),
+            spot.run("nstat -az 'Xfrm*'"),
+        ],
         Matter::Ipv6 => vec![spot.run("sysctl -ar 'net.ipv6.conf.*.disable_ipv6'")],
         Matter::CpuBacklog => {
-            vec!["cat /proc/net/softnet_stat".to_owned(), "sysctl net.core.netdev_max_backlog".into()]
+            vec![
+                "cat /proc/net/softnet_stat".to_owned(),
+                "sysctl net.core.netdev_max_backlog".into(),
+            ]
         }
         Matter::Fragment => vec![
             spot.run(&format!("sysctl -ar 'net.{family}.*frag'")),
@@ -143,7 +174,10 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
             spot.run(&format!("ethtool -k {dev}")),
             spot.run("nstat -az '*Csum*' '*InErrors'"),
         ],
-        Matter::Ovs => vec!["ovs-appctl dpctl/dump-flows -m".into(), "ovs-vsctl show".into()],
+        Matter::Ovs => vec![
+            "ovs-appctl dpctl/dump-flows -m".into(),
+            "ovs-vsctl show".into(),
+        ],
         Matter::Memory => vec!["cat /proc/pressure/memory /proc/net/sockstat".into()],
         Matter::Header | Matter::Unknown => {
             let mut commands = vec![spot.run("nstat -az")];

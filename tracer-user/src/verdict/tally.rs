@@ -57,7 +57,9 @@ impl Tally {
 /// The exit status that tells the outcome of these verdicts; see [`Tally::exit_code`].
 pub fn exit_code(verdicts: &[Verdict], matched: bool, incomplete: bool) -> u8 {
     let mut tally = Tally::default();
-    verdicts.iter().for_each(|v| tally.add(v));
+    for verdict in verdicts {
+        tally.add(verdict);
+    }
     tally.exit_code(matched, incomplete)
 }
 
@@ -96,8 +98,16 @@ mod tests {
 
     #[test]
     fn what_is_lost_from_sight_is_a_loss_and_what_is_on_its_way_is_not() {
-        for outcome in [Outcome::Vanished, Outcome::Misaddressed, Outcome::DroppedByOvs] {
-            assert_eq!(exit_code(&[verdict(outcome)], true, false), 10, "{outcome:?}");
+        for outcome in [
+            Outcome::Vanished,
+            Outcome::Misaddressed,
+            Outcome::DroppedByOvs,
+        ] {
+            assert_eq!(
+                exit_code(&[verdict(outcome)], true, false),
+                10,
+                "{outcome:?}"
+            );
         }
         assert_eq!(exit_code(&[verdict(Outcome::InFlight)], true, false), 0);
     }

@@ -35,7 +35,11 @@ pub fn ends(tuple: &FlowTuple) -> String {
         Some(port) => std::net::SocketAddr::new(addr, port).to_string(),
         None => addr.to_string(),
     };
-    format!("{} -> {}", end(tuple.src, tuple.sport), end(tuple.dst, tuple.dport))
+    format!(
+        "{} -> {}",
+        end(tuple.src, tuple.sport),
+        end(tuple.dst, tuple.dport)
+    )
 }
 
 /// The protocol's name in a sentence.
@@ -53,7 +57,9 @@ pub fn proto(tuple: &FlowTuple) -> Cow<'static, str> {
 
 /// What kind of packet it is: `TCP SYN`, `ICMP echo request`, `UDP packet`. Takes a plural `s`.
 pub fn kind(sight: &Sight) -> String {
-    let Some(tuple) = &sight.tuple else { return "packet".to_owned() };
+    let Some(tuple) = &sight.tuple else {
+        return "packet".to_owned();
+    };
     let proto = proto(tuple);
     let what = match tuple.proto {
         Proto::Tcp => match sight.tcp {
@@ -63,9 +69,10 @@ pub fn kind(sight: &Sight) -> String {
             Some(f) if f.is_fin() => "FIN",
             _ => "segment",
         },
-        Proto::Icmp | Proto::Icmp6 => {
-            sight.icmp.as_ref().map_or("packet", |i| icmp(tuple.proto, i.r#type))
-        }
+        Proto::Icmp | Proto::Icmp6 => sight
+            .icmp
+            .as_ref()
+            .map_or("packet", |i| icmp(tuple.proto, i.r#type)),
         Proto::Arp => match sight.arp {
             Some(ArpOp::Request) => "request",
             Some(ArpOp::Reply) => "reply",
@@ -73,7 +80,11 @@ pub fn kind(sight: &Sight) -> String {
         },
         _ => "packet",
     };
-    let fragment = if sight.fragment.is_some() { " (fragmented)" } else { "" };
+    let fragment = if sight.fragment.is_some() {
+        " (fragmented)"
+    } else {
+        ""
+    };
     format!("{proto} {what}{fragment}")
 }
 
@@ -106,7 +117,11 @@ pub fn in_netns(netns: Option<&Netns>) -> String {
 /// `veth-c (veth)`; `None` where it is unknown.
 pub fn device(sight: &Sight) -> Option<String> {
     let dev = sight.dev.as_ref()?;
-    let kind = dev.kind.as_deref().map(|k| format!(" ({})", safe(k))).unwrap_or_default();
+    let kind = dev
+        .kind
+        .as_deref()
+        .map(|k| format!(" ({})", safe(k)))
+        .unwrap_or_default();
     Some(format!("{}{kind}", safe(&dev.name)))
 }
 
@@ -135,7 +150,11 @@ pub fn symbol(sight: &Sight) -> Option<String> {
 
 /// One or many: `1 packet`, `3 packets`.
 pub fn count(n: u64, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
 }
 
 /// A word of a shell command, quoted where the shell would do more than read it.
@@ -155,4 +174,42 @@ pub fn flow_name(verdict: &Verdict) -> String {
         return "packets without a readable flow".to_owned();
     };
     format!("{} {}", proto(&tuple), ends(&tuple))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_upon_gets_through() {
+        assert_eq!(safe("veth-c"), "veth-c");
+        assert_eq!(safe("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(
+            safe("\u{9b}2J\u{202e}x\u{7f}\n"),
+            "\\u{9b}2J\\u{202e}x\\u{7f}\\u{a}"
+        );
+    }
+
+    #[test]
+    fn a_shell_reads_a_name_as_one_word() {
+        assert_eq!(shell("veth-c.10"), "veth-c.10");
+        assert_eq!(shell("a b"), "'a b'");
+        assert_eq!(shell("it's"), r"'it'\''s'");
+        assert_eq!(shell("-rf"), "'-rf'");
+        assert_eq!(shell(""), "''");
+    }
+
+    #[test]
+    fn ipv6_has_brackets_only_where_there_is_a_port() {
+        let mut t = FlowTuple {
+            proto: Proto::Udp,
+            src: "2001:db8::1".parse().unwrap(),
+            sport: Some(1),
+            dst: "2001:db8::2".parse().unwrap(),
+            dport: Some(2),
+        };
+        assert_eq!(ends(&t), "[2001:db8::1]:1 -> [2001:db8::2]:2");
+        (t.sport, t.dport) = (None, None);
+        assert_eq!(ends(&t), "2001:db8::1 -> 2001:db8::2");
+    }
 }
