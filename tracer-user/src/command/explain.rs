@@ -26,6 +26,8 @@ pub struct Options {
     pub json: bool,
     /// Text with colours.
     pub colour: bool,
+    /// Text with every hop, as `trace` shows them.
+    pub hops: bool,
 }
 
 /// What a recording came to.
@@ -55,10 +57,7 @@ impl Summary {
 pub fn run(args: &ExplainArgs) -> anyhow::Result<u8> {
     let stdout = io::stdout();
     let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
-    let options = Options {
-        json: args.json,
-        colour,
-    };
+    let options = Options { json: args.json, colour, hops: args.verbose > 0 };
     let mut out = io::BufWriter::new(stdout.lock());
     let mut err = io::stderr();
     let summary = if args.file.as_os_str() == "-" {
@@ -175,7 +174,8 @@ fn head(line: &[u8]) -> Result<Meta, String> {
         return Err(format!(
             "version {} of the format, and this lasthop reads version {VERSION}: use the lasthop \
              that made it ({})",
-            meta.version, meta.tool
+            meta.version,
+            safe(&meta.tool)
         ));
     }
     Ok(meta)
@@ -211,7 +211,7 @@ fn kind(line: &[u8]) -> Result<String, String> {
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
-    let what = crate::verdict::words::safe(what);
+    let what = safe(what);
     format!("not a record: {what} (column {})", error.column())
 }
 
@@ -265,6 +265,9 @@ impl<'a> Explanation<'a> {
         self.summary.hops += 1;
         self.now = self.now.max(hop.ts);
         self.story.observe(hop);
+        if self.options.hops && !self.options.json {
+            self.text.hop(self.out, hop, self.story.previous())?;
+        }
         let journeys = self.story.settle(self.now);
         self.journeys(journeys)?;
         let retired = self.story.retired();
@@ -307,3 +310,6 @@ impl<'a> Explanation<'a> {
         Ok(self.summary)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! Sources: `net/ipv4/tcp_input.c`, `net/ipv4/ping.c`, `net/core/dev.c`, `drivers/net/tun.c`,
 //! `net/ipv4/ip_output.c` of Linux 5.10 to 6.18.
 
-use crate::reconstruct::sight::{Cause, PktType, Sight};
+use crate::reconstruct::sight::{Cause, PktType, Sight, TcpFlags};
 use crate::reconstruct::tuple::Proto;
 
 /// Reasons for which TCP lets go of a segment that it has dealt with: what it carried was acted
@@ -71,7 +71,7 @@ pub fn is_time_wait(drop: &Sight) -> bool {
 
 /// A lone RST that found no socket: both ends are done with the connection, nobody waits for it.
 pub fn is_stray_reset(drop: &Sight) -> bool {
-    drop.tcp.is_some_and(|flags| flags.is_reset()) && drop.raw_reason() == Some("NO_SOCKET")
+    drop.tcp.is_some_and(TcpFlags::is_reset) && drop.raw_reason() == Some("NO_SOCKET")
 }
 
 /// A copy of a broadcast or multicast that this receiver had no use for.
@@ -89,19 +89,21 @@ pub fn is_unwanted_copy(drop: &Sight) -> bool {
     drop.is_group() && drop.raw_reason().is_none_or(|r| UNWANTED.contains(&r))
 }
 
+/// Where the kernel first looks at an IP packet.
+const FIRST_LOOK: &[&str] = &[
+    "ip_rcv",
+    "ip_rcv_core",
+    "ip6_rcv",
+    "ip6_rcv_core",
+    "ipv6_rcv",
+];
+
 /// The kernel's first look at an IP packet, where a frame for another host ends. Kernels before
 /// 5.17 give no reason there, and some later ones none that says it.
 pub fn is_otherhost(drop: &Sight) -> bool {
     let Some(cause) = &drop.cause else {
         return false;
     };
-    const FIRST_LOOK: &[&str] = &[
-        "ip_rcv",
-        "ip_rcv_core",
-        "ip6_rcv",
-        "ip6_rcv_core",
-        "ipv6_rcv",
-    ];
     match cause.reason() {
         Some(reason) => reason == "OTHERHOST",
         None => {

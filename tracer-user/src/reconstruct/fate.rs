@@ -55,7 +55,11 @@ pub fn end_of(life: &Life) -> (End, &Arc<Sight>) {
         (Some(socket), _) if everyday::is_socket_handling(socket, freed) => {
             (End::Delivered, socket)
         }
-        (_, HookName::Consume) => (consumed(life, freed), freed),
+        (_, HookName::Consume) => match (consumed(life, freed), &life.port) {
+            // It is the device that counts, not the sender's tidying up after it.
+            (end @ (End::Forwarded | End::Delivered), Some(port)) if is_egress(port) => (end, port),
+            (end, _) => (end, freed),
+        },
         _ => (dropped(life, freed), freed),
     }
 }
@@ -68,12 +72,11 @@ fn consumed(life: &Life, freed: &Sight) -> End {
     let taker = freed.cause.as_deref().and_then(everyday::taker);
     match (taker, life.port.as_deref()) {
         (Some(Taker::Copies | Taker::Listener), _) => End::Replaced,
-        (Some(Taker::Guest), _) => End::Delivered,
         (Some(Taker::Sender), _) => End::Forwarded,
         (_, Some(port)) if is_egress(port) && port.kind() == "tun" => End::Delivered,
         (_, Some(port)) if is_egress(port) && everyday::leaves_node(port) => End::Forwarded,
         (Some(Taker::Host), Some(port)) if !is_egress(port) => End::Delivered,
-        (Some(Taker::Host), None) => End::Delivered,
+        (Some(Taker::Guest), _) | (Some(Taker::Host), None) => End::Delivered,
         // A port of a bridge or switch does not lead into the host: who consumed it there is
         // unknown. Open vSwitch before Linux 6.6 consumes what it drops.
         (None, Some(port))
@@ -91,15 +94,19 @@ fn dropped(life: &Life, freed: &Sight) -> End {
         End::Delivered
     } else if everyday::is_unwanted_copy(freed) {
         End::Unwanted
-    } else if everyday::is_otherhost(freed) {
-        End::OtherHost
-    } else if freed.cause.as_deref().is_none_or(|c| c.reason().is_none())
-        && life.port.as_deref().is_some_and(is_stranger)
-    {
+    } else if everyday::is_otherhost(freed) || (is_unexplained(freed) && came_astray(life)) {
         End::OtherHost
     } else {
         End::Dropped
     }
+}
+
+fn is_unexplained(freed: &Sight) -> bool {
+    freed.cause.as_deref().is_none_or(|c| c.reason().is_none())
+}
+
+fn came_astray(life: &Life) -> bool {
+    life.port.as_deref().is_some_and(is_stranger)
 }
 
 fn has_master(port: &Sight) -> bool {
@@ -194,3 +201,6 @@ fn dropped_by(at: &Sight) -> Outcome {
         Outcome::Dropped
     }
 }
+
+#[cfg(test)]
+mod tests;

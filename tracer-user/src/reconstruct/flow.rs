@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::{HookName, Outcome};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::packet::Packet;
-use crate::reconstruct::sight::Sight;
+use crate::reconstruct::sight::{Sight, TcpFlags};
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
 /// How many packets are named as evidence of one kind of loss.
@@ -173,7 +173,7 @@ impl Flow {
         let ts = packet.first.ts;
         let side = self.side_mut(direction);
         side.packets += 1;
-        side.syns += u64::from(packet.first.tcp.is_some_and(|flags| flags.is_syn()));
+        side.syns += u64::from(packet.first.tcp.is_some_and(TcpFlags::is_syn));
         if matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.good += 1;
             side.left += u64::from(fate.outcome == Outcome::Forwarded);

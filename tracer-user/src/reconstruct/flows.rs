@@ -18,7 +18,7 @@ const LOST_NEAR: u64 = 5_000_000_000;
 #[derive(Debug, Default)]
 pub struct Flows {
     by_key: HashMap<FlowKey, u64>,
-    flows: HashMap<u64, Flow>,
+    by_number: HashMap<u64, Flow>,
     /// The flow of all packets that never showed a tuple.
     unreadable: Option<u64>,
     latest: u64,
@@ -29,14 +29,15 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// The flow with this number, unless it has been retired.
-    pub fn flow(&self, number: u64) -> Option<&Flow> {
-        self.flows.get(&number)
+    /// How many are held.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        self.by_number.len()
     }
 
-    /// The same, to be changed.
+    /// The flow with this number, unless it has been retired.
     pub fn flow_mut(&mut self, number: u64) -> Option<&mut Flow> {
-        self.flows.get_mut(&number)
+        self.by_number.get_mut(&number)
     }
 
     /// The flow to which a packet belongs that shows itself like this.
@@ -49,7 +50,7 @@ impl Flows {
             return *number;
         }
         let number = self.begin(sight);
-        if let Some(flow) = self.flows.get_mut(&number) {
+        if let Some(flow) = self.by_number.get_mut(&number) {
             flow.keys.push(key);
         }
         self.by_key.insert(key, number);
@@ -66,7 +67,7 @@ impl Flows {
         if first.proto != tuple.proto || first == tuple {
             return;
         }
-        let Some(flow) = self.flows.get_mut(&number) else {
+        let Some(flow) = self.by_number.get_mut(&number) else {
             return;
         };
         let ports_missing = first.sport.is_some() != tuple.sport.is_some();
@@ -88,24 +89,24 @@ impl Flows {
             return;
         }
         self.lost_until = self.lost_until.max(Some(lost.ts));
-        for flow in self.flows.values_mut() {
+        for flow in self.by_number.values_mut() {
             flow.incomplete |= flow.last_ts.saturating_add(LOST_NEAR) >= since;
         }
     }
 
     /// Retires flows when there are too many of them.
     pub fn age_out(&mut self) {
-        if self.flows.len() <= MAX_FLOWS {
+        if self.by_number.len() <= MAX_FLOWS {
             return;
         }
         let mut idle: Vec<_> = self
-            .flows
+            .by_number
             .values()
             .filter(|f| f.open == 0)
             .map(|f| (f.last_ts, f.number))
             .collect();
         idle.sort_unstable();
-        let surplus = self.flows.len() - MAX_FLOWS * 7 / 8;
+        let surplus = self.by_number.len() - MAX_FLOWS * 7 / 8;
         for (_, number) in idle.into_iter().take(surplus) {
             self.retire(number);
         }
@@ -122,7 +123,7 @@ impl Flows {
     /// All flows, retired ones first, then by number.
     pub fn take_all(&mut self) -> Vec<Flow> {
         let mut all = self.take_retired();
-        let mut rest: Vec<_> = self.flows.drain().map(|(_, flow)| flow).collect();
+        let mut rest: Vec<_> = self.by_number.drain().map(|(_, flow)| flow).collect();
         rest.sort_unstable_by_key(|f| f.number);
         all.append(&mut rest);
         self.by_key.clear();
@@ -131,7 +132,7 @@ impl Flows {
     }
 
     fn retire(&mut self, number: u64) {
-        let Some(flow) = self.flows.remove(&number) else {
+        let Some(flow) = self.by_number.remove(&number) else {
             return;
         };
         for key in &flow.keys {
@@ -156,7 +157,7 @@ impl Flows {
         self.latest += 1;
         let mut flow = Flow::new(self.latest, sight.clone());
         flow.incomplete = self.lost_until.is_some_and(|until| sight.ts <= until);
-        self.flows.insert(self.latest, flow);
+        self.by_number.insert(self.latest, flow);
         self.latest
     }
 }

@@ -12,6 +12,8 @@ pub mod packet;
 mod settled;
 pub mod sight;
 mod story;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tuple;
 
 pub use story::Story;

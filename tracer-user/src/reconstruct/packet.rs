@@ -24,6 +24,8 @@ pub struct Life {
     pub freed: Option<Arc<Sight>>,
     /// It is a fragment of the packet.
     pub is_fragment: bool,
+    /// Where the kernel keeps it.
+    skb: Option<u64>,
 }
 
 impl Life {
@@ -35,7 +37,18 @@ impl Life {
             delivered: None,
             freed: None,
             is_fragment: sight.fragment.is_some(),
+            skb: None,
         }
+    }
+
+    /// What a socket has taken is no longer followed where its end may go unseen (TCP frees without
+    /// a tracepoint). An end of the same skb seen then nevertheless comes as a new life.
+    fn ends_with(&self, sight: &Sight) -> bool {
+        matches!(sight.hook, HookName::Drop | HookName::Consume)
+            && self.delivered.is_some()
+            && self.freed.is_none()
+            && self.skb.is_some()
+            && self.skb == sight.skb
     }
 
     fn see(&mut self, sight: &Arc<Sight>) {
@@ -50,6 +63,7 @@ impl Life {
             _ => {}
         }
         self.is_fragment |= sight.fragment.is_some();
+        self.skb = sight.skb.or(self.skb);
         self.last = sight.clone();
     }
 }
@@ -126,20 +140,20 @@ impl Packet {
         let before = (self.hops > 0).then(|| self.last.clone());
         self.hops = self.hops.saturating_add(1);
         self.last_ts = self.last_ts.max(sight.ts);
-        let known = self.lives.iter().position(|l| l.id == life);
+        let known = self
+            .lives
+            .iter()
+            .position(|l| l.id == life || l.ends_with(&sight));
         let full = self.lives.len() >= MAX_LIVES;
-        let previous = match known.or_else(|| full.then_some(MAX_LIVES - 1)) {
-            Some(i) => {
-                let previous = self.lives[i].last.clone();
-                self.lives[i].see(&sight);
-                Some(previous)
-            }
-            None => {
-                let mut new = Life::new(life, &sight);
-                new.see(&sight);
-                self.lives.push(new);
-                before
-            }
+        let previous = if let Some(i) = known.or_else(|| full.then_some(MAX_LIVES - 1)) {
+            let previous = self.lives[i].last.clone();
+            self.lives[i].see(&sight);
+            Some(previous)
+        } else {
+            let mut new = Life::new(life, &sight);
+            new.see(&sight);
+            self.lives.push(new);
+            before
         };
         if self.positions.len() < MAX_POSITIONS && !self.positions.contains(&(at, life)) {
             self.positions.push((at, life));

@@ -35,8 +35,9 @@ impl Mac {
 
 impl std::fmt::Display for Mac {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let [first, rest @ ..] = self.0;
+        write!(f, "{first:02x}")?;
+        rest.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
     }
 }
 
@@ -195,6 +196,8 @@ pub struct Sight {
     pub len: u32,
     /// For whom the frame is.
     pub pkt_type: Option<PktType>,
+    /// Kernel address of the skb.
+    pub skb: Option<u64>,
 }
 
 impl Sight {
@@ -296,6 +299,10 @@ impl Catalog {
             cause: self.cause(hop),
             len: hop.len,
             pkt_type: hop.pkt_type.as_deref().and_then(PktType::parse),
+            skb: hop
+                .skb
+                .as_deref()
+                .and_then(|s| u64::from_str_radix(s.strip_prefix("0x")?, 16).ok()),
         }
     }
 

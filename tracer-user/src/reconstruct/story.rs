@@ -11,7 +11,7 @@ use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::settled::{Memory, Settled};
-use crate::reconstruct::sight::{Catalog, Sight};
+use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
 
 /// How long after its end a packet is held open for what may still overrule it, nanoseconds.
 const GRACE: u64 = 1_000_000_000;
@@ -69,7 +69,7 @@ impl Story {
                 return;
             }
         }
-        self.advance(hop, sight);
+        self.advance(hop, &sight);
     }
 
     /// Where the packet of the last hop taken in was seen before that.
@@ -173,7 +173,8 @@ impl Story {
     fn identify(&mut self, hop: &Hop) -> u64 {
         let known = self.known(hop);
         let number = known.unwrap_or_else(|| {
-            self.latest += 1;
+            // A hostile recording may have used the last number; 0 means unknown.
+            self.latest = self.latest.checked_add(1).unwrap_or(1);
             self.latest
         });
         if hop.life != 0 {
@@ -208,7 +209,7 @@ impl Story {
         (fresh && !repeated && packet.has_room()).then_some(number)
     }
 
-    fn advance(&mut self, hop: &mut Hop, sight: Arc<Sight>) {
+    fn advance(&mut self, hop: &mut Hop, sight: &Arc<Sight>) {
         let number = hop.packet;
         let packets = &mut self.packets;
         let packet = self.open.entry(number).or_insert_with(|| {
@@ -221,14 +222,14 @@ impl Story {
         }
         match packet.flow {
             None if sight.tuple.is_some() => {
-                let flow = self.flows.of(&sight);
+                let flow = self.flows.of(sight);
                 packet.flow = Some(flow);
                 if let Some(flow) = self.flows.flow_mut(flow) {
                     flow.open += 1;
                 }
             }
             Some(flow) if sight.tuple.is_some() && sight.tuple != packet.first.tuple => {
-                self.flows.join(flow, packet.first.tuple.as_ref(), &sight);
+                self.flows.join(flow, packet.first.tuple.as_ref(), sight);
             }
             _ => {}
         }
@@ -271,7 +272,7 @@ impl Story {
                 entry.open = entry.open.saturating_sub(1);
             }
             settled.direction = entry.direction_of(&packet);
-            settled.was_syn = packet.first.tcp.is_some_and(|flags| flags.is_syn());
+            settled.was_syn = packet.first.tcp.is_some_and(TcpFlags::is_syn);
             entry.fold(&packet, &fate);
         }
         self.remember(number, settled);
@@ -323,3 +324,6 @@ fn journey(packet: &Packet, flow: u64, fate: &Fate) -> Journey {
         last: fate.at.place(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,13 +35,16 @@ fn translation(was: &Sight, now: &Hop, found: &mut Vec<String>) {
     let destination = (old.dst, old.dport) != (new.dst, new.dport);
     // A fragment without ports is no translation.
     let ports_seen = old.sport.is_some() == new.sport.is_some();
-    let name = match (source, destination) {
-        _ if !ports_seen && old.src == new.src && old.dst == new.dst => return,
-        (true, true) => "NAT",
-        (true, false) => "SNAT",
-        _ => "DNAT",
+    if !ports_seen && old.src == new.src && old.dst == new.dst {
+        return;
+    }
+    // Whether it is a translation or the undoing of one, one packet does not tell.
+    let what = match (source, destination) {
+        (true, true) => "",
+        (true, false) => "source ",
+        _ => "destination ",
     };
-    found.push(format!("{name} {}", ends(&new)));
+    found.push(format!("NAT {what}{}", ends(&new)));
 }
 
 fn tunnel(was: Option<&Tunnel>, new: Option<&Tunnel>, now: &Hop, found: &mut Vec<String>) {
@@ -93,5 +96,71 @@ fn macs(was: &Sight, now: &Hop, found: &mut Vec<String>) {
     };
     if (old_src, old_dst) != (src, dst) {
         found.push(format!("MAC {src} -> {dst}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HookName::{TcEgress, TcIngress};
+    use crate::reconstruct::sight::Catalog;
+    use crate::reconstruct::testing::{HopExt, hop, tuple};
+
+    fn between(was: &Hop, now: &Hop) -> Vec<String> {
+        changes(&Catalog::default().sight(was), now)
+    }
+
+    #[test]
+    fn what_stays_is_not_told() {
+        let was = hop(TcEgress, 1, 1)
+            .on("a", "veth0", Some("veth"))
+            .to_mac("02:00:00:00:00:05");
+        let now = hop(TcIngress, 2, 1)
+            .on("b", "veth1", Some("veth"))
+            .to_mac("02:00:00:00:00:05");
+        assert_eq!(between(&was, &now), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_change_is_told() {
+        let was = hop(TcIngress, 1, 1).to_mac("02:00:00:00:00:05");
+        let mut now = hop(TcEgress, 2, 1).to_mac("02:00:00:00:00:06");
+        now.tuple = Some(tuple("udp", "10.0.0.1", 1000, "10.7.7.7", 53));
+        now.ip.as_mut().unwrap().ttl = 63;
+        now.vlan = vec![Vlan {
+            id: 10,
+            tpid: 0x8100,
+            pcp: 0,
+        }];
+        now.tunnel = Some(Tunnel {
+            kind: "vxlan".into(),
+            key: Some(42),
+            src: "192.0.2.1".parse().unwrap(),
+            dst: "192.0.2.2".parse().unwrap(),
+        });
+        now.len = 110;
+        assert_eq!(
+            between(&was, &now),
+            [
+                "NAT destination 10.0.0.1:1000 -> 10.7.7.7:53",
+                "tunnel on (vxlan 42 192.0.2.1 -> 192.0.2.2)",
+                "VLAN on (10)",
+                "ttl 64 -> 63",
+                "MAC 02:00:00:00:00:99 -> 02:00:00:00:00:06",
+                "len 60 -> 110",
+            ]
+        );
+        let back = between(&now, &was);
+        assert!(
+            back.contains(&"tunnel off (vxlan 42)".to_owned()),
+            "{back:?}"
+        );
+        assert!(back.contains(&"VLAN off (10)".to_owned()), "{back:?}");
+    }
+
+    #[test]
+    fn a_fragment_without_ports_is_no_translation() {
+        let now = hop(TcEgress, 2, 1).fragment(1400, false);
+        assert_eq!(between(&hop(TcIngress, 1, 1), &now), Vec::<String>::new());
     }
 }

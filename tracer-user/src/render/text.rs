@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::{HookName, Hop, Lost, Meta, Outcome, Verdict};
+use crate::model::{Lost, HookName, Hop, Meta, Outcome, Verdict};
 use crate::reconstruct::sight::Sight;
 use crate::render::change::changes;
 use crate::verdict::Tally;
@@ -99,8 +99,9 @@ impl Text {
             Some(other) => other,
         };
         let line = format!(
-            "{:>9.3} ms  lost: {} on cpu {} ({})",
-            lost.ts as f64 / 1e6,
+            "{:>7}.{:03}   lost: {} on cpu {} ({})",
+            lost.ts / 1_000_000,
+            lost.ts / 1000 % 1000,
             count(lost.count, "event"),
             lost.cpu,
             safe(why)

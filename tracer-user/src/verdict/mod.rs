@@ -83,3 +83,6 @@ impl Story {
         self.take_retired().iter().filter_map(judge).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

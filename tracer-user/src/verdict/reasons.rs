@@ -1,7 +1,11 @@
 //! What the kernel's drop reasons mean, by name: `include/net/dropreason-core.h` up to Linux 6.18
 //! and `net/openvswitch/drop.h`. A name that is not here is shown as it is.
 
-use crate::verdict::matter::Matter::{self, *};
+use crate::verdict::matter::Matter::{
+    self, Address, Backlog, Bpf, Bridge, Checksum, CpuBacklog, Device, Fragment, Header, Ipsec,
+    Ipv6, Memory, Mtu, Ndisc, Neighbour, Netfilter, NoSocket, Ovs, Qdisc, ReceiveBuffer, Ring,
+    Route, RpFilter, Security, Socket, Tap, Tc, Tcp, TcpAuth, Tunnel, Xdp,
+};
 
 /// The matter a reason belongs to and what it means, as a clause; `None` for an unknown name.
 pub fn meaning(reason: &str) -> Option<(Matter, &'static str)> {

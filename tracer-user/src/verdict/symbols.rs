@@ -2,7 +2,10 @@
 //! before 5.17 have none, and later ones still give `NOT_SPECIFIED` in places. Only functions that
 //! drop for one cause, or for causes that can be listed, are here; `net/` of Linux 5.10 to 6.18.
 
-use crate::verdict::matter::Matter::{self, *};
+use crate::verdict::matter::Matter::{
+    self, Backlog, Bridge, CpuBacklog, Device, Fragment, Mtu, Neighbour, Netfilter, NoSocket, Ovs,
+    ReceiveBuffer, Route, RpFilter, Tap, Tc, Tunnel, VlanFilter, Xdp,
+};
 
 /// The matter and the meaning of a drop in this function; `None` where it can be anything.
 pub fn meaning(symbol: &str) -> Option<(Matter, &'static str)> {

@@ -57,7 +57,9 @@ impl Tally {
 /// The exit status that tells the outcome of these verdicts; see [`Tally::exit_code`].
 pub fn exit_code(verdicts: &[Verdict], matched: bool, incomplete: bool) -> u8 {
     let mut tally = Tally::default();
-    verdicts.iter().for_each(|v| tally.add(v));
+    for verdict in verdicts {
+        tally.add(verdict);
+    }
     tally.exit_code(matched, incomplete)
 }
 

@@ -175,3 +175,41 @@ pub fn flow_name(verdict: &Verdict) -> String {
     };
     format!("{} {}", proto(&tuple), ends(&tuple))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_upon_gets_through() {
+        assert_eq!(safe("veth-c"), "veth-c");
+        assert_eq!(safe("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(
+            safe("\u{9b}2J\u{202e}x\u{7f}\n"),
+            "\\u{9b}2J\\u{202e}x\\u{7f}\\u{a}"
+        );
+    }
+
+    #[test]
+    fn a_shell_reads_a_name_as_one_word() {
+        assert_eq!(shell("veth-c.10"), "veth-c.10");
+        assert_eq!(shell("a b"), "'a b'");
+        assert_eq!(shell("it's"), r"'it'\''s'");
+        assert_eq!(shell("-rf"), "'-rf'");
+        assert_eq!(shell(""), "''");
+    }
+
+    #[test]
+    fn ipv6_has_brackets_only_where_there_is_a_port() {
+        let mut t = FlowTuple {
+            proto: Proto::Udp,
+            src: "2001:db8::1".parse().unwrap(),
+            sport: Some(1),
+            dst: "2001:db8::2".parse().unwrap(),
+            dport: Some(2),
+        };
+        assert_eq!(ends(&t), "[2001:db8::1]:1 -> [2001:db8::2]:2");
+        (t.sport, t.dport) = (None, None);
+        assert_eq!(ends(&t), "2001:db8::1 -> 2001:db8::2");
+    }
+}

@@ -1,5 +1,7 @@
 //! Everything arrived.
 
+use std::fmt::Write as _;
+
 use crate::model::{HookName, Outcome};
 use crate::reconstruct::flow::{Flow, Side};
 use crate::reconstruct::sight::Sight;
@@ -20,10 +22,10 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
     };
     let mut text = format!("{name}: {}", one_way(&flow.out, "packet"));
     if let Some(to) = flow.translated {
-        text.push_str(&format!(", translated to {}", words::ends(&to)));
+        let _ = write!(text, ", translated to {}", words::ends(&to));
     }
     if flow.back.packets > 0 {
-        text.push_str(&format!("; {}", one_way(&flow.back, "answer")));
+        let _ = write!(text, "; {}", one_way(&flow.back, "answer"));
     }
     text.push('.');
     let expects = flow.forward.is_some_and(|t| t.proto == Proto::Tcp) && flow.out.syns > 0;
@@ -34,9 +36,10 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
     if open > 0 {
         let more = words::count(open, "more packet");
         let verb = if open == 1 { "was" } else { "were" };
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             " {more} {verb} still on the way when the trace ended."
-        ));
+        );
     }
     Some(Finding {
         outcome,
@@ -62,11 +65,21 @@ fn one_way(side: &Side, what: &str) -> String {
 
 /// How a good packet ended: `reached the socket in netns server on eth0 (veth)`.
 fn arrival(at: &Sight) -> String {
-    let verb = match at.hook {
-        HookName::Deliver => "reached the socket",
-        HookName::TcEgress | HookName::OvsOutput => "left the node",
-        _ if at.kind() == "tun" => "reached the guest",
-        _ => "reached the host",
+    if matches!(at.hook, HookName::TcEgress | HookName::OvsOutput) {
+        let to = if at.kind() == "tun" {
+            "reached the guest"
+        } else {
+            "left the node"
+        };
+        let by = words::device(at)
+            .map(|d| format!(" by {d}"))
+            .unwrap_or_default();
+        return format!("{to}{by}{}", words::in_netns(at.netns.as_deref()));
+    }
+    let whom = if at.hook == HookName::Deliver {
+        "socket"
+    } else {
+        "host"
     };
-    format!("{verb}{}", words::place(at))
+    format!("reached the {whom}{}", words::place(at))
 }

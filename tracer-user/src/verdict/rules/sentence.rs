@@ -1,5 +1,7 @@
 //! Parts of sentences that several rules use.
 
+use std::fmt::Write as _;
+
 use crate::model::Outcome;
 use crate::reconstruct::flow::{Direction, Flow, Loss};
 use crate::reconstruct::sight::Sight;
@@ -58,18 +60,15 @@ pub fn rest(flow: &Flow, loss: &Loss) -> String {
     if tcp && side.good > 0 && side.last_good_ts > loss.last_ts {
         text.push_str(" The connection recovered: later segments of the same direction arrived.");
     } else if side.good > 0 {
-        let verb = if side.good == 1 { "was" } else { "were" };
-        text.push_str(&format!(
-            " {} got through ({verb} seen to arrive or leave).",
-            words::count(side.good, "other")
-        ));
+        let _ = write!(text, " {} got through.", words::count(side.good, "other"));
     }
     let others: u64 = flow.losses.iter().map(|l| l.count).sum::<u64>() - loss.count;
     if others > 0 {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             " {} of the flow came to harm elsewhere.",
             words::count(others, "other packet")
-        ));
+        );
     }
     if tcp && side.syns > 0 && flow.back.packets == 0 {
         text.push_str(" No answer was seen.");
@@ -77,7 +76,7 @@ pub fn rest(flow: &Flow, loss: &Loss) -> String {
     text
 }
 
-/// ` It had come in by eth0 (veth) in netns router.`, where the place itself does not say it.
+/// ` Before that it was seen in netns router entering eth0 (veth).`, where the place itself does not say it.
 pub fn way(at: &Sight, before: Option<&Sight>) -> String {
     let Some(port) = before else {
         return String::new();
@@ -86,5 +85,5 @@ pub fn way(at: &Sight, before: Option<&Sight>) -> String {
     if same_dev && at.netns.as_deref() == port.netns.as_deref() {
         return String::new();
     }
-    format!(" It was seen last{}.", words::place(port))
+    format!(" Before that it was seen{}.", words::place(port))
 }

@@ -1,0 +1,291 @@
+use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
+use crate::model::{Hop, Outcome, Verdict};
+use crate::reconstruct::Story;
+use crate::reconstruct::testing::{HopExt, hop, tuple};
+use crate::verdict::judge;
+
+/// The only verdict of a live trace with these hops, which ends 20 s after its beginning.
+fn verdict(hops: Vec<Hop>) -> Verdict {
+    let mut verdicts = verdicts(hops);
+    assert_eq!(verdicts.len(), 1, "{verdicts:#?}");
+    verdicts.remove(0)
+}
+
+fn verdicts(hops: Vec<Hop>) -> Vec<Verdict> {
+    let mut story = Story::new();
+    for mut h in hops {
+        story.observe(&mut h);
+    }
+    story.finish(20_000_000_000).1
+}
+
+fn out(ms: u64, life: u64) -> Hop {
+    hop(TcEgress, ms, life)
+        .on("client", "veth-c", Some("veth"))
+        .paired()
+        .print(&life.to_string())
+}
+
+fn arrive(ms: u64, life: u64) -> Hop {
+    let at = hop(TcIngress, ms, life)
+        .on("server", "veth-s", Some("veth"))
+        .paired();
+    at.for_whom("host").print(&life.to_string())
+}
+
+fn drop(ms: u64, life: u64, reason: Option<&str>, symbol: &str) -> Hop {
+    let at = hop(Drop, ms, life)
+        .on("server", "veth-s", Some("veth"))
+        .paired();
+    at.because(reason, symbol).print(&life.to_string())
+}
+
+fn taken(ms: u64, life: u64) -> Hop {
+    hop(Deliver, ms, life)
+        .on("server", "veth-s", Some("veth"))
+        .paired()
+        .print(&life.to_string())
+}
+
+#[test]
+fn each_outcome_has_its_rule() {
+    let hardware = hop(TcEgress, 1, 1).on("host", "eth0", None);
+    let cases = [
+        (
+            vec![arrive(1, 1), drop(2, 1, Some("OVS_DROP_METER"), "x")],
+            Outcome::DroppedByOvs,
+        ),
+        (
+            vec![arrive(1, 1), drop(2, 1, Some("XDP"), "do_xdp_generic")],
+            Outcome::Dropped,
+        ),
+        (
+            vec![arrive(1, 1), drop(2, 1, Some("OTHERHOST"), "ip_rcv_core")],
+            Outcome::Misaddressed,
+        ),
+        (vec![out(1, 1)], Outcome::Vanished),
+        (vec![out(19_000, 1)], Outcome::InFlight),
+        (vec![hardware], Outcome::Forwarded),
+        (vec![arrive(1, 1), taken(2, 1)], Outcome::Delivered),
+    ];
+    for (hops, expected) in cases {
+        assert_eq!(verdict(hops).outcome, expected);
+    }
+}
+
+#[test]
+fn the_gravest_of_several_gives_the_verdict() {
+    let hops = vec![
+        arrive(1, 1),
+        taken(2, 1),
+        out(3, 2),
+        arrive(4, 3),
+        drop(5, 3, Some("OTHERHOST"), "ip_rcv_core"),
+        arrive(6, 4),
+        drop(7, 4, Some("IP_RPFILTER"), "ip_rcv_finish_core"),
+    ];
+    let v = verdict(hops);
+    assert_eq!(
+        (v.outcome, v.packets, v.delivered),
+        (Outcome::Dropped, 4, 1)
+    );
+    assert_eq!(v.reason.as_deref(), Some("IP_RPFILTER"));
+    assert_eq!(v.evidence, [4]);
+    assert!(v.text.contains("1 other got through"), "{}", v.text);
+    assert!(
+        v.text
+            .contains("2 other packets of the flow came to harm elsewhere"),
+        "{}",
+        v.text
+    );
+}
+
+#[test]
+fn a_verdict_says_who_where_why_and_what_next() {
+    let v = verdict(vec![
+        out(1, 1),
+        arrive(2, 1),
+        drop(3, 1, Some("NO_SOCKET"), "__udp4_lib_rcv"),
+    ]);
+    assert_eq!(
+        v.text,
+        "The UDP packet 10.0.0.1:1000 -> 10.0.0.2:53 was dropped in netns server on veth-s (veth) \
+         by __udp4_lib_rcv+0x10: no socket is open for this address and port [NO_SOCKET]."
+    );
+    assert_eq!(v.next, ["ip netns exec server ss -lunp 'sport = :53'"]);
+    let place = v.r#where.unwrap();
+    assert_eq!(place.netns.as_deref(), Some("server"));
+    assert_eq!(place.symbol.as_deref(), Some("__udp4_lib_rcv"));
+}
+
+#[test]
+fn three_syns_without_an_answer_are_one_verdict() {
+    let syn = |n: u64| {
+        let ms = n * 1000;
+        vec![
+            out(ms, n).tcp("S"),
+            arrive(ms + 1, n).tcp("S"),
+            drop(ms + 2, n, Some("NETFILTER_DROP"), "nf_hook_slow").tcp("S"),
+        ]
+    };
+    let v = verdict((1..=3).flat_map(syn).collect());
+    assert_eq!((v.packets, v.evidence.len()), (3, 3));
+    assert!(
+        v.text
+            .starts_with("All 3 TCP SYNs 10.0.0.1:1000 -> 10.0.0.2:53 were dropped")
+    );
+    assert!(v.text.ends_with("No answer was seen."), "{}", v.text);
+    assert_eq!(v.next[0], "ip netns exec server nft list ruleset");
+}
+
+#[test]
+fn the_last_packet_of_a_whole_flow_may_be_on_its_way() {
+    let v = verdict(vec![arrive(1, 1), taken(2, 1), out(19_000, 2)]);
+    assert_eq!(v.outcome, Outcome::Delivered);
+    assert!(
+        v.text.contains("1 more packet was still on the way"),
+        "{}",
+        v.text
+    );
+}
+
+#[test]
+fn a_translation_is_told() {
+    let inside = tuple("udp", "10.0.0.1", 1000, "10.7.7.7", 5353);
+    let hops = vec![
+        out(1, 1),
+        arrive(2, 1).tuple(inside.clone()),
+        drop(3, 1, Some("NO_SOCKET"), "__udp4_lib_rcv").tuple(inside.clone()),
+    ];
+    let v = verdict(hops);
+    assert_eq!(v.translated, Some(inside));
+    assert!(
+        v.text
+            .contains("(by then translated to 10.0.0.1:1000 -> 10.7.7.7:5353)")
+    );
+    assert_eq!(v.next, ["ip netns exec server ss -lunp 'sport = :5353'"]);
+}
+
+#[test]
+fn ttl_is_told_by_what_forwards() {
+    let expired = |reason, ttl| {
+        let mut end = drop(2, 1, reason, "ip_forward");
+        end.ip.as_mut().unwrap().ttl = ttl;
+        verdict(vec![arrive(1, 1), end]).text
+    };
+    assert!(expired(Some("IP_INHDR"), 1).contains("TTL (hop limit) ran out"));
+    assert!(expired(None, 1).contains("TTL (hop limit) ran out"));
+    assert!(!expired(None, 64).contains("TTL"));
+    let bad = verdict(vec![
+        arrive(1, 1),
+        drop(2, 1, Some("IP_INHDR"), "ip_rcv_core"),
+    ]);
+    assert!(bad.text.contains("the IP header is malformed"));
+}
+
+#[test]
+fn without_a_reason_a_well_known_function_tells_and_another_does_not() {
+    let text = |reason, symbol| verdict(vec![arrive(1, 1), drop(2, 1, reason, symbol)]).text;
+    assert!(text(None, "nf_hook_slow").contains("a netfilter rule"));
+    assert!(text(Some("NOT_SPECIFIED"), "br_handle_vlan").contains("VLAN filter"));
+    assert!(text(Some("NOT_SPECIFIED"), "br_handle_vlan.isra.0").contains("VLAN filter"));
+    let unknown = text(Some("NOT_SPECIFIED"), "some_function");
+    assert!(
+        unknown.contains("the kernel gives no reason [NOT_SPECIFIED]"),
+        "{unknown}"
+    );
+    assert!(text(None, "some_function").contains("this kernel gives no reasons"));
+    assert!(
+        text(Some("NEW_REASON"), "some_function").ends_with("some_function+0x10 [NEW_REASON].")
+    );
+}
+
+#[test]
+fn a_tap_that_is_not_read_and_an_unknown_end_are_told_apart() {
+    let tap = hop(TcEgress, 1, 1).on("host", "tap0", Some("tun"));
+    let v = verdict(vec![tap]);
+    assert!(v.text.contains("waits in the tap's queue"), "{}", v.text);
+    assert!(v.next.iter().any(|c| c.contains("fdinfo")), "{:?}", v.next);
+    assert!(
+        verdict(vec![out(1, 1)])
+            .text
+            .contains("nothing on the record freed it")
+    );
+    let port = arrive(1, 1).enslaved();
+    let gone = hop(Consume, 2, 1)
+        .on("server", "veth-s", Some("veth"))
+        .taken_by("mystery");
+    let v = verdict(vec![port, gone]);
+    assert!(
+        v.text.contains("consumed by mystery+0x10 there"),
+        "{}",
+        v.text
+    );
+}
+
+#[test]
+fn commands_find_their_namespace() {
+    let next = |netns: &str, name: Option<&str>| {
+        let mut end = drop(2, 1, Some("NETFILTER_DROP"), "nf_hook_slow").on(netns, "e", None);
+        end.netns.as_mut().unwrap().name = name.map(str::to_owned);
+        verdict(vec![end]).next.remove(0)
+    };
+    assert_eq!(next("r", Some("r")), "ip netns exec r nft list ruleset");
+    assert_eq!(next("host", Some("host")), "nft list ruleset");
+    assert_eq!(
+        next("r", Some("my ns")),
+        "ip netns exec 'my ns' nft list ruleset"
+    );
+    assert_eq!(
+        next("r", Some("$(reboot)")),
+        "ip netns exec '$(reboot)' nft list ruleset"
+    );
+    let unnamed = next("r", None);
+    assert!(unnamed.starts_with("nsenter -n -t ") && unnamed.ends_with(" nft list ruleset"));
+}
+
+#[test]
+fn an_incomplete_record_says_so() {
+    let mut story = Story::new();
+    story.observe(&mut drop(1, 1, Some("XDP"), "do_xdp_generic"));
+    story.lost(&crate::model::Lost {
+        cpu: 0,
+        count: 9,
+        ts: 2_000_000,
+        what: None,
+    });
+    let v = story.finish(3_000_000).1.remove(0);
+    assert!(
+        v.incomplete && v.text.contains("Events were lost"),
+        "{}",
+        v.text
+    );
+}
+
+#[test]
+fn packets_without_a_flow_are_judged_too() {
+    let bare = |ms, life| {
+        let mut h = drop(
+            ms,
+            life,
+            Some("UNHANDLED_PROTO"),
+            "__netif_receive_skb_core",
+        );
+        (h.tuple, h.ip) = (None, None);
+        h
+    };
+    let v = verdict(vec![bare(1, 1), bare(2, 2)]);
+    assert_eq!((v.packets, v.forward), (2, None));
+    assert!(
+        v.text.starts_with("Both packets were dropped"),
+        "{}",
+        v.text
+    );
+}
+
+#[test]
+fn a_flow_without_a_settled_packet_has_no_verdict() {
+    assert!(verdicts(Vec::new()).is_empty());
+    let sight = crate::reconstruct::sight::Catalog::default().sight(&out(1, 1));
+    assert!(judge(&crate::reconstruct::flow::Flow::new(1, sight.into())).is_none());
+}
