@@ -5,6 +5,7 @@
 //! ([`kernel_drops`]), so that an error in one is not repeated in the other.
 
 pub mod bed;
+pub mod bpf_objects;
 pub mod expect;
 pub mod kernel_drops;
 pub mod lasthop;
