@@ -15,4 +15,5 @@ pub mod recording;
 pub mod report;
 pub mod scenario;
 pub mod schema;
+pub mod standing;
 pub mod trial;
