@@ -5,6 +5,7 @@
 //! ([`kernel_drops`]), so that an error in one is not repeated in the other.
 
 pub mod bed;
+pub mod bpf_objects;
 pub mod expect;
 pub mod kernel_drops;
 pub mod lasthop;
@@ -14,4 +15,5 @@ pub mod recording;
 pub mod report;
 pub mod scenario;
 pub mod schema;
+pub mod standing;
 pub mod trial;

@@ -193,10 +193,10 @@ pub(crate) mod tests {
                 r#","drop":{"reason":"NETFILTER_DROP","silent":false}"#,
             ),
         ] {
-            let _ = write!(
+            let _ = writeln!(
                 text,
                 "{{\"type\":\"hop\",\"ts\":{ts},\"cpu\":0,\"packet\":1,\"hop\":{hop},\"hook\":\"{hook}\",\
-                 \"netns\":{{\"inode\":1,\"name\":\"{netns}\"}},\"len\":60{rest}}}\n"
+                 \"netns\":{{\"inode\":1,\"name\":\"{netns}\"}},\"len\":60{rest}}}"
             );
         }
         text += r#"{"type":"journey","packet":1,"flow":1,"outcome":"dropped","hops":3,"first":{},"last":{}}"#;

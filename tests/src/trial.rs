@@ -1,118 +1,20 @@
 //! One scenario, tried: both twins, and each twin's expectation against the other's record.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::expect::Expectation;
 use crate::kernel_drops::{Drops, Witness};
 use crate::lasthop::{self, RUN_LIMIT};
 use crate::machine;
-use crate::process::{Finished, run, run_into};
+use crate::process::{Finished, run};
 use crate::recording::Recording;
 use crate::report;
 use crate::scenario::Scenario;
-
-const TOPOLOGY_LIMIT: Duration = Duration::from_secs(30);
-
-/// Exit status of a `topology.sh` that finds that this machine cannot have it (as in Automake).
-const CANNOT: i32 = 77;
-
-/// Why a topology is not possible on this machine.
-#[derive(Debug)]
-struct Obstacle(String);
-
-impl std::fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Obstacle {}
-
-/// With the fault or without it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Twin {
-    /// With the fault.
-    Faulty,
-    /// Without it.
-    Healthy,
-}
-
-impl Twin {
-    /// As `topology.sh` is told.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Faulty => "faulty",
-            Self::Healthy => "healthy",
-        }
-    }
-}
-
-/// A scenario's topology; it is taken down when this is dropped.
-struct Standing<'a> {
-    scenario: &'a Scenario,
-    dir: &'a Path,
-}
-
-impl<'a> Standing<'a> {
-    fn up(scenario: &'a Scenario, dir: &'a Path, twin: Twin) -> Result<Self> {
-        let standing = Self { scenario, dir };
-        standing.topology(&["up", twin.name()])?;
-        Ok(standing)
-    }
-
-    fn topology(&self, args: &[&str]) -> Result<()> {
-        let log = self.dir.join("topology.log");
-        let mut command = Command::new(self.scenario.folder.join("topology.sh"));
-        self.environment(command.args(args))?;
-        let status = run_into(&mut command, &log, TOPOLOGY_LIMIT)?;
-        let said = || std::fs::read_to_string(&log).unwrap_or_default();
-        match status.code() {
-            Some(0) => Ok(()),
-            Some(CANNOT) => Err(Obstacle(said().lines().last().unwrap_or_default().into()).into()),
-            _ => bail!("topology.sh {} failed: {}", args.join(" "), said()),
-        }
-    }
-
-    fn environment(&self, command: &mut Command) -> Result<()> {
-        command
-            .envs(&self.scenario.environment)
-            .env("LH_DIR", self.dir)
-            .env("LH_PEER", lasthop::peer()?);
-        Ok(())
-    }
-
-    /// The traffic, traced.
-    fn traced(&self) -> Result<Finished> {
-        let mut command = lasthop::lasthop(&["trace", &self.scenario.filter, "--json"])?;
-        command
-            .arg("--exit-code")
-            .args(&self.scenario.options)
-            .arg("--");
-        command.arg(self.scenario.folder.join("traffic.sh"));
-        self.environment(&mut command)?;
-        run(&mut command, RUN_LIMIT)
-    }
-
-    /// The traffic alone.
-    fn untraced(&self) -> Result<Finished> {
-        let mut command = Command::new(self.scenario.folder.join("traffic.sh"));
-        self.environment(&mut command)?;
-        run(&mut command, RUN_LIMIT)
-    }
-}
-
-impl Drop for Standing<'_> {
-    fn drop(&mut self) {
-        if let Err(e) = self.topology(&["down"]) {
-            eprintln!("{}: {e:#}", self.scenario.name);
-        }
-    }
-}
+use crate::standing::{Obstacle, Standing, Twin};
 
 /// What one twin's run left.
 struct Record {
@@ -138,7 +40,7 @@ pub fn observe(scenario: &Scenario, twin: Twin) -> Result<String> {
     let dir = lasthop::scratch("observe")?;
     let standing = Standing::up(scenario, &dir, twin)?;
     let witness = Witness::start().context("this machine has no tracefs")?;
-    let done = standing.untraced()?;
+    let done = run(&mut standing.traffic()?, RUN_LIMIT)?;
     let drops = witness.finish()?;
     Ok(format!("{}{}dropped: {drops}", done.text(), done.stderr))
 }
@@ -210,7 +112,7 @@ fn try_twin(
 fn trace(scenario: &Scenario, twin: Twin, dir: &Path) -> Result<Record> {
     let standing = Standing::up(scenario, dir, twin)?;
     let witness = Witness::start();
-    let done = standing.traced()?;
+    let done = run(&mut standing.trace(&["--json"])?, RUN_LIMIT)?;
     let drops = witness.map(Witness::finish).transpose()?;
     let path = dir.join("recording.ndjson");
     std::fs::write(&path, &done.stdout)?;

@@ -4,7 +4,7 @@
 build() {
 	lh_pair
 	lh_hold listener.log lh-server udp-listen --on "$SERVER_AT:4444"
-	[ "$1" = healthy ] || lh_hold xdp.log lh-server xdp-drop --dev eth0 --mode native
+	[ "$1" = healthy ] || lh_hold xdp.log lh-server bpf --dev eth0 --at xdp-native
 }
 
 lh_topology "$@"

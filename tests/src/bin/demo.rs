@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use tests::scenario::{self, Scenario};
+use tests::standing::{Standing, Twin};
 use tests::{lasthop, machine, trial};
 
 #[derive(Parser)]
@@ -97,69 +98,8 @@ fn told(status: ExitStatus) -> String {
         .map_or_else(|| status.to_string(), |code| code.to_string())
 }
 
-/// A scenario's topology; it is taken down when this is dropped.
-struct Standing<'a> {
-    scenario: &'a Scenario,
-    dir: PathBuf,
-}
-
-impl<'a> Standing<'a> {
-    fn up(scenario: &'a Scenario, twin: &str) -> Result<Self> {
-        let standing = Self {
-            scenario,
-            dir: lasthop::scratch("demo")?,
-        };
-        standing.topology(&["up", twin])?;
-        Ok(standing)
-    }
-
-    fn topology(&self, args: &[&str]) -> Result<()> {
-        let mut topology = Command::new(self.scenario.folder.join("topology.sh"));
-        let status = self
-            .prepared(topology.args(args))?
-            .stdout(Stdio::null())
-            .status()?;
-        ensure!(
-            status.success(),
-            "topology.sh {} ended with {status}",
-            args.join(" ")
-        );
-        Ok(())
-    }
-
-    /// What the scenario's scripts find in their environment.
-    fn prepared<'c>(&self, command: &'c mut Command) -> Result<&'c mut Command> {
-        let peer = lasthop::peer()?;
-        Ok(command
-            .stdin(Stdio::null())
-            .envs(&self.scenario.environment)
-            .env("LH_DIR", &self.dir)
-            .env("LH_PEER", peer))
-    }
-
-    /// `lasthop trace FILTER … -- traffic.sh`, ready to be started.
-    fn trace(&self, more: &[&str]) -> Result<Command> {
-        let traffic = self.scenario.folder.join("traffic.sh");
-        let mut trace = lasthop::lasthop(&["trace", &self.scenario.filter])?;
-        trace
-            .args(more)
-            .arg("--exit-code")
-            .args(&self.scenario.options);
-        self.prepared(trace.arg("--").arg(traffic))?;
-        Ok(trace)
-    }
-}
-
-impl Drop for Standing<'_> {
-    fn drop(&mut self) {
-        if let Err(e) = self.topology(&["down"]) {
-            eprintln!("{}: {e:#}", self.scenario.name);
-        }
-    }
-}
-
 fn show_faulty(scenario: &Scenario) -> Result<ExitStatus> {
-    let standing = Standing::up(scenario, "faulty")?;
+    let standing = Standing::up(scenario, &lasthop::scratch("demo")?, Twin::Faulty)?;
     let mut options = String::new();
     for option in &scenario.options {
         options.push(' ');
@@ -171,13 +111,13 @@ fn show_faulty(scenario: &Scenario) -> Result<ExitStatus> {
         scenario.filter
     );
     std::io::stdout().flush()?;
-    Ok(standing.trace(&[])?.status()?)
+    Ok(standing.trace(&[])?.stdin(Stdio::null()).status()?)
 }
 
 /// The verdicts' sentences of the healthy twin.
 fn healthy(scenario: &Scenario) -> Result<(ExitStatus, Vec<String>)> {
-    let standing = Standing::up(scenario, "healthy")?;
-    let output = standing.trace(&["--json"])?.output()?;
+    let standing = Standing::up(scenario, &lasthop::scratch("demo")?, Twin::Healthy)?;
+    let output = standing.trace(&["--json"])?.stdin(Stdio::null()).output()?;
     if output.stdout.is_empty() {
         std::io::stderr().write_all(&output.stderr)?;
     }

@@ -9,6 +9,7 @@ use clap::Parser;
 
 use tests::report::{self, Report};
 use tests::scenario::{self, Scenario};
+use tests::standing::Twin;
 use tests::{machine, trial};
 
 #[derive(Parser)]
@@ -90,7 +91,7 @@ fn choose(all: Vec<Scenario>, names: &[String]) -> Result<Vec<Scenario>> {
 }
 
 fn observe(scenario: &Scenario) {
-    for twin in [trial::Twin::Faulty, trial::Twin::Healthy] {
+    for twin in [Twin::Faulty, Twin::Healthy] {
         match trial::observe(scenario, twin) {
             Ok(text) => println!("{} {}\n{text}\n", scenario.name, twin.name()),
             Err(e) => println!("{} {}\n{e:#}\n", scenario.name, twin.name()),

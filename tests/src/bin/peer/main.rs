@@ -4,11 +4,11 @@
 //! count. One that others wait for prints `ready` once it can receive. What the network does to
 //! the traffic is printed, not failed on: the exit status says only whether the program could run.
 
+mod bpf;
 mod frame;
 mod tap;
 mod tcp;
 mod udp;
-mod xdp;
 
 use std::io::Write;
 
@@ -39,8 +39,8 @@ enum Command {
     Tap(tap::Tap),
     /// Send a UDP datagram as a raw frame to a chosen MAC address.
     Frame(frame::Frame),
-    /// Attach an XDP program that drops everything, and hold it.
-    XdpDrop(xdp::XdpDrop),
+    /// Attach a BPF program that drops or passes everything, and hold it.
+    Bpf(bpf::Hold),
 }
 
 fn main() -> Result<()> {
@@ -53,7 +53,7 @@ fn main() -> Result<()> {
         Command::TcpListen(c) => tcp::listen(&c),
         Command::Tap(c) => tap::run(&c),
         Command::Frame(c) => frame::send(&c),
-        Command::XdpDrop(c) => xdp::hold(&c),
+        Command::Bpf(c) => bpf::hold(&c),
     }
 }
 
