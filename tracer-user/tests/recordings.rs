@@ -2,6 +2,8 @@
 //! against what was reviewed. `INSTA_UPDATE=always cargo test -p tracer-user --test recordings`
 //! writes them anew, to be read in review.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers included")]
+
 use std::path::PathBuf;
 
 use lasthop::command::explain::{Options, Summary, run};

@@ -36,6 +36,8 @@ pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
         parent: None,
         skb: Some(format!("{:#x}", 0xffff_8880_0000_0000_u64 + life * 256)),
         fingerprint: Some("f1".to_owned()),
+        via: None,
+        truncated: false,
     }
 }
 
