@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use lasthop::command::explain::{Options, Summary, run};
+use lasthop::command::explain::{Options, Summary, explain as run};
 
 fn explain(name: &str, options: Options) -> (String, Summary) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -1,4 +1,4 @@
-use super::{MAX_LINE, Options, Summary, run};
+use super::{MAX_LINE, Options, Summary, explain as run};
 use crate::model::{Meta, Record};
 use crate::reconstruct::testing::{HopExt, hop};
 
