@@ -21,8 +21,6 @@ pub enum Record {
     Verdict(Box<Verdict>),
     /// Events that could not be delivered.
     Lost(Lost),
-    /// The last line: the trace ended in order.
-    End(End),
     /// A line of a kind this version does not know; readers skip it.
     #[serde(other)]
     Unknown,
@@ -408,6 +406,10 @@ pub struct Where {
 /// What became of one flow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
+    /// When the trace ended, nanoseconds since it began: until then nothing more was seen of the
+    /// flow. `explain` reads it back, to tell a packet on its way from one that vanished.
+    #[serde(default)]
+    pub ts: u64,
     /// Number of the flow.
     pub flow: u64,
     /// The worst that befell it.
@@ -453,12 +455,4 @@ pub struct Lost {
     /// Why: `ring-full`, `unreadable`, `identity-full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
-}
-
-/// The end of a trace. Without it (the writer was killed) the last record's time stands for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
-    /// When the last probe had been detached and the ring was drained; nanoseconds since the trace
-    /// began.
-    pub ts: u64,
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use crate::model::{End, Hop, Journey, Lost, Meta, Record, Verdict};
+use crate::model::{Hop, Journey, Lost, Meta, Record, Verdict};
 use crate::reconstruct::Story;
 use crate::render::json;
 use crate::render::text::Text;
@@ -17,38 +17,42 @@ pub enum Form {
     Text(Text),
 }
 
+impl Form {
+    /// NDJSON, or text with colours when stdout is a terminal that wants them.
+    pub fn for_stdout(json: bool) -> Self {
+        if json {
+            return Self::Json;
+        }
+        let choice = anstream::AutoStream::choice(&io::stdout());
+        Self::Text(Text::new(choice != anstream::ColorChoice::Never))
+    }
+}
+
+/// Which of the records that it takes in a report passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// All: they are news.
+    Everything,
+    /// Those that it made of them: the rest is in the recording.
+    Conclusions,
+}
+
 /// A report half-way through.
-pub struct Report {
-    out: BufWriter<Box<dyn Write>>,
+pub struct Report<'a> {
+    out: BufWriter<Box<dyn Write + 'a>>,
     form: Form,
+    shows: Shows,
     story: Story,
     tally: Tally,
     /// The first failure to write. A hop is taken in where nobody can be told of it.
     failed: Option<io::Error>,
 }
 
-impl Report {
-    /// On stdout: NDJSON, or text with colours when it is a terminal that wants them.
-    pub fn on_stdout(json: bool) -> Self {
-        let form = if json {
-            Form::Json
-        } else {
-            let choice = anstream::AutoStream::choice(&io::stdout());
-            Form::Text(Text::new(choice != anstream::ColorChoice::Never))
-        };
-        Self::new(Box::new(io::stdout()), form)
-    }
-
-    /// On any stream.
-    pub fn new(out: Box<dyn Write>, form: Form) -> Self {
+impl<'a> Report<'a> {
+    /// On `out`, through a buffer: see [`Report::flush`].
+    pub fn new(out: Box<dyn Write + 'a>, form: Form, shows: Shows) -> Self {
         let out = BufWriter::with_capacity(1 << 16, out);
-        Self {
-            out,
-            form,
-            story: Story::new(),
-            tally: Tally::default(),
-            failed: None,
-        }
+        Self { out, form, shows, story: Story::new(), tally: Tally::default(), failed: None }
     }
 
     /// The head of the record.
@@ -57,6 +61,7 @@ impl Report {
     /// Those of the stream.
     pub fn meta(&mut self, meta: &Meta) -> io::Result<()> {
         match self.form {
+            Form::Json if self.shows == Shows::Conclusions => Ok(()),
             Form::Json => json::write(&mut self.out, &Record::Meta(meta.clone())),
             Form::Text(text) => text.meta(&mut self.out, meta),
         }
@@ -65,6 +70,9 @@ impl Report {
     /// Takes in a hop and prints it. A failure to print is told by [`Report::flush`].
     pub fn hop(&mut self, mut hop: Hop) {
         self.story.observe(&mut hop);
+        if self.shows == Shows::Conclusions {
+            return;
+        }
         let written = match self.form {
             Form::Json => json::write(&mut self.out, &Record::Hop(Box::new(hop))),
             Form::Text(text) => text.hop(&mut self.out, &hop, self.story.previous()),
@@ -78,6 +86,9 @@ impl Report {
     /// Those of the stream.
     pub fn lost(&mut self, lost: &Lost) -> io::Result<()> {
         self.story.lost(lost);
+        if self.shows == Shows::Conclusions {
+            return Ok(());
+        }
         match self.form {
             Form::Json => json::write(&mut self.out, &Record::Lost(lost.clone())),
             Form::Text(text) => text.lost(&mut self.out, lost),
@@ -92,7 +103,8 @@ impl Report {
     pub fn settle(&mut self, now: u64) -> io::Result<()> {
         let journeys = self.story.settle(now);
         self.journeys(journeys)?;
-        let retired = self.story.retired();
+        let mut retired = self.story.retired();
+        retired.iter_mut().for_each(|verdict| verdict.ts = now);
         self.verdicts(retired)
     }
 
@@ -118,18 +130,17 @@ impl Report {
     }
 
     /// The trace is over: the rest of the journeys, a verdict per flow, and the exit status that
-    /// tells the outcome. `end`: nanoseconds since the trace began.
+    /// tells the outcome. `end`: nanoseconds since the trace began. `cut_off`: the record is known
+    /// to lack its end.
     ///
     /// # Errors
     /// Those of the stream.
-    pub fn finish(mut self, end: u64) -> io::Result<u8> {
-        let (journeys, verdicts) = self.story.finish(end);
+    pub fn finish(mut self, end: u64, cut_off: bool) -> io::Result<u8> {
+        let (journeys, mut verdicts) = self.story.finish(end);
         self.journeys(journeys)?;
-        if let Form::Json = self.form {
-            json::write(&mut self.out, &Record::End(End { ts: end }))?;
-        }
+        verdicts.iter_mut().for_each(|verdict| verdict.ts = end);
         self.verdicts(verdicts)?;
-        let incomplete = self.story.is_incomplete();
+        let incomplete = cut_off || self.story.is_incomplete();
         if let Form::Text(text) = self.form {
             text.summary(&mut self.out, &self.tally, incomplete)?;
         }

@@ -6,38 +6,32 @@
 
 use std::path::PathBuf;
 
-use lasthop::command::explain::{Options, Summary, explain as run};
+use lasthop::command::explain::explain as run;
+use lasthop::render::text::Text;
+use lasthop::report::{Form, Report, Shows};
 
-fn explain(name: &str, options: Options) -> (String, Summary) {
+const TEXT: (Form, Shows) = (Form::Text(Text::new(false)), Shows::Everything);
+const JSON: (Form, Shows) = (Form::Json, Shows::Conclusions);
+
+fn explain(name: &str, (form, shows): (Form, Shows)) -> (String, u8) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/recordings")
         .join(name)
         .with_extension("ndjson");
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let summary = run(bytes.as_slice(), options, &mut out, &mut err).unwrap();
+    let report = Report::new(Box::new(&mut out), form, shows);
+    let status = run(bytes.as_slice(), report, &mut err).unwrap();
     assert_eq!(String::from_utf8(err).unwrap(), "");
-    (String::from_utf8(out).unwrap(), summary)
+    (String::from_utf8(out).unwrap(), status)
 }
 
 /// Checks the file's exit status, the outcomes of its flows, and both renderings.
 fn check(name: &str, exit: u8, outcomes: &[&str]) {
-    let (text, summary) = explain(
-        name,
-        Options {
-            hops: true,
-            ..Options::default()
-        },
-    );
-    assert_eq!(summary.exit_code(), exit, "{text}");
+    let (text, status) = explain(name, TEXT);
+    assert_eq!(status, exit, "{text}");
     insta::assert_snapshot!(format!("{name}.text"), text);
-    let (json, _) = explain(
-        name,
-        Options {
-            json: true,
-            ..Options::default()
-        },
-    );
+    let (json, _) = explain(name, JSON);
     let found: Vec<String> = json
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
@@ -76,13 +70,7 @@ recordings! {
 
 #[test]
 fn no_control_character_of_a_name_reaches_the_terminal() {
-    let (text, _) = explain(
-        "hostile-names",
-        Options {
-            hops: true,
-            ..Options::default()
-        },
-    );
+    let (text, _) = explain("hostile-names", TEXT);
     assert!(
         text.chars().all(|c| c == '\n' || !c.is_control()),
         "{text:?}"

@@ -6,10 +6,8 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use crate::cli::ExplainArgs;
-use crate::model::{End, Hop, Journey, Lost, Meta, Record, Verdict};
-use crate::reconstruct::Story;
-use crate::render::{json, text::Text};
-use crate::verdict::Tally;
+use crate::model::{Hop, Lost, Meta};
+use crate::report::{Form, Report, Shows};
 use crate::verdict::words::safe;
 
 /// The longest line that is read; lasthop's own are a few KiB.
@@ -19,80 +17,38 @@ const VERSION: u32 = 1;
 /// What to do about a recording that cannot be read.
 const REMEDY: &str = "a recording is what `lasthop trace --json` writes, unchanged";
 
-/// How to explain.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// Verdicts and journeys as NDJSON instead of text.
-    pub json: bool,
-    /// Text with colours.
-    pub colour: bool,
-    /// Text with every hop, as `trace` shows them.
-    pub hops: bool,
-}
-
-/// What a recording came to.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Summary {
-    /// All verdicts, counted.
-    pub tally: Tally,
-    /// Any packet was in it.
-    pub matched: bool,
-    /// Events were lost when it was made, or its end is cut off.
-    pub incomplete: bool,
-    /// Hops read.
-    pub hops: u64,
-}
-
-impl Summary {
-    /// The exit status that tells the outcome.
-    pub fn exit_code(&self) -> u8 {
-        self.tally.exit_code(self.matched, self.incomplete)
-    }
-}
-
 /// Runs the command; the exit status.
 ///
 /// # Errors
 /// One line: what could not be read, and what to do.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<u8> {
-    let stdout = io::stdout();
-    let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
-    let options = Options { json: args.json, colour, hops: args.verbose > 0 };
-    let mut out = io::BufWriter::new(stdout.lock());
+    let shows = if args.verbose > 0 { Shows::Everything } else { Shows::Conclusions };
+    let report = Report::new(Box::new(io::stdout().lock()), Form::for_stdout(args.json), shows);
     let mut err = io::stderr();
-    let summary = if args.file.as_os_str() == "-" {
-        explain(io::stdin().lock(), options, &mut out, &mut err)?
+    let status = if args.file.as_os_str() == "-" {
+        explain(io::stdin().lock(), report, &mut err)?
     } else {
         let name = args.file.to_string_lossy();
         let file = std::fs::File::open(&args.file)
             .with_context(|| format!("cannot open {}", safe(&name)))?;
-        explain(
-            io::BufReader::with_capacity(1 << 18, file),
-            options,
-            &mut out,
-            &mut err,
-        )
-        .with_context(|| safe(&name).into_owned())?
+        explain(io::BufReader::with_capacity(1 << 18, file), report, &mut err)
+            .with_context(|| safe(&name).into_owned())?
     };
-    Ok(if args.exit_code {
-        summary.exit_code()
-    } else {
-        0
-    })
+    Ok(if args.exit_code { status } else { 0 })
 }
 
-/// Reads a recording and writes its verdicts to `out`; what is worth knowing besides goes to `err`.
+/// Reads a recording into `report`; what is worth knowing besides goes to `err`. Returns the exit
+/// status that tells the outcome.
 ///
 /// # Errors
 /// A line that is not a record of this format, with its number and what to do; or those of the
 /// streams, [`io::ErrorKind::BrokenPipe`] included.
 pub fn explain(
     mut input: impl BufRead,
-    options: Options,
-    out: &mut dyn Write,
+    report: Report<'_>,
     err: &mut dyn Write,
-) -> anyhow::Result<Summary> {
-    let mut explanation = Explanation::new(options, out);
+) -> anyhow::Result<u8> {
+    let mut explanation = Explanation { report, head: false, cut_off: false, now: 0 };
     let mut line = Vec::with_capacity(4096);
     let mut number = 0_u64;
     loop {
@@ -118,7 +74,7 @@ pub fn explain(
             Ok(record) => explanation.take(record)?,
             // The writer was killed in the middle of a line: all before it is whole.
             Err(_) if read == Read::Unended && explanation.head => {
-                explanation.summary.incomplete = true;
+                explanation.cut_off = true;
                 writeln!(
                     err,
                     "lasthop: line {number}, the last, is cut off (was the trace killed?); \
@@ -132,7 +88,8 @@ pub fn explain(
     if !explanation.head {
         bail!("the recording is empty: it has no line of type meta; {REMEDY}");
     }
-    explanation.finish()
+    let Explanation { report, cut_off, now, .. } = explanation;
+    Ok(report.finish(now, cut_off)?)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +117,8 @@ enum Line {
     Meta(Meta),
     Hop(Box<Hop>),
     Lost(Lost),
-    End(End),
+    /// When the trace ended.
+    Verdict { ts: u64 },
     Other,
 }
 
@@ -189,7 +147,7 @@ fn parse(line: &[u8]) -> Result<Line, String> {
     Ok(match kind(line)?.as_str() {
         "hop" => Line::Hop(Box::new(record(line)?)),
         "lost" => Line::Lost(record(line)?),
-        "end" => Line::End(record(line)?),
+        "verdict" => Line::Verdict { ts: record::<Judged>(line)?.ts },
         "meta" => Line::Meta(head(line)?),
         _ => Line::Other,
     })
@@ -215,32 +173,23 @@ fn plain(error: &serde_json::Error) -> String {
     format!("not a record: {what} (column {})", error.column())
 }
 
-/// A recording half-way through.
-struct Explanation<'a> {
-    options: Options,
-    out: &'a mut dyn Write,
-    text: Text,
-    story: Story,
-    summary: Summary,
-    head: bool,
-    now: u64,
-    end: Option<u64>,
+/// What matters of a verdict: it is judged anew.
+#[derive(Deserialize)]
+struct Judged {
+    #[serde(default)]
+    ts: u64,
 }
 
-impl<'a> Explanation<'a> {
-    fn new(options: Options, out: &'a mut dyn Write) -> Self {
-        Self {
-            options,
-            out,
-            text: Text::new(options.colour),
-            story: Story::new(),
-            summary: Summary::default(),
-            head: false,
-            now: 0,
-            end: None,
-        }
-    }
+/// A recording half-way through.
+struct Explanation<'a> {
+    report: Report<'a>,
+    head: bool,
+    cut_off: bool,
+    /// The latest time that any line tells of.
+    now: u64,
+}
 
+impl Explanation<'_> {
     fn take(&mut self, line: Line) -> anyhow::Result<()> {
         match line {
             // A second head: recordings put one after the other. Their clocks and numbers differ.
@@ -249,65 +198,18 @@ impl<'a> Explanation<'a> {
             }
             Line::Meta(meta) => {
                 self.head = true;
-                if !self.options.json {
-                    self.text.meta(self.out, &meta)?;
-                }
+                self.report.meta(&meta)?;
             }
-            Line::Hop(mut hop) => self.hop(&mut hop)?,
-            Line::Lost(lost) => self.story.lost(&lost),
-            Line::End(end) => self.end = Some(end.ts),
+            Line::Hop(hop) => {
+                self.now = self.now.max(hop.ts);
+                self.report.hop(*hop);
+                self.report.settle(self.now)?;
+            }
+            Line::Lost(lost) => self.report.lost(&lost)?,
+            Line::Verdict { ts } => self.now = self.now.max(ts),
             Line::Other => {}
         }
         Ok(())
-    }
-
-    fn hop(&mut self, hop: &mut Hop) -> anyhow::Result<()> {
-        self.summary.hops += 1;
-        self.now = self.now.max(hop.ts);
-        self.story.observe(hop);
-        if self.options.hops && !self.options.json {
-            self.text.hop(self.out, hop, self.story.previous())?;
-        }
-        let journeys = self.story.settle(self.now);
-        self.journeys(journeys)?;
-        let retired = self.story.retired();
-        self.verdicts(retired)
-    }
-
-    fn journeys(&mut self, journeys: Vec<Journey>) -> io::Result<()> {
-        if !self.options.json {
-            return Ok(());
-        }
-        journeys
-            .into_iter()
-            .try_for_each(|j| json::write(self.out, &Record::Journey(j)))
-    }
-
-    fn verdicts(&mut self, verdicts: Vec<Verdict>) -> anyhow::Result<()> {
-        for verdict in verdicts {
-            self.summary.tally.add(&verdict);
-            if self.options.json {
-                json::write(self.out, &Record::Verdict(Box::new(verdict)))?;
-            } else {
-                self.text.verdict(self.out, &verdict)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> anyhow::Result<Summary> {
-        let end = self.end.unwrap_or(self.now).max(self.now);
-        let (journeys, verdicts) = self.story.finish(end);
-        self.journeys(journeys)?;
-        self.verdicts(verdicts)?;
-        self.summary.matched = self.summary.hops > 0;
-        self.summary.incomplete |= self.story.is_incomplete();
-        if !self.options.json {
-            self.text
-                .summary(self.out, &self.summary.tally, self.summary.incomplete)?;
-        }
-        self.out.flush()?;
-        Ok(self.summary)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
 use crate::model::Meta;
 use crate::preflight;
-use crate::report::Report;
+use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
 
 /// How often the story is asked for packets whose fate is settled, and counters are read.
@@ -62,7 +62,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         ring_bytes: RING_BYTES,
     };
     let mut session = Session::start(plan)?;
-    let mut report = Report::on_stdout(args.json);
+    let mut report = Report::new(Box::new(std::io::stdout()), Form::for_stdout(args.json), Shows::Everything);
     report.meta(&meta(&session, &args.filter_text))?;
     report.flush()?;
     announce(&session);
@@ -93,14 +93,14 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         report.lost(&lost)?;
     }
     let end = session.now();
-    let status = report.finish(end)?;
+    let status = report.finish(end, false)?;
     Ok(if args.exit_code { status } else { 0 })
 }
 
 /// Prints hops until something ends the trace.
 async fn follow(
     session: &mut Session,
-    report: &mut Report,
+    report: &mut Report<'_>,
     ends: &mut Ends,
     packets: Option<u64>,
 ) -> anyhow::Result<()> {

@@ -26,7 +26,7 @@ const CHANGED: Style = AnsiColor::Cyan.on_default();
 
 impl Text {
     /// With colours or without. Whether a stream wants them, `anstream::AutoStream::choice` knows.
-    pub fn new(colour: bool) -> Self {
+    pub const fn new(colour: bool) -> Self {
         Self { colour }
     }
 

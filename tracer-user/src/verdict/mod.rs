@@ -55,6 +55,7 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
         text.push_str(" Events were lost meanwhile, so this may not be the whole story.");
     }
     Some(Verdict {
+        ts: 0,
         flow: flow.number,
         outcome: found.outcome,
         packets: flow.packets(),

@@ -69,6 +69,7 @@ mod tests {
 
     fn verdict(outcome: Outcome) -> Verdict {
         Verdict {
+            ts: 0,
             flow: 1,
             outcome,
             packets: 1,
