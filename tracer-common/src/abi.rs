@@ -75,7 +75,7 @@ pub const FLAG_BY_LEARNED: u8 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {
-    /// CLOCK_MONOTONIC, nanoseconds.
+    /// `CLOCK_MONOTONIC`, nanoseconds.
     pub ts: u64,
     /// Identity of the skb for as long as it lives, unique in one trace; 0 is never used.
     pub life: u64,

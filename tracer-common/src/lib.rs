@@ -1,6 +1,6 @@
 //! What lasthop's kernel programs and its collector agree on: the layout of one event
-//! ([`abi`], [`codec`]), the one packet parser ([`packet`], [`transport`], [`tunnel`]) and the flow
-//! filter ([`flow`]).
+//! ([`abi`], [`codec`]), the one packet parser ([`packet`], [`transport`], [`tunnel`]), what
+//! identifies a packet ([`fingerprint`]) and the flow filter ([`flow`]).
 //!
 //! `no_std`, no dependencies, no `unsafe`: the same code is checked by the kernel's verifier, by the
 //! unit and property tests, and by the fuzz target.
@@ -9,6 +9,7 @@
 
 pub mod abi;
 pub mod codec;
+pub mod fingerprint;
 pub mod flow;
 pub mod packet;
 pub mod transport;

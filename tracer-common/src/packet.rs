@@ -304,7 +304,7 @@ fn extension<S: Source>(s: &S, n: &mut Network) -> Option<(u8, u32)> {
     Some((next, len))
 }
 
-/// An ARP packet for IPv4 over Ethernet (RFC 826), and RARP's like.
+/// An ARP packet for IPv4 over Ethernet (RFC 826).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arp {
     /// 1 request, 2 reply.
@@ -318,11 +318,12 @@ pub struct Arp {
 /// The hardware side of the ARP packet at `at`.
 #[inline]
 pub fn arp_fields<S: Source>(s: &S, at: u32) -> Option<Arp> {
-    let [o0, o1] = s.read::<2>(at + 6)?;
+    let [_, _, _, _, _, _, o0, o1, s0, s1, s2, s3, s4, s5, rest @ ..] = s.read::<24>(at)?;
+    let [_, _, _, _, t0, t1, t2, t3, t4, t5] = rest;
     Some(Arp {
         op: be16([o0, o1]),
-        sender_mac: s.read::<6>(at + 8)?,
-        target_mac: s.read::<6>(at + 18)?,
+        sender_mac: [s0, s1, s2, s3, s4, s5],
+        target_mac: [t0, t1, t2, t3, t4, t5],
     })
 }
 

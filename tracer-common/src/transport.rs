@@ -1,4 +1,4 @@
-//! The transport layer (TCP, UDP, SCTP, ICMP, `ICMPv6`) and what identifies a packet there.
+//! The transport layer: TCP, UDP, SCTP, ICMP, `ICMPv6`.
 
 use crate::flow::{Tuple, proto};
 use crate::packet::{Network, Source, be16};
@@ -136,84 +136,4 @@ pub fn icmp(t: &Transport) -> Option<Icmp> {
         code,
         rest: [r0, r1, r2, r3],
     })
-}
-
-/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): short inputs, no state.
-fn fnv(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |h, b| {
-        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// Payload bytes that go into a fingerprint, at most.
-const FINGERPRINT_PAYLOAD: u32 = 32;
-
-/// What NAT, routing and encapsulation leave alone of one packet, hashed: equal for its copies,
-/// different for a retransmission that the sender made anew (its IP id or TCP timestamp moved on).
-///
-/// Left out: addresses, ports, ICMP identifier, checksums, TTL, ECN bits, the MSS option.
-/// `None` where there is too little to tell two packets apart.
-pub fn fingerprint<S: Source>(s: &S, n: &Network, t: &Transport) -> Option<u64> {
-    let mut h = fnv(FNV_START, &n.proto.to_be_bytes());
-    if n.version == 4 {
-        h = fnv(h, &n.id.to_be_bytes());
-    }
-    if n.proto == proto::ARP {
-        // An ARP packet is not rewritten on its way: all of it counts.
-        return s.read::<28>(n.at).map(|b| fnv(h, &b));
-    }
-    if n.frag_offset != 0 {
-        return (n.id != 0).then(|| fnv(fnv(h, &n.id.to_be_bytes()), &n.frag_offset.to_be_bytes()));
-    }
-    if !t.present {
-        return None;
-    }
-    let [t0, t1, _, _, b4, b5, b6, b7] = t.start;
-    let payload_at = match n.proto {
-        proto::TCP => {
-            let tcp = tcp(s, n.transport_at)?;
-            h = fnv(h, &tcp.seq.to_be_bytes());
-            h = fnv(h, &tcp.ack.to_be_bytes());
-            h = fnv(h, &[tcp.flags & 0x3f]);
-            if let Some(ts) = tcp_timestamps(s, n.transport_at, tcp.header_len) {
-                h = fnv(h, &ts);
-            }
-            n.transport_at + tcp.header_len.max(20)
-        }
-        proto::UDP => {
-            h = fnv(h, &[b4, b5]);
-            n.transport_at + 8
-        }
-        proto::ICMP | proto::ICMP6 => {
-            h = fnv(h, &[t0, t1, b6, b7]);
-            n.transport_at + 8
-        }
-        _ => n.transport_at,
-    };
-    // Padding of short frames is no payload: stop where the IP header says the packet ends.
-    let end =
-        n.at.saturating_add(n.total_len)
-            .min(payload_at.saturating_add(FINGERPRINT_PAYLOAD));
-    let mut at = payload_at;
-    while at < end {
-        let Some([b]) = s.read::<1>(at) else { break };
-        h = fnv(h, &[b]);
-        at += 1;
-    }
-    Some(h)
-}
-
-/// The timestamps option (RFC 7323, 3.2): `TSval` and `TSecr`.
-fn tcp_timestamps<S: Source>(s: &S, at: u32, header_len: u32) -> Option<[u8; 8]> {
-    let (mut at, end) = (at + 20, at + header_len);
-    while at < end {
-        match s.read::<2>(at) {
-            Some([8, 10]) => return s.read::<8>(at + 2),
-            Some([1, _]) => at += 1,
-            Some([0, _]) | None => return None,
-            Some([_, len]) => at += u32::from(len).max(2),
-        }
-    }
-    None
 }

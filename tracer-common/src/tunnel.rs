@@ -91,8 +91,10 @@ fn geneve<S: Source>(s: &S, at: u32) -> Option<Tunnel> {
 #[inline(always)]
 fn gre<S: Source>(s: &S, at: u32) -> Option<Tunnel> {
     let [flags, version, p0, p1] = s.read::<4>(at)?;
-    if version & 7 != 0 {
-        return None; // PPTP's version 1 carries PPP
+    // PPTP's version 1 carries PPP. RFC 1701's routing entries (0x40) have a length of their own,
+    // which RFC 2784 lets a receiver refuse, as Linux does (`gre_parse_header`).
+    if version & 7 != 0 || flags & 0x40 != 0 {
+        return None;
     }
     let mut inner_at = at + 4;
     if flags & 0x80 != 0 {
@@ -100,7 +102,7 @@ fn gre<S: Source>(s: &S, at: u32) -> Option<Tunnel> {
     }
     let mut key = None;
     if flags & 0x20 != 0 {
-        key = s.read::<4>(inner_at).map(u32::from_be_bytes);
+        key = Some(u32::from_be_bytes(s.read::<4>(inner_at)?));
         inner_at += 4;
     }
     if flags & 0x10 != 0 {

@@ -6,9 +6,10 @@ use tracer_common::abi::{
     Event, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_LINK_HEADER, FLAG_TRUNCATED, Hook,
 };
 use tracer_common::codec::Decoded;
+use tracer_common::fingerprint::fingerprint;
 use tracer_common::flow::{Addr, proto};
 use tracer_common::packet::{self, Bytes, Network, VlanTag, arp_fields};
-use tracer_common::transport::{Transport, fingerprint, icmp, tcp};
+use tracer_common::transport::{Transport, icmp, tcp};
 use tracer_common::tunnel::{self, Kind, Layer, MAX_LAYERS};
 
 use crate::kernel::reasons::Reasons;

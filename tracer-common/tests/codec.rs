@@ -1,0 +1,132 @@
+//! Events as the kernel side lays them out in memory, read back.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+#[path = "../../fuzz/src/codec.rs"]
+mod invariants;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tracer_common::abi::{DEV_NAME_BYTES, Event, EventWithStack, HEADER_BYTES, STACK_DEPTH};
+use tracer_common::codec::{Error, decode};
+
+const PLAIN: usize = size_of::<Event>();
+const WITH_STACK: usize = size_of::<EventWithStack>();
+
+/// The fields in the order in which `Event` declares them: in a `repr(C)` structure that is the
+/// order in memory, and this one has no gaps.
+fn encode(e: &Event) -> Vec<u8> {
+    let mut out = Vec::new();
+    for word in [e.ts, e.life, e.skb, e.parent, e.location] {
+        out.extend(word.to_ne_bytes());
+    }
+    for word in [e.netns, e.ifindex, e.cpu, e.len, e.reason, e.mark] {
+        out.extend(word.to_ne_bytes());
+    }
+    for half in [
+        e.protocol,
+        e.vlan_tci,
+        e.vlan_proto,
+        e.header_len,
+        e.l3_offset,
+    ] {
+        out.extend(half.to_ne_bytes());
+    }
+    out.extend([e.hook, e.flags, e.pkt_type]);
+    out.extend(e.pad);
+    out.extend(e.dev_name);
+    out.extend(e.headers);
+    out
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let lengths = (0..=HEADER_BYTES as u16).prop_flat_map(|len| (Just(len), 0..=len));
+    (
+        any::<[u64; 5]>(),
+        any::<[u32; 6]>(),
+        any::<[u16; 3]>(),
+        lengths,
+        (1_u8..=11, any::<u8>(), any::<u8>()),
+        any::<[u8; DEV_NAME_BYTES]>(),
+        vec(any::<u8>(), HEADER_BYTES),
+    )
+        .prop_map(|(words, ints, halves, lengths, bytes, dev_name, headers)| {
+            let [ts, life, skb, parent, location] = words;
+            let [netns, ifindex, cpu, len, reason, mark] = ints;
+            let [protocol, vlan_tci, vlan_proto] = halves;
+            let ((header_len, l3_offset), (hook, flags, pkt_type)) = (lengths, bytes);
+            Event {
+                ts,
+                life,
+                skb,
+                parent,
+                location,
+                netns,
+                ifindex,
+                cpu,
+                len,
+                reason,
+                mark,
+                protocol,
+                vlan_tci,
+                vlan_proto,
+                header_len,
+                l3_offset,
+                hook,
+                flags,
+                pkt_type,
+                pad: [0; 3],
+                dev_name,
+                headers: headers.try_into().unwrap(),
+            }
+        })
+}
+
+proptest! {
+    #[test]
+    fn an_event_is_read_as_it_was_written(
+        event in event(), stack in any::<[u64; STACK_DEPTH]>(),
+    ) {
+        let mut bytes = encode(&event);
+        let plain = decode(&bytes).unwrap();
+        prop_assert_eq!(plain.event, event);
+        prop_assert_eq!((plain.hook as u8, plain.stack), (event.hook, [0; STACK_DEPTH]));
+
+        bytes.extend(stack.iter().flat_map(|a| a.to_ne_bytes()));
+        let full = decode(&bytes).unwrap();
+        prop_assert_eq!((full.event, full.stack), (event, stack));
+    }
+
+    #[test]
+    fn a_hook_that_is_not_known_is_refused(event in event(), hook in 12_u8..) {
+        let event = Event { hook, ..event };
+        prop_assert_eq!(decode(&encode(&event)), Err(Error::Hook(hook)));
+        prop_assert_eq!(decode(&encode(&Event { hook: 0, ..event })), Err(Error::Hook(0)));
+    }
+
+    #[test]
+    fn lengths_that_point_outside_are_refused(event in event(), beyond in any::<u16>()) {
+        let long = Event { header_len: beyond.max(HEADER_BYTES as u16 + 1), ..event };
+        prop_assert_eq!(decode(&encode(&long)), Err(Error::Length));
+        let l3_offset = beyond.max(event.header_len + 1);
+        prop_assert_eq!(decode(&encode(&Event { l3_offset, ..event })), Err(Error::Length));
+    }
+
+    #[test]
+    fn any_bytes_give_an_event_or_an_error(bytes in vec(any::<u8>(), 0..WITH_STACK + 9)) {
+        invariants::check(&bytes);
+    }
+
+    #[test]
+    fn any_bytes_of_the_right_size_give_an_event_or_an_error(
+        bytes in prop_oneof![vec(any::<u8>(), PLAIN), vec(any::<u8>(), WITH_STACK)],
+    ) {
+        invariants::check(&bytes);
+    }
+}
+
+#[test]
+fn every_other_size_is_refused() {
+    for len in (0..=WITH_STACK + 64).filter(|len| *len != PLAIN && *len != WITH_STACK) {
+        assert_eq!(decode(&vec![1; len]), Err(Error::Size(len)));
+    }
+}

@@ -1,0 +1,32 @@
+//! What the tests of the parser share.
+#![allow(dead_code, reason = "each test crate uses its part")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::doc_markdown,
+    reason = "test code"
+)]
+
+pub mod build;
+pub mod describe;
+pub mod frames;
+pub mod pairs;
+pub mod strategies;
+
+#[path = "../../../fuzz/src/packet.rs"]
+pub mod invariants;
+
+pub use invariants::layers;
+
+/// The bytes that hexadecimal digits stand for; white space is skipped.
+pub fn hex(digits: &str) -> Vec<u8> {
+    let digits: Vec<u8> = digits
+        .bytes()
+        .filter(|b| !b.is_ascii_whitespace())
+        .collect();
+    assert!(digits.len().is_multiple_of(2));
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}

@@ -1,0 +1,29 @@
+//! The fuzz targets' seeds, run through the same checks as the targets run.
+
+#[path = "../../fuzz/src/codec.rs"]
+mod codec;
+#[path = "../../fuzz/src/packet.rs"]
+mod packet;
+
+fn each(target: &str, check: fn(&[u8])) {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/seeds")
+        .join(target);
+    let mut count = 0;
+    for entry in std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
+        let path = entry.expect("a directory entry").path();
+        check(&std::fs::read(path).expect("a readable seed"));
+        count += 1;
+    }
+    assert!(count > 0, "no seeds in {}", dir.display());
+}
+
+#[test]
+fn packet_seeds() {
+    each("packet", packet::check);
+}
+
+#[test]
+fn codec_seeds() {
+    each("codec", codec::check);
+}
