@@ -1,0 +1,119 @@
+//! What the figures should be, beside what they are.
+
+use serde::Serialize;
+
+use super::report::{Program, Report, RowReport, median};
+use super::rows::Row;
+
+/// One aim.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Aim {
+    pub what: String,
+    pub is: String,
+    pub wanted: &'static str,
+    pub met: bool,
+}
+
+/// The aims that were measured.
+pub(super) fn of(report: &Report) -> Vec<Aim> {
+    let mut aims = Vec::new();
+    if let Some(nothing) = report.find(Row::Nothing) {
+        not_matching(&mut aims, nothing, report.find(Row::Tcpdump));
+    }
+    if let Some(account) = report.find(Row::All).and_then(|row| row.account.as_ref()) {
+        aims.push(Aim {
+            what: "events a second, all matching".to_owned(),
+            is: format!("{:.0}", account.events_per_second),
+            wanted: ">= 1000000",
+            met: account.events_per_second >= 1e6,
+        });
+        aims.push(Aim {
+            what: "events lost, all matching".to_owned(),
+            is: account.lost.to_string(),
+            wanted: "0",
+            met: account.lost == 0,
+        });
+    }
+    if let Some(attach) = &report.attach {
+        let ms = median(attach.ms.iter().copied());
+        aims.push(Aim {
+            what: format!("start to attached, {} ports", attach.ports),
+            is: format!("{ms:.0} ms"),
+            wanted: "<= 1000 ms",
+            met: ms <= 1000.0,
+        });
+    }
+    let resident = report
+        .rows
+        .iter()
+        .filter(|row| row.row.is_lasthop())
+        .flat_map(|row| row.rounds.iter().map(|round| round.memory))
+        .max();
+    if let Some(resident) = resident {
+        let mebibytes = resident as f64 / 1024.0;
+        aims.push(Aim {
+            what: "resident memory, the most of all rows".to_owned(),
+            is: format!("{mebibytes:.1} MiB"),
+            wanted: "<= 40 MiB",
+            met: mebibytes <= 40.0,
+        });
+    }
+    aims
+}
+
+/// What a packet costs that does not concern the flow.
+fn not_matching(aims: &mut Vec<Aim>, nothing: &RowReport, tcpdump: Option<&RowReport>) {
+    let ratio = nothing.median(|round| round.ratio);
+    aims.push(Aim {
+        what: "rate, nothing matches".to_owned(),
+        is: format!("{ratio:.3}"),
+        wanted: ">= 0.950 of untraced",
+        met: ratio >= 0.95,
+    });
+    if let Some(tcpdump) = tcpdump {
+        let other = tcpdump.median(|round| round.ratio);
+        aims.push(Aim {
+            what: format!("rate, nothing matches; tcpdump has {other:.3}"),
+            is: format!("{ratio:.3}"),
+            wanted: "more than tcpdump",
+            met: ratio > other,
+        });
+    }
+    let ready = nothing.median(|round| round.ready_ms);
+    aims.push(Aim {
+        what: "start to attached".to_owned(),
+        is: format!("{ready:.0} ms"),
+        wanted: "<= 300 ms",
+        met: ready <= 300.0,
+    });
+    let programs = nothing.account.iter().flat_map(|account| &account.programs);
+    // What runs now and then, such as on the lab's own ARP, is not what packets cost.
+    let programs: Vec<&Program> = programs.filter(|p| p.runs_per_packet > 0.01).collect();
+    // The counting itself costs as much as the aim, on an empty program too: that is taken off.
+    let beyond = |program: &Program| program.empty_ns.map(|empty| program.ns - empty);
+    let dearest = programs
+        .iter()
+        .filter_map(|program| beyond(program).map(|ns| (ns, &program.name)))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((ns, name)) = dearest {
+        aims.push(Aim {
+            what: format!("a run beyond an empty program's; {name}"),
+            is: format!("{ns:.0} ns"),
+            wanted: "<= 60 ns",
+            met: ns <= 60.0,
+        });
+    }
+    let times = |program: &Program| program.empty_ns.map(|empty| program.ns / empty);
+    let worst = programs
+        .iter()
+        .filter_map(|program| times(program).map(|times| (times, &program.name)))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((times, name)) = worst {
+        aims.push(Aim {
+            what: format!("a run, times an empty program's; {name}"),
+            is: format!("{times:.1} times"),
+            wanted: "<= 3.0 times",
+            met: times <= 3.0,
+        });
+    }
+}

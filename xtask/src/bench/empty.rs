@@ -1,0 +1,159 @@
+//! A program that does nothing, on the hooks that lasthop uses: what the hooks themselves cost.
+
+use std::fs::{self, File};
+
+use anyhow::{Context, Result};
+use aya::programs::{
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, SchedClassifier, TcAttachType,
+};
+use aya::{Btf, Ebpf};
+use object::write::{Object, Symbol, SymbolSection};
+use object::{
+    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+};
+
+use super::{lab, programs};
+
+/// A program: its name, its section, which says what kind it is as aya reads it, and what it returns
+/// so that the packet goes on.
+struct Empty {
+    name: &'static str,
+    section: &'static str,
+    answer: i32,
+}
+
+const INGRESS: Empty = Empty {
+    name: "empty_in",
+    section: "classifier",
+    // TC_ACT_UNSPEC: the next program is asked.
+    answer: -1,
+};
+const TRACEPOINT: Empty = Empty {
+    name: "empty_tp",
+    section: "tp_btf",
+    answer: 0,
+};
+const CGROUP: Empty = Empty {
+    name: "empty_cgroup",
+    section: "cgroup_skb/ingress",
+    // The packet may pass.
+    answer: 1,
+};
+const ALL: [Empty; 3] = [INGRESS, TRACEPOINT, CGROUP];
+
+/// Empty programs, attached for as long as this lives.
+pub(super) struct Attached {
+    ebpf: Ebpf,
+}
+
+/// What an empty program costs on one kind of hook.
+pub(super) struct Cost {
+    /// As [`programs::kind`] has it.
+    pub kind: String,
+    /// Nanoseconds a run, by the kernel's count.
+    pub ns: f64,
+}
+
+/// Attaches them where lasthop attaches: at both ports, in the kernel's free path, before sockets.
+pub(super) fn attach() -> Result<Attached> {
+    let mut ebpf = Ebpf::load(&object_file()?).context("cannot load an empty program")?;
+    let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let program: &mut BtfTracePoint = named(&mut ebpf, &TRACEPOINT)?;
+    program.load("consume_skb", &btf)?;
+    program.attach()?;
+    let program: &mut CgroupSkb = named(&mut ebpf, &CGROUP)?;
+    program.load()?;
+    program.attach(
+        File::open(cgroup2()?)?,
+        CgroupSkbAttachType::Ingress,
+        // As a link, which never stands in the way of others; the flags are of the older way.
+        CgroupAttachMode::Single,
+    )?;
+    let program: &mut SchedClassifier = named(&mut ebpf, &INGRESS)?;
+    program.load()?;
+    for (namespace, port) in [(lab::A, lab::PORT_A), (lab::B, lab::PORT_B)] {
+        lab::inside(namespace, || {
+            program.attach(port, TcAttachType::Ingress)?;
+            program.attach(port, TcAttachType::Egress)?;
+            Ok(())
+        })?;
+    }
+    Ok(Attached { ebpf })
+}
+
+impl Attached {
+    /// What they cost since they were loaded.
+    pub(super) fn costs(&self) -> Result<Vec<Cost>> {
+        let mut costs = Vec::new();
+        for empty in &ALL {
+            let program = self.ebpf.program(empty.name).context("not loaded")?;
+            let info = program.info()?;
+            if info.run_count() > 0 {
+                costs.push(Cost {
+                    kind: programs::kind(&info),
+                    ns: info.run_time().as_nanos() as f64 / info.run_count() as f64,
+                });
+            }
+        }
+        Ok(costs)
+    }
+}
+
+/// Where the cgroup2 hierarchy is mounted: not everywhere on `/sys/fs/cgroup` itself.
+fn cgroup2() -> Result<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let at = mounts.lines().find_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let (at, kind) = (words.next()?, words.next()?);
+        (kind == "cgroup2").then(|| at.to_owned())
+    });
+    at.context("no cgroup2 hierarchy is mounted")
+}
+
+fn named<'a, P>(ebpf: &'a mut Ebpf, empty: &Empty) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+    <&'a mut P as TryFrom<&'a mut aya::programs::Program>>::Error:
+        std::error::Error + Send + Sync + 'static,
+{
+    let program = ebpf.program_mut(empty.name).context("not in the object")?;
+    Ok(program.try_into()?)
+}
+
+/// An ELF file with all of them, as a compiler would write it.
+fn object_file() -> Result<Vec<u8>> {
+    let endian = if cfg!(target_endian = "big") {
+        Endianness::Big
+    } else {
+        Endianness::Little
+    };
+    let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, endian);
+    let license = object.add_section(Vec::new(), "license".into(), SectionKind::Data);
+    object.append_section_data(license, b"GPL\0", 1);
+    for empty in &ALL {
+        let section = object.add_section(Vec::new(), empty.section.into(), SectionKind::Text);
+        let code = instructions(empty.answer);
+        let value = object.append_section_data(section, &code, 8);
+        object.add_symbol(Symbol {
+            name: empty.name.into(),
+            value,
+            size: code.len() as u64,
+            kind: SymbolKind::Text,
+            scope: SymbolScope::Dynamic,
+            weak: false,
+            section: SymbolSection::Section(section),
+            flags: SymbolFlags::None,
+        });
+    }
+    Ok(object.write()?)
+}
+
+/// `r0 = answer; exit`, as two `struct bpf_insn` (include/uapi/linux/bpf.h).
+fn instructions(answer: i32) -> Vec<u8> {
+    const MOV64_IMMEDIATE: u8 = 0xb7;
+    const EXIT: u8 = 0x95;
+    let mut code = vec![MOV64_IMMEDIATE, 0, 0, 0];
+    code.extend_from_slice(&answer.to_ne_bytes());
+    code.extend_from_slice(&[EXIT, 0, 0, 0, 0, 0, 0, 0]);
+    code
+}

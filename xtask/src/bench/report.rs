@@ -1,0 +1,275 @@
+//! The figures: a table for people, JSON for scripts, and the aims beside them.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::aims;
+use super::rows::Row;
+
+/// When and on what it was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Machine {
+    pub date: String,
+    pub kernel: String,
+    pub processor: String,
+    pub processors: usize,
+}
+
+/// One flood with a tracer.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Round {
+    /// Packets a second.
+    pub rate: f64,
+    /// Of the untraced rate of the same round.
+    pub ratio: f64,
+    /// Share of the packets sent that arrived.
+    pub delivered: f64,
+    /// Processors that the tracer's process kept busy.
+    pub cpu: f64,
+    /// Most memory that it had resident, KiB.
+    pub memory: u64,
+    /// From its start to its being attached, milliseconds.
+    pub ready_ms: f64,
+    /// From the signal to its end, milliseconds.
+    pub stop_ms: f64,
+}
+
+/// One program's cost by the kernel's own count.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Program {
+    pub name: String,
+    pub kind: String,
+    pub runs_per_packet: f64,
+    /// Nanoseconds a run.
+    pub ns: f64,
+    /// Nanoseconds a run of an empty program on the same kind of hook.
+    pub empty_ns: Option<f64>,
+}
+
+/// What was counted in the flood apart.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Account {
+    pub packets_per_second: f64,
+    pub events: u64,
+    pub events_per_second: f64,
+    pub lost: u64,
+    pub memory: u64,
+    pub programs: Vec<Program>,
+}
+
+/// All of one row.
+#[derive(Clone, Debug)]
+pub(super) struct RowReport {
+    pub row: Row,
+    pub rounds: Vec<Round>,
+    pub account: Option<Account>,
+}
+
+/// Attaching to many ports.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Attach {
+    pub ports: usize,
+    /// From the start to being attached, each time.
+    pub ms: Vec<f64>,
+    /// KiB.
+    pub memory: u64,
+}
+
+/// All of it.
+pub(super) struct Report {
+    pub machine: Machine,
+    pub count: u8,
+    /// Packets a second with no tracer, each round.
+    pub untraced: Vec<f64>,
+    pub rows: Vec<RowReport>,
+    pub attach: Option<Attach>,
+}
+
+impl RowReport {
+    pub(super) fn new(row: Row) -> Self {
+        Self {
+            row,
+            rounds: Vec::new(),
+            account: None,
+        }
+    }
+
+    /// The median of one figure of the rounds.
+    pub(super) fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().map(figure))
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "row": self.row.label(),
+            "filter": self.row.filter(),
+            "packets_per_second": self.median(|round| round.rate),
+            "ratio": self.median(|round| round.ratio),
+            "cpu": self.median(|round| round.cpu),
+            "memory_kib": self.median(|round| round.memory as f64),
+            "ready_ms": self.median(|round| round.ready_ms),
+            "stop_ms": self.median(|round| round.stop_ms),
+            "rounds": self.rounds,
+            "account": self.account,
+        })
+    }
+}
+
+impl Report {
+    pub(super) fn new(count: u8) -> Result<Self> {
+        Ok(Self {
+            machine: super::machine()?,
+            count,
+            untraced: Vec::new(),
+            rows: Vec::new(),
+            attach: None,
+        })
+    }
+
+    pub(super) fn row(&mut self, row: Row) -> Result<&mut RowReport> {
+        self.rows
+            .iter_mut()
+            .find(|report| report.row == row)
+            .context("a row that is not measured")
+    }
+
+    pub(super) fn find(&self, row: Row) -> Option<&RowReport> {
+        self.rows.iter().find(|report| report.row == row)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let attach = self.attach.as_ref().map(|attach| {
+            json!({
+                "ports": attach.ports,
+                "median_ms": median(attach.ms.iter().copied()),
+                "ms": attach.ms,
+                "memory_kib": attach.memory,
+            })
+        });
+        json!({
+            "machine": self.machine,
+            "rounds": self.count,
+            "untraced": {
+                "packets_per_second": median(self.untraced.iter().copied()),
+                "rounds": self.untraced,
+            },
+            "rows": self.rows.iter().map(RowReport::json).collect::<Vec<_>>(),
+            "attach": attach,
+            "aims": aims::of(self),
+        })
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut text = format!(
+            "\n{}, Linux {}, {} processors ({}), medians of {} rounds\n\n",
+            self.machine.date,
+            self.machine.kernel,
+            self.machine.processors,
+            self.machine.processor,
+            self.count,
+        );
+        self.rates(&mut text);
+        self.accounts(&mut text);
+        if let Some(attach) = &self.attach {
+            let _ = writeln!(
+                text,
+                "\nattached to {} ports in {:.0} ms, {:.1} MiB resident",
+                attach.ports,
+                median(attach.ms.iter().copied()),
+                attach.memory as f64 / 1024.0
+            );
+        }
+        text += "\naims\n";
+        for aim in aims::of(self) {
+            let _ = writeln!(
+                text,
+                "  {:<4} {:<46} {:>10}  aim {}",
+                if aim.met { "met" } else { "MISS" },
+                aim.what,
+                aim.is,
+                aim.wanted
+            );
+        }
+        text
+    }
+
+    fn rates(&self, text: &mut String) {
+        let untraced = median(self.untraced.iter().copied());
+        let _ = writeln!(
+            text,
+            "{:<28} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9}",
+            "", "packets/s", "ratio", "cpu", "MiB", "ready ms", "stop ms"
+        );
+        let _ = writeln!(text, "{:<28} {untraced:>10.0} {:>8}", "untraced", "1.000");
+        for row in &self.rows {
+            let _ = writeln!(
+                text,
+                "{:<28} {:>10.0} {:>8.3} {:>7.0}% {:>9.1} {:>9.0} {:>9.0}",
+                row.row.label(),
+                row.median(|round| round.rate),
+                row.median(|round| round.ratio),
+                100.0 * row.median(|round| round.cpu),
+                row.median(|round| round.memory as f64) / 1024.0,
+                row.median(|round| round.ready_ms),
+                row.median(|round| round.stop_ms),
+            );
+        }
+    }
+
+    fn accounts(&self, text: &mut String) {
+        for row in &self.rows {
+            let Some(account) = &row.account else {
+                continue;
+            };
+            let _ = writeln!(
+                text,
+                "\n{}: {:.0} events/s at {:.0} packets/s, {} arrived, {} lost, {:.1} MiB; \
+                 by the kernel's count:",
+                row.row.label(),
+                account.events_per_second,
+                account.packets_per_second,
+                account.events,
+                account.lost,
+                account.memory as f64 / 1024.0,
+            );
+            for program in &account.programs {
+                let empty = program
+                    .empty_ns
+                    .map_or(String::new(), |ns| format!("(empty: {ns:.0} ns)"));
+                let _ = writeln!(
+                    text,
+                    "  {:<16} {:<16} {:>6.3} runs/packet {:>7.0} ns/run {empty}",
+                    program.name, program.kind, program.runs_per_packet, program.ns,
+                );
+            }
+        }
+    }
+}
+
+/// The middle one, or the mean of the two in the middle; 0 of nothing.
+pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => values[half],
+        _ => f64::midpoint(values[half - 1], values[half]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "small whole numbers and halves are exact")]
+    fn medians() {
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median([]), 0.0);
+    }
+}
