@@ -11,6 +11,7 @@ pub mod abi;
 pub mod codec;
 pub mod fingerprint;
 pub mod flow;
+pub mod glance;
 pub mod packet;
 pub mod transport;
 pub mod tunnel;

@@ -11,6 +11,13 @@ pub trait Source {
     /// The `N` bytes at offset `at`, or `None` when they are not all there.
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]>;
 
+    /// As [`Source::read`], for an offset that is known when this is compiled. May be `None` for
+    /// bytes that `read` would get: whatever is decided without them has to be decided with it.
+    #[inline(always)]
+    fn front<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
+        self.read(at)
+    }
+
     /// The same number. The kernel side overrides it with one whose value the verifier cannot
     /// follow: where many paths through the parser meet, numbers that it knows differently on each
     /// path would make it walk the rest of the program once for every path.

@@ -38,6 +38,17 @@ const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 /// IANA's Geneve port.
 const GENEVE_PORT: u16 = 6081;
 
+#[inline(always)]
+const fn is_vxlan(port: u16) -> bool {
+    port == VXLAN_PORTS[0] || port == VXLAN_PORTS[1]
+}
+
+/// Whether UDP to this port may be a tunnel.
+#[inline(always)]
+pub const fn is_tunnel_port(port: u16) -> bool {
+    is_vxlan(port) || port == GENEVE_PORT
+}
+
 /// The tunnel header that starts at the transport layer, if that is one.
 #[inline(always)]
 pub fn tunnel<S: Source>(s: &S, n: &Network, t: &Transport) -> Option<Tunnel> {
@@ -46,7 +57,7 @@ pub fn tunnel<S: Source>(s: &S, n: &Network, t: &Transport) -> Option<Tunnel> {
     }
     let at = n.transport_at;
     match n.proto {
-        proto::UDP if VXLAN_PORTS.contains(&t.tuple.dport) => vxlan(s, at + 8),
+        proto::UDP if is_vxlan(t.tuple.dport) => vxlan(s, at + 8),
         proto::UDP if t.tuple.dport == GENEVE_PORT => geneve(s, at + 8),
         proto::GRE => gre(s, at),
         proto::IPIP => Some(Tunnel {

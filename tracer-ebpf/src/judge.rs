@@ -3,9 +3,11 @@
 use tracer_common::abi::{Counter, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_FIRST_SIGHT};
 use tracer_common::flow::{Addr, Filter, Tuple};
 use tracer_common::packet::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Source};
+use tracer_common::glance;
 use tracer_common::transport::mark;
 use tracer_common::tunnel::walk;
 
+use crate::emit::cpu;
 use crate::maps;
 
 /// The flow asked for; the collector writes it before the load.
@@ -35,9 +37,9 @@ pub fn is_parsed(ethertype: u16) -> bool {
 /// By its headers, or because it is followed since they last matched: then its present tuple is
 /// learned, so that the replies to it match too.
 #[inline(always)]
-pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32, cpu: u32) -> Option<Match> {
+pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Match> {
     let known = maps::identity(skb);
-    if known.is_none() && !is_parsed(ethertype) {
+    if known.is_none() && is_plainly_other(bytes, ethertype, at) {
         return None;
     }
     let mut innermost = Sight {
@@ -77,11 +79,22 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32, cpu: u32) 
             return None;
         }
     }
-    let life = maps::follow(skb, innermost.mark, cpu);
+    let life = maps::follow(skb, innermost.mark, cpu());
     Some(Match {
         life,
         flags: flags | FLAG_FIRST_SIGHT,
     })
+}
+
+/// Settles nearly all packets: those whose headers are plain, and of another flow.
+#[inline(always)]
+fn is_plainly_other<S: Source>(bytes: &S, ethertype: u16, at: u32) -> bool {
+    let tuple = match ethertype {
+        ETH_P_IP => bytes.front::<{ glance::IPV4_BYTES }>(at).and_then(glance::ipv4),
+        ETH_P_IPV6 => bytes.front::<{ glance::IPV6_BYTES }>(at).and_then(glance::ipv6),
+        _ => return !is_parsed(ethertype),
+    };
+    tuple.is_some_and(|tuple| wanted(&tuple) == 0)
 }
 
 /// What is kept of the layers seen so far.

@@ -6,6 +6,7 @@
 
 use core::ptr;
 
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skb_load_bytes};
 use tracer_common::abi::Layout;
 use tracer_common::packet::Source;
@@ -112,6 +113,20 @@ pub struct Packet {
 }
 
 impl Source for Packet {
+    /// Straight from the packet, where the verifier sees that the bytes are there.
+    #[inline(always)]
+    fn front<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
+        // SAFETY: `__sk_buff` fields of the program's own context, and bytes between them.
+        unsafe {
+            let skb = self.ctx.cast::<__sk_buff>();
+            let start = (*skb).data as usize + at as usize;
+            if start + N > (*skb).data_end as usize {
+                return None;
+            }
+            Some(ptr::read_unaligned(start as *const [u8; N]))
+        }
+    }
+
     #[inline(always)]
     fn opaque(&self, n: u32) -> u32 {
         opaque(n)

@@ -84,7 +84,7 @@ impl Word {
 /// Whether `LEARNED` has ever been written: spares the look-up while it is empty.
 static LEARNED_ANY: Word = Word::ZERO;
 
-const HINTS: usize = 1 << 14;
+const HINTS: usize = 1 << 12;
 /// How many followed skbs hash to each cell: a zero proves that an skb is not followed, without a
 /// look-up in `IDENTITY`. An entry that ages out leaves its count behind, which costs a look-up,
 /// never a packet.

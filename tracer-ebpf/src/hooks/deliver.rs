@@ -10,7 +10,7 @@ use tracer_common::abi::Hook;
 use tracer_common::flow::proto;
 use tracer_common::packet::{ETH_P_IP, ETH_P_IPV6};
 
-use crate::emit::{Occasion, cpu, emit};
+use crate::emit::{Occasion, emit};
 use crate::judge::{Match, judge};
 use crate::kernel::{Geometry, Memory, Packet, Probed, address, at};
 use crate::maps;
@@ -33,7 +33,7 @@ pub fn deliver_cgroup(ctx: SkBuffContext) -> i32 {
     // SAFETY: a `__sk_buff` field of the program's own context.
     let protocol = u16::from_be(unsafe { (*ctx.skb.skb).protocol } as u16);
     let bytes = Packet { ctx: ctx.as_ptr() };
-    if let Some(found) = judge(skb, &bytes, protocol, 0, cpu()) {
+    if let Some(found) = judge(skb, &bytes, protocol, 0) {
         taken(skb, found, ip_proto(&bytes, protocol));
     }
     PASS
@@ -63,7 +63,7 @@ fn deliver_probed(skb: u64) {
         return;
     };
     let bytes = geometry.from_network();
-    if let Some(found) = judge(skb, &bytes, protocol, 0, cpu()) {
+    if let Some(found) = judge(skb, &bytes, protocol, 0) {
         taken(skb, found, ip_proto(&bytes, protocol));
     }
 }

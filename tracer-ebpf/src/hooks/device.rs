@@ -10,7 +10,7 @@ use aya_ebpf::programs::TcContext;
 use tracer_common::abi::Hook;
 use tracer_common::packet::ETH_HLEN;
 
-use crate::emit::{Occasion, cpu, emit};
+use crate::emit::{Occasion, emit};
 use crate::judge::judge;
 use crate::kernel::{Packet, address};
 
@@ -28,7 +28,6 @@ fn see(ctx: &TcContext, hook: Hook, network_at: u32) -> i32 {
         &Packet { ctx: ctx.as_ptr() },
         protocol,
         network_at,
-        cpu(),
     ) {
         emit(hook, skb, found, Occasion::default());
     }

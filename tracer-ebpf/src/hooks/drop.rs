@@ -5,7 +5,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::abi::Hook;
 
-use crate::emit::{Occasion, cpu, emit_with_stack};
+use crate::emit::{Occasion, emit_with_stack};
 use crate::judge::{Match, judge};
 use crate::kernel::{Direct, Geometry, address, at};
 use crate::maps;
@@ -20,7 +20,7 @@ fn judge_direct(skb: *const u8, address: u64) -> Option<Match> {
             Geometry::direct(skb),
         )
     };
-    judge(address, &geometry.from_network(), protocol, 0, cpu())
+    judge(address, &geometry.from_network(), protocol, 0)
 }
 
 /// `kfree_skb(struct sk_buff *skb, void *location[, enum skb_drop_reason reason[, struct sock *rx_sk]])`,

@@ -4,16 +4,14 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// Writes one record as one line, in one write, and flushes it, so that a reader at the other end
-/// of a pipe sees it at once.
+/// Writes one record as one line. Nothing is flushed: the caller does, once for all the lines that
+/// it has at the moment, so that a reader at the other end of a pipe sees them at once.
 ///
 /// # Errors
 /// Those of the writer; a reader that has gone is [`io::ErrorKind::BrokenPipe`].
 pub fn write(out: &mut (impl Write + ?Sized), record: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(record)?;
-    line.push(b'\n');
-    out.write_all(&line)?;
-    out.flush()
+    serde_json::to_writer(&mut *out, record)?;
+    out.write_all(b"\n")
 }
 
 #[cfg(test)]
