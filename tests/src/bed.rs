@@ -14,11 +14,11 @@ const LIMIT: Duration = Duration::from_secs(20);
 const NAMES: [&str; 3] = [A, B, C];
 
 /// The first namespace: `eth0` with [`A4`] and [`A6`].
-pub const A: &str = "lh-a";
+pub const A: &str = "lh-test-a";
 /// The second namespace: `eth0` with [`B4`] and [`B6`].
-pub const B: &str = "lh-b";
+pub const B: &str = "lh-test-b";
 /// A third, which a test may add.
-pub const C: &str = "lh-c";
+pub const C: &str = "lh-test-c";
 /// IPv4 address in [`A`].
 pub const A4: &str = "10.78.0.1";
 /// IPv4 address in [`B`].

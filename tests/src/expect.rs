@@ -24,7 +24,7 @@ pub struct Expectation {
     /// kernels differ.
     #[serde(default)]
     pub reason: Vec<String>,
-    /// Words that the verdict's text must contain, in any case.
+    /// Words that the verdict's text must contain, in any case; `|` separates equally good ones.
     #[serde(default)]
     pub words: Vec<String>,
     /// Ways: each must be that of some packet of the flow.
@@ -80,7 +80,11 @@ impl Expectation {
         }
         let text = verdict["text"].as_str().unwrap_or_default().to_lowercase();
         for word in &self.words {
-            if !text.contains(&word.to_lowercase()) {
+            if !word
+                .to_lowercase()
+                .split('|')
+                .any(|word| text.contains(word))
+            {
                 failures.push(format!("verdict.text does not say {word:?}: {text:?}"));
             }
         }
@@ -161,7 +165,7 @@ mod tests {
         flow = { src = "10.0.0.1" }
         verdict = { outcome = "dropped", where = { netns = ["router", "gateway"] } }
         reason = ["NETFILTER_DROP"]
-        words = ["Router"]
+        words = ["Router", "lost|dropped"]
         never = [{ netns = { name = "server" } }]
         [[path]]
         hops = [{ hook = "tc-egress", netns = { name = "client" } }, { hook = "drop" }]

@@ -13,8 +13,19 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Reads NDJSON; every line that breaks the contract is named by number.
+    /// Reads a whole recording; what breaks the contract is named, by line or by packet.
     pub fn parse(stdout: &[u8]) -> Result<Self, Vec<String>> {
+        let recording = Self::parse_lines(stdout)?;
+        let problems = recording.contradictions();
+        if problems.is_empty() {
+            Ok(recording)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Reads lines that need not be a whole recording, such as the verdicts alone.
+    pub fn parse_lines(stdout: &[u8]) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let mut lines = Vec::new();
         let text = String::from_utf8_lossy(stdout);
@@ -34,10 +45,8 @@ impl Recording {
                 Err(e) => problems.push(format!("line {} is no JSON ({e}): {line:.80}", n + 1)),
             }
         }
-        let recording = Self { lines };
-        problems.extend(recording.contradictions());
         if problems.is_empty() {
-            Ok(recording)
+            Ok(Self { lines })
         } else {
             Err(problems)
         }
@@ -150,8 +159,7 @@ impl Recording {
             if !judged.insert(flow) {
                 found.push(format!("flow {flow} has more than one verdict"));
             }
-            // A recording can be cut to its verdicts; then there is nothing to compare with.
-            if !seen.is_empty() && flows.get(&flow).copied() != Some(number("packets")) {
+            if flows.get(&flow).copied() != Some(number("packets")) {
                 found.push(format!(
                     "flow {flow}: its verdict counts other packets than there are"
                 ));
@@ -161,7 +169,7 @@ impl Recording {
             }
             let strays = verdict["evidence"].as_array().into_iter().flatten();
             for packet in strays.filter_map(Value::as_u64) {
-                if !seen.is_empty() && !seen.contains(&packet) {
+                if !seen.contains(&packet) {
                     found.push(format!(
                         "flow {flow}: evidence {packet} is no packet on record"
                     ));

@@ -236,6 +236,7 @@ const DROPS: &[Field] = &[
     must("count", LONG),
     must("bytes", LONG),
 ];
+const END: &[Field] = &[must("ts", LONG)];
 const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];
 
 /// What is wrong with one line; nothing when it is valid.
@@ -251,6 +252,7 @@ pub fn problems(line: &Value) -> Vec<String> {
         "verdict" => VERDICT,
         "drops" => DROPS,
         "lost" => LOST,
+        "end" => END,
         _ => return vec![format!("unknown type {kind:?}")],
     };
     check_object(kind, line, fields, &mut found);

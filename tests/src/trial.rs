@@ -202,7 +202,7 @@ fn explained(record: &Record, recording: &Recording, dir: &Path) -> Result<Vec<S
             done.status
         ));
     }
-    let again = match Recording::parse(&done.stdout) {
+    let again = match Recording::parse_lines(&done.stdout) {
         Ok(again) => again,
         Err(problems) => {
             failures.extend(problems.iter().map(|p| format!("explain: {p}")));

@@ -68,7 +68,7 @@ fn a_device_that_appears_is_attached() {
     let hop = [
         "\"hook\":\"tc-ingress\"",
         "\"name\":\"late0\"",
-        "\"name\":\"lh-b\"",
+        "\"name\":\"lh-test-b\"",
     ];
     send_until(&bed, &running, A, "10.79.0.2", "appeared", &hop);
     end(running);
@@ -95,7 +95,7 @@ fn a_renamed_device_is_called_by_its_new_name() {
     let old = [
         "\"hook\":\"tc-egress\"",
         "\"name\":\"eth0\"",
-        "\"name\":\"lh-a\"",
+        "\"name\":\"lh-test-a\"",
     ];
     send_until(&bed, &running, A, B4, "before", &old);
     bed.ip(&format!("-n {A} link set eth0 name fresh0"))
@@ -103,7 +103,7 @@ fn a_renamed_device_is_called_by_its_new_name() {
     let new = [
         "\"hook\":\"tc-egress\"",
         "\"name\":\"fresh0\"",
-        "\"name\":\"lh-a\"",
+        "\"name\":\"lh-test-a\"",
     ];
     send_until(&bed, &running, A, B4, "renamed", &new);
     end(running);
@@ -122,7 +122,7 @@ fn a_device_that_moves_is_followed_into_a_new_namespace() {
     let hop = [
         "\"hook\":\"tc-ingress\"",
         "\"name\":\"eth0\"",
-        "\"name\":\"lh-c\"",
+        "\"name\":\"lh-test-c\"",
     ];
     send_until(&bed, &running, A, B4, "moved", &hop);
     end(running);
@@ -139,12 +139,12 @@ fn a_device_and_a_namespace_that_vanish_do_no_harm() {
     let hop = [
         "\"hook\":\"tc-egress\"",
         "\"name\":\"eth0\"",
-        "\"name\":\"lh-a\"",
+        "\"name\":\"lh-test-a\"",
     ];
     send_until(&bed, &running, A, B4, "the other still works", &hop);
     bed.ip(&format!("netns del {B}")).expect("deleted");
     // The namespace's end takes the wire with it; loopback remains.
-    let hop = ["\"name\":\"lo\"", "\"name\":\"lh-a\""];
+    let hop = ["\"name\":\"lo\"", "\"name\":\"lh-test-a\""];
     send_until(&bed, &running, A, "127.0.0.1", "after the namespace", &hop);
     end(running);
 }
@@ -170,7 +170,7 @@ fn fifty_devices_at_once() {
     let hop = [
         "\"hook\":\"tc-ingress\"",
         "\"name\":\"m49\"",
-        "\"name\":\"lh-b\"",
+        "\"name\":\"lh-test-b\"",
     ];
     send_until(&bed, &running, A, "10.79.0.2", "the last of fifty", &hop);
     end(running);

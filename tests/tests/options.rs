@@ -102,16 +102,19 @@ fn ports_and_namespaces_bound_the_tc_hooks() {
         places.dedup();
         places
     };
-    assert_eq!(places(&[]), ["lh-a eth0", "lh-b eth0"]);
-    assert_eq!(places(&["--netns", A]), ["lh-a eth0"]);
-    assert_eq!(places(&["--netns", "/run/netns/lh-b"]), ["lh-b eth0"]);
+    assert_eq!(places(&[]), ["lh-test-a eth0", "lh-test-b eth0"]);
+    assert_eq!(places(&["--netns", A]), ["lh-test-a eth0"]);
+    assert_eq!(
+        places(&["--netns", "/run/netns/lh-test-b"]),
+        ["lh-test-b eth0"]
+    );
     assert_eq!(
         places(&["--netns", A, "--netns", B]),
-        ["lh-a eth0", "lh-b eth0"]
+        ["lh-test-a eth0", "lh-test-b eth0"]
     );
     assert_eq!(
         places(&["--netns", "all", "--port", "eth?"]),
-        ["lh-a eth0", "lh-b eth0"]
+        ["lh-test-a eth0", "lh-test-b eth0"]
     );
     assert_eq!(places(&["--port", "lo"]), Vec::<String>::new());
 }
@@ -195,7 +198,14 @@ fn the_words_name_the_places() {
     let _bed = Bed::new().expect("a bed");
     let done = traced(&["--exit-code"], 3);
     assert_eq!(done.code(), Some(10), "{}", done.stderr);
-    for word in ["lh-a", "lh-b", "eth0", "NO_SOCKET", "__udp4_lib_rcv", B4] {
+    for word in [
+        "lh-test-a",
+        "lh-test-b",
+        "eth0",
+        "NO_SOCKET",
+        "__udp4_lib_rcv",
+        B4,
+    ] {
         assert!(done.text().contains(word), "no {word}: {}", done.text());
     }
     assert!(
