@@ -1,12 +1,13 @@
 //! `cargo xtask test`: everything that must hold before a change is taken, in order of cost.
 
-use std::fmt;
-use std::ops::AddAssign;
+mod count;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use self::count::{Count, cargo_counts};
 use crate::step::{self, Done};
 use crate::toolchain::{Toolchain, cargo, say};
 use crate::{Told, ebpf, packages};
@@ -22,64 +23,43 @@ pub struct Args {
     only: Option<String>,
 }
 
-/// What came of a part, or of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
+/// What the parts have in common.
+#[derive(Default)]
+struct Common {
+    /// The scenario that was asked for, if one was.
+    scenario: Option<String>,
+    toolchain: Option<Toolchain>,
+    binary: Option<PathBuf>,
 }
 
-impl Count {
-    const PASSED: Self = Self {
-        passed: 1,
-        failed: 0,
-        skipped: 0,
-    };
-    const FAILED: Self = Self {
-        passed: 0,
-        failed: 1,
-        skipped: 0,
-    };
-
-    /// Something that this machine cannot run; said, never silent.
-    fn skipped(what: &str, why: &str) -> Self {
-        println!("skipped {what}: {why}");
-        Self {
-            passed: 0,
-            failed: 0,
-            skipped: 1,
+impl Common {
+    /// Found once, for the parts that need it.
+    fn toolchain(&mut self) -> Result<&Toolchain> {
+        if self.toolchain.is_none() {
+            self.toolchain = Some(Toolchain::ensure()?);
         }
+        self.toolchain.as_ref().context("no toolchain")
     }
-}
 
-impl AddAssign for Count {
-    fn add_assign(&mut self, more: Self) {
-        self.passed += more.passed;
-        self.failed += more.failed;
-        self.skipped += more.skipped;
-    }
-}
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
-        if self.skipped > 0 {
-            write!(f, ", {} skipped", self.skipped)?;
+    /// The binary under test, built once, with all that its tests run; `None` without the rights to
+    /// make network namespaces and attach programs.
+    fn binary(&mut self) -> Result<Option<PathBuf>> {
+        if self.binary.is_none() && nix::unistd::geteuid().is_root() {
+            packages::ensure(packages::RUN_TIME)?;
+            self.binary = Some(ebpf::build(self.toolchain()?)?);
         }
-        Ok(())
+        Ok(self.binary.clone())
     }
 }
 
-/// A part of the tests; what it gets is the scenario that was asked for, if one was.
-type Part = fn(Option<&str>) -> Result<Count>;
+type Part = fn(&mut Common) -> Result<Count>;
 
 const PARTS: [(&str, Part); 6] = [
     ("format", |_| format()),
     ("lint", |_| lint()),
     ("unit", |_| unit()),
-    ("lint-kernel", |_| lint_kernel()),
-    ("system", |_| system()),
+    ("lint-kernel", lint_kernel),
+    ("system", system),
     ("scenarios", scenarios),
 ];
 
@@ -88,13 +68,17 @@ pub fn run(args: &Args) -> Result<()> {
     let part = only.filter(|name| PARTS.iter().any(|(part, _)| part == name));
     let scenario = if part.is_some() { None } else { only };
     let wanted = part.or(scenario.map(|_| "scenarios"));
+    let mut common = Common {
+        scenario: scenario.map(str::to_owned),
+        ..Common::default()
+    };
     let mut sum = Count::default();
     for (name, part) in PARTS {
         if wanted.is_some_and(|wanted| wanted != name) {
             continue;
         }
         eprintln!("{name}");
-        sum += part(scenario).unwrap_or_else(|error| {
+        sum += part(&mut common).unwrap_or_else(|error| {
             println!("FAILED  {name}: {error:#}");
             Count::FAILED
         });
@@ -130,7 +114,7 @@ fn format() -> Result<Count> {
     }
     check(
         "checking the format",
-        &mut in_root(&["fmt", "--all", "--check"]),
+        &mut in_root(&["fmt", "--all", "--check", "--", "--color", "never"]),
     )
 }
 
@@ -158,9 +142,8 @@ fn check(title: &str, command: &mut Command) -> Result<Count> {
     Ok(Count::FAILED)
 }
 
-fn lint_kernel() -> Result<Count> {
-    let toolchain = Toolchain::ensure()?;
-    let mut clippy = match toolchain.clippy() {
+fn lint_kernel(common: &mut Common) -> Result<Count> {
+    let mut clippy = match common.toolchain()?.clippy() {
         Ok(clippy) => clippy,
         Err(error) => return Ok(Count::skipped("lint-kernel", &format!("{error:#}"))),
     };
@@ -195,30 +178,6 @@ fn cargo_test(title: &str, command: &mut Command) -> Result<Count> {
     Ok(count)
 }
 
-/// Sums the `test result:` lines, one per test executable.
-fn cargo_counts(text: &str) -> Count {
-    let mut sum = Count::default();
-    for line in text
-        .lines()
-        .filter(|line| line.starts_with("test result: "))
-    {
-        let number = |kind: &str| -> usize {
-            let counted = line
-                .split([';', '.'])
-                .find_map(|part| part.trim().strip_suffix(kind));
-            counted
-                .and_then(|number| number.trim().parse().ok())
-                .unwrap_or(0)
-        };
-        sum += Count {
-            passed: number("passed"),
-            failed: number("failed"),
-            skipped: number("ignored"),
-        };
-    }
-    sum
-}
-
 /// Shows what failing tests said, or the end of the log where no test got to say anything.
 fn show_failures(done: &Done) {
     let mut inside = false;
@@ -238,37 +197,27 @@ fn show_failures(done: &Done) {
     }
 }
 
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-/// Whether tests on this kernel can run at all; what they need is made ready.
-fn prepare() -> Result<Option<PathBuf>> {
-    if !is_root() {
-        return Ok(None);
-    }
-    packages::ensure(packages::RUN_TIME)?;
-    ebpf::build(&Toolchain::ensure()?).map(Some)
-}
-
 /// The tests of the harness, which drive the finished binary.
-fn system() -> Result<Count> {
-    let Some(binary) = prepare()? else {
+fn system(common: &mut Common) -> Result<Count> {
+    let Some(binary) = common.binary()? else {
         return Ok(Count::skipped("system", "needs root"));
     };
     let mut tests = in_root(&["test", "--release", "--no-fail-fast", "--package", "tests"]);
     cargo_test("running the system tests", on(&mut tests, &binary))
 }
 
-fn scenarios(only: Option<&str>) -> Result<Count> {
-    let Some(binary) = prepare()? else {
+fn scenarios(common: &mut Common) -> Result<Count> {
+    let Some(binary) = common.binary()? else {
         return Ok(Count::skipped(
             "scenarios",
             "network namespaces and probes need root",
         ));
     };
     let mut scenarios = Command::new(harness("scenarios")?);
-    let done = step::watch("running the scenarios", on(scenarios.args(only), &binary))?;
+    let done = step::watch(
+        "running the scenarios",
+        on(scenarios.args(&common.scenario), &binary),
+    )?;
     let last = done
         .text
         .lines()
@@ -308,82 +257,9 @@ fn on<'a>(command: &'a mut Command, binary: &Path) -> &'a mut Command {
     command.env("LASTHOP", binary)
 }
 
-impl std::str::FromStr for Count {
-    type Err = ();
-
-    /// Reads what `Display` writes.
-    fn from_str(line: &str) -> Result<Self, ()> {
-        let mut count = Self::default();
-        let mut kinds = 0;
-        for part in line.trim().split(", ") {
-            let (number, kind) = part.split_once(' ').ok_or(())?;
-            let place = match kind {
-                "passed" => &mut count.passed,
-                "failed" => &mut count.failed,
-                "skipped" => &mut count.skipped,
-                _ => return Err(()),
-            };
-            *place = number.parse().map_err(drop)?;
-            kinds += 1;
-        }
-        if kinds < 2 { Err(()) } else { Ok(count) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_results_of_several_executables_are_summed() {
-        let text = "\
-running 3 tests
-test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
-test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.20s
-";
-        assert_eq!(
-            cargo_counts(text),
-            Count {
-                passed: 13,
-                failed: 2,
-                skipped: 1
-            }
-        );
-        assert_eq!(cargo_counts("error: could not compile"), Count::default());
-    }
-
-    #[test]
-    fn a_sum_is_read_as_it_is_written() {
-        for (text, count) in [
-            (
-                "4 passed, 1 failed",
-                Count {
-                    passed: 4,
-                    failed: 1,
-                    skipped: 0,
-                },
-            ),
-            (
-                "0 passed, 0 failed, 7 skipped",
-                Count {
-                    passed: 0,
-                    failed: 0,
-                    skipped: 7,
-                },
-            ),
-        ] {
-            assert_eq!(text.parse(), Ok(count));
-            assert_eq!(count.to_string(), text);
-        }
-        for text in [
-            "",
-            "4 passed",
-            "ok  4 passed, 1 failed",
-            "4 passed, x failed",
-        ] {
-            assert_eq!(text.parse::<Count>(), Err(()), "{text:?}");
-        }
-    }
 
     #[test]
     fn compile_errors_count_as_a_failure() {
