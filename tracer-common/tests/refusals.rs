@@ -110,6 +110,19 @@ fn later_fragments_of_tunnels() {
     }
 }
 
+/// A later IPv6 fragment begins in the middle of something: what stands there is no header, even
+/// where one was announced.
+#[test]
+fn extension_headers_of_later_fragments() {
+    const DESTINATION_OPTIONS: u8 = 60;
+    let mut frame = hex(frames::LAST_FRAGMENT6);
+    frame[IP + 40] = DESTINATION_OPTIONS;
+    let layers = layers(&frame);
+    assert_eq!(layers.len(), 1);
+    assert_eq!(layers[0].network.proto, u16::from(DESTINATION_OPTIONS));
+    assert_eq!(layers[0].network.transport_at as usize, IP + 40 + 8);
+}
+
 /// Two tags are named, the outermost; the flow behind a third is found all the same.
 #[test]
 fn three_tags() {
