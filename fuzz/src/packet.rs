@@ -2,6 +2,7 @@
 
 use tracer_common::fingerprint::fingerprint;
 use tracer_common::flow::proto;
+use tracer_common::glance;
 use tracer_common::packet::{Bytes, Network, Source, arp_fields, link, network, skip_vlans};
 use tracer_common::transport::{Transport, icmp, mark, tcp};
 use tracer_common::tunnel::{Layer, MAX_LAYERS, load, tunnel, walk};
@@ -13,6 +14,7 @@ pub fn check(data: &[u8]) {
     };
     let whole = layers(frame);
     sane(frame, &whole);
+    glanced(frame, &whole);
     anywhere(frame, u32::from(*cut) << 24 | u32::from(*cut));
     cut_at(frame, frame.len() * usize::from(*cut) / 256);
 }
@@ -67,6 +69,25 @@ pub fn sane(frame: &[u8], layers: &[Layer]) {
             let load = load(&bytes, &tunnel);
             assert!(load.is_none_or(|(_, at)| at >= tunnel.inner_at));
         }
+    }
+}
+
+/// The first look agrees with the parser wherever it says anything.
+pub fn glanced(frame: &[u8], layers: &[Layer]) {
+    let Some(Layer {
+        network: n,
+        transport: t,
+    }) = layers.first()
+    else {
+        return;
+    };
+    let tuple = match n.version {
+        4 => Bytes(frame).read(n.at).and_then(glance::ipv4),
+        6 => Bytes(frame).read(n.at).and_then(glance::ipv6),
+        _ => return,
+    };
+    if let (Some(tuple), true) = (tuple, t.present) {
+        assert_eq!((tuple, 1), (t.tuple, layers.len()));
     }
 }
 

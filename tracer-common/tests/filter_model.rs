@@ -61,11 +61,18 @@ impl Model {
     }
 
     fn filter(&self) -> Filter {
+        // What stands behind the last term is not looked at: here, terms that nothing satisfies.
+        let never = Term {
+            addr: Addr([1; 2]),
+            mask: Addr([!0; 2]),
+            kind: TERM_NET,
+            ..Term::default()
+        };
         let mut filter = Filter {
+            terms: [never; MAX_TERMS],
             n_terms: self.terms.len() as u32,
             proto: self.proto.unwrap_or(0),
             replies: u16::from(self.replies),
-            ..Filter::ANY
         };
         for (slot, (side, wanted)) in filter.terms.iter_mut().zip(&self.terms) {
             *slot = match *wanted {

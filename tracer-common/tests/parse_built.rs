@@ -4,7 +4,7 @@
 mod common;
 
 use common::build::{Body, Extension, Flow, Frame, Version};
-use common::{layers, strategies};
+use common::{invariants, layers, strategies};
 use proptest::prelude::*;
 use tracer_common::flow::{Addr, Tuple};
 use tracer_common::packet::{Bytes, link};
@@ -154,6 +154,7 @@ fn check(frame: &Frame) {
     }
     let (flows, layers) = (frame.flows(), layers(&bytes));
     assert_eq!(layers.len(), flows.len().min(MAX_LAYERS));
+    invariants::glanced(&bytes, &layers);
     for (flow, layer) in flows.into_iter().zip(&layers) {
         check_network(flow, layer);
         check_transport(flow, layer, &bytes);
