@@ -20,10 +20,7 @@ fn main() {
     match fs::copy(&object, out.join("tracer-ebpf")) {
         Ok(_) => println!("cargo::rustc-cfg=lasthop_bpf_object"),
         Err(error) => {
-            println!(
-                "cargo::error=LASTHOP_BPF_OBJECT is {}: {error}",
-                object.display()
-            );
+            println!("cargo::error=LASTHOP_BPF_OBJECT is {}: {error}", object.display());
         }
     }
 }

@@ -36,24 +36,14 @@ pub fn sane(frame: &[u8], layers: &[Layer]) {
     let (bytes, len) = (Bytes(frame), frame.len() as u32);
     assert!(layers.len() <= MAX_LAYERS);
     let mut after = 0;
-    for Layer {
-        network: n,
-        transport: t,
-    } in layers
-    {
-        assert!(
-            n.at >= after && n.at < len,
-            "a layer begins inside the one around it, or outside"
-        );
+    for Layer { network: n, transport: t } in layers {
+        assert!(n.at >= after && n.at < len, "a layer begins inside the one around it, or outside");
         assert!(n.transport_at >= n.at + 20);
         after = n.at + 20;
         assert!(t.present || (t.start == [0; 8] && t.tuple.has_ports == 0));
         assert!(!t.present || n.transport_at + 8 <= len);
         assert!(n.frag_offset == 0 || !t.present);
-        assert_eq!(
-            (t.tuple.src, t.tuple.dst, t.tuple.proto),
-            (n.src, n.dst, n.proto)
-        );
+        assert_eq!((t.tuple.src, t.tuple.dst, t.tuple.proto), (n.src, n.dst, n.proto));
         assert_eq!(t.tuple.reversed().reversed(), t.tuple);
         assert_eq!(t.tuple.has_ports != 0, has_ports(t));
         assert!(has_ports(t) || (t.tuple.sport, t.tuple.dport) == (0, 0));
@@ -74,11 +64,7 @@ pub fn sane(frame: &[u8], layers: &[Layer]) {
 
 /// The first look agrees with the parser wherever it says anything.
 pub fn glanced(frame: &[u8], layers: &[Layer]) {
-    let Some(Layer {
-        network: n,
-        transport: t,
-    }) = layers.first()
-    else {
+    let Some(Layer { network: n, transport: t }) = layers.first() else {
         return;
     };
     let tuple = match n.version {
@@ -101,10 +87,7 @@ fn anywhere(frame: &[u8], at: u32) {
     for at in [at, at & 0xff, u32::MAX - (at & 0xff)] {
         let _ = (link(&bytes, at), arp_fields(&bytes, at), tcp(&bytes, at));
         for ethertype in [0x0800, 0x0806, 0x86dd, 0x8100, 0x88a8] {
-            let _ = (
-                network(&bytes, ethertype, at),
-                skip_vlans(&bytes, ethertype, at),
-            );
+            let _ = (network(&bytes, ethertype, at), skip_vlans(&bytes, ethertype, at));
             let _ = walk(&bytes, ethertype, at, |_| ());
         }
         if let Some(read) = bytes.read::<4>(at) {
@@ -132,10 +115,7 @@ pub fn cut_at(frame: &[u8], cut: usize) {
         assert!(s.transport == w.transport || !s.transport.present);
         let seen = fingerprint(&Bytes(short), &s.network, &s.transport);
         let full = fingerprint(&Bytes(whole), &w.network, &w.transport);
-        assert!(
-            seen.is_none() || seen == full,
-            "a cut changed the fingerprint"
-        );
+        assert!(seen.is_none() || seen == full, "a cut changed the fingerprint");
         let seen = tunnel(&Bytes(short), &s.network, &s.transport);
         let full = tunnel(&Bytes(whole), &w.network, &w.transport);
         assert!(seen.is_none() || seen == full, "a cut changed the tunnel");

@@ -17,11 +17,7 @@ pub fn check(data: &[u8]) {
     // Of a recording whose last line is cut off, only its reader knows that something is missing.
     if as_json.is_some() && data.ends_with(b"\n") {
         let (again, same) = run(out.as_bytes(), Form::Json);
-        assert_eq!(
-            (again, same),
-            (as_json, out),
-            "what is shown of it is not the recording"
-        );
+        assert_eq!((again, same), (as_json, out), "what is shown of it is not the recording");
     }
 }
 

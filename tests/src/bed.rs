@@ -39,15 +39,11 @@ impl Bed {
         if !is_root() {
             bail!("network namespaces and probes need root: run the tests as root");
         }
-        let bed = Self {
-            _turn: take_turn()?,
-        };
+        let bed = Self { _turn: take_turn()? };
         remove_all()?;
         bed.add(A)?;
         bed.add(B)?;
-        bed.ip(&format!(
-            "-n {A} link add eth0 type veth peer name eth0 netns {B}"
-        ))?;
+        bed.ip(&format!("-n {A} link add eth0 type veth peer name eth0 netns {B}"))?;
         for (ns, v4, v6) in [(A, A4, A6), (B, B4, B6)] {
             bed.ip(&format!("-n {ns} addr add {v4}/24 dev eth0"))?;
             bed.ip(&format!("-n {ns} addr add {v6}/64 dev eth0 nodad"))?;

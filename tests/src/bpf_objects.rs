@@ -63,12 +63,7 @@ pub fn exists((kind, id): Object) -> bool {
     let attr = [id, 0, 0];
     // SAFETY: the kernel reads the array, whose size is given, during the call only.
     let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(&attr),
-            size_of_val(&attr),
-        )
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(&attr), size_of_val(&attr))
     };
     let Ok(fd @ 0..) = i32::try_from(fd) else {
         return false;

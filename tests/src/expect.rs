@@ -48,19 +48,13 @@ impl Expectation {
     pub fn failures(&self, recording: &Recording) -> Vec<String> {
         let flow = Value::Object(self.flow.clone());
         let all = recording.verdicts();
-        let of_flow: Vec<&Value> = all
-            .iter()
-            .copied()
-            .filter(|v| matches(&flow, &v["forward"]))
-            .collect();
+        let of_flow: Vec<&Value> =
+            all.iter().copied().filter(|v| matches(&flow, &v["forward"])).collect();
         let [verdict] = of_flow[..] else {
             return vec![format!(
                 "wanted one verdict on the flow, got {}: {}",
                 of_flow.len(),
-                all.iter()
-                    .map(|v| v["text"].to_string())
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                all.iter().map(|v| v["text"].to_string()).collect::<Vec<_>>().join(", ")
             )];
         };
         let mut failures = Vec::new();
@@ -73,18 +67,11 @@ impl Expectation {
     fn check_words(&self, verdict: &Value, failures: &mut Vec<String>) {
         let reason = verdict["reason"].as_str();
         if !self.reason.is_empty() && !self.reason.iter().any(|r| Some(r.as_str()) == reason) {
-            failures.push(format!(
-                "verdict.reason: wanted {:?}, got {reason:?}",
-                self.reason
-            ));
+            failures.push(format!("verdict.reason: wanted {:?}, got {reason:?}", self.reason));
         }
         let text = verdict["text"].as_str().unwrap_or_default().to_lowercase();
         for word in &self.words {
-            if !word
-                .to_lowercase()
-                .split('|')
-                .any(|word| text.contains(word))
-            {
+            if !word.to_lowercase().split('|').any(|word| text.contains(word)) {
                 failures.push(format!("verdict.text does not say {word:?}: {text:?}"));
             }
         }
@@ -94,11 +81,7 @@ impl Expectation {
         let packets = recording.packets_of(&verdict["flow"]);
         let ways: Vec<_> = packets.iter().map(|packet| recording.way(packet)).collect();
         for wanted in &self.path {
-            let best = ways
-                .iter()
-                .map(|way| passed(&wanted.hops, way))
-                .max()
-                .unwrap_or(0);
+            let best = ways.iter().map(|way| passed(&wanted.hops, way)).max().unwrap_or(0);
             if let Some(missing) = wanted.hops.get(best) {
                 failures.push(format!(
                     "no packet passes the wanted hops in order: number {} is missing: {missing}",
@@ -118,10 +101,7 @@ impl Expectation {
 fn passed(wanted: &[Value], way: &[&Value]) -> usize {
     let mut done = 0;
     for hop in way {
-        if wanted
-            .get(done)
-            .is_some_and(|pattern| matches(pattern, hop))
-        {
+        if wanted.get(done).is_some_and(|pattern| matches(pattern, hop)) {
             done += 1;
         }
     }
@@ -185,29 +165,18 @@ mod tests {
     fn each_thing_that_is_not_there_is_missed() {
         for (from, to, what) in [
             ("\"dropped\"", "\"delivered\"", "verdict.outcome"),
-            (
-                "[\"router\", \"gateway\"]",
-                "\"server\"",
-                "verdict.where.netns",
-            ),
+            ("[\"router\", \"gateway\"]", "\"server\"", "verdict.where.netns"),
             ("NETFILTER_DROP", "NO_SOCKET", "verdict.reason"),
             ("\"Router\"", "\"firewall\"", "verdict.text"),
             ("10.0.0.1", "10.0.0.9", "got 0"),
             ("\"server\" }", "\"router\" }", "where none may be"),
-            (
-                "{ hook = \"drop\" }",
-                "{ hook = \"deliver\" }",
-                "number 2 is missing",
-            ),
+            ("{ hook = \"drop\" }", "{ hook = \"deliver\" }", "number 2 is missing"),
             ("\"tc-egress\"", "\"tc-ingress\"", "number 1 is missing"),
         ] {
             let changed = GOOD.replace(from, to);
             assert_ne!(changed, GOOD, "{from} is not in the example");
             let found = failures(&changed);
-            assert!(
-                found.len() == 1 && found[0].contains(what),
-                "{from} to {to}: {found:?}"
-            );
+            assert!(found.len() == 1 && found[0].contains(what), "{from} to {to}: {found:?}");
         }
     }
 
@@ -224,9 +193,6 @@ mod tests {
     fn a_pattern_list_against_a_list_wants_all_members() {
         let value = serde_json::json!({"vlan": [{"id": 20, "pcp": 0}], "evidence": [1, 2]});
         assert!(matches(&serde_json::json!({"vlan": [{"id": 20}]}), &value));
-        assert!(!matches(
-            &serde_json::json!({"vlan": [{"id": 20}, {"id": 30}]}),
-            &value
-        ));
+        assert!(!matches(&serde_json::json!({"vlan": [{"id": 20}, {"id": 30}]}), &value));
     }
 }

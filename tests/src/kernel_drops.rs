@@ -46,18 +46,9 @@ impl Witness {
     pub fn start() -> Option<Self> {
         let root = Path::new(TRACEFS);
         if !root.join("events").exists() {
-            mount(
-                Some("tracefs"),
-                root,
-                Some("tracefs"),
-                MsFlags::empty(),
-                None::<&str>,
-            )
-            .ok()?;
+            mount(Some("tracefs"), root, Some("tracefs"), MsFlags::empty(), None::<&str>).ok()?;
         }
-        let instance = root
-            .join("instances")
-            .join(format!("lasthop-{}", std::process::id()));
+        let instance = root.join("instances").join(format!("lasthop-{}", std::process::id()));
         fs::create_dir(&instance).ok()?;
         let witness = Self { instance };
         witness.set("buffer_size_kb", "4096").ok()?;

@@ -75,14 +75,7 @@ pub fn unprivileged(dir: &Path, args: &[&str]) -> Result<Command> {
     }
     let mut command = Command::new("setpriv");
     command
-        .args([
-            "--reuid",
-            NOBODY,
-            "--regid",
-            NOBODY,
-            "--clear-groups",
-            "--inh-caps=-all",
-        ])
+        .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--inh-caps=-all"])
         .args(["--bounding-set=-all", "--no-new-privs"])
         .arg(copy)
         .args(args)
@@ -92,9 +85,7 @@ pub fn unprivileged(dir: &Path, args: &[&str]) -> Result<Command> {
 
 /// The numbers of `lasthop: ready: N probes on M devices`, when the line is there and right.
 pub fn ready_line(stderr: &str) -> Option<(u64, u64)> {
-    let rest = stderr
-        .lines()
-        .find_map(|line| line.strip_prefix("lasthop: ready: "))?;
+    let rest = stderr.lines().find_map(|line| line.strip_prefix("lasthop: ready: "))?;
     let (probes, rest) = rest.split_once(" probes on ")?;
     let devices = rest.strip_suffix(" devices")?;
     Some((probes.parse().ok()?, devices.parse().ok()?))
@@ -120,12 +111,7 @@ mod tests {
     fn the_ready_line_is_read_to_the_letter() {
         let good = "noise\nlasthop: ready: 12 probes on 3 devices\n";
         assert_eq!(ready_line(good), Some((12, 3)));
-        for bad in [
-            "",
-            "lasthop: ready",
-            "lasthop: ready: x probes on 3 devices",
-            "ready: 1",
-        ] {
+        for bad in ["", "lasthop: ready", "lasthop: ready: x probes on 3 devices", "ready: 1"] {
             assert_eq!(ready_line(bad), None, "{bad}");
         }
     }

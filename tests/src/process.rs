@@ -32,9 +32,7 @@ struct Output {
 impl Output {
     /// Collects `pipe` in the background until its end.
     fn of(mut pipe: impl Read + Send + 'static) -> Self {
-        let output = Self {
-            state: Arc::default(),
-        };
+        let output = Self { state: Arc::default() };
         let writer = output.clone();
         std::thread::spawn(move || {
             let mut chunk = [0_u8; 16_384];
@@ -56,13 +54,7 @@ impl Output {
     /// A pipe that is not there has nothing more to give.
     fn none() -> Self {
         Self {
-            state: Arc::new((
-                Mutex::new(Pipe {
-                    bytes: Vec::new(),
-                    ended: true,
-                }),
-                Condvar::new(),
-            )),
+            state: Arc::new((Mutex::new(Pipe { bytes: Vec::new(), ended: true }), Condvar::new())),
         }
     }
 
@@ -80,10 +72,7 @@ impl Output {
             if state.ended || left.is_zero() {
                 return (text, false);
             }
-            state = changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -97,10 +86,7 @@ impl Output {
             if left.is_zero() {
                 break;
             }
-            state = changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.bytes.clone()
     }
@@ -155,24 +141,14 @@ impl Running {
     /// Starts `command` with its output as the caller has set it.
     fn spawn(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        let mut child =
+            command.process_group(0).spawn().with_context(|| format!("cannot start {name}"))?;
         let stdout = child.stdout.take().map_or_else(Output::none, Output::of);
         let stderr = child.stderr.take().map_or_else(Output::none, Output::of);
         let group = Pid::from_raw(i32::try_from(child.id())?);
         let (send, exit) = channel();
         std::thread::spawn(move || send.send(child.wait()));
-        Ok(Self {
-            name,
-            group,
-            stdout,
-            stderr,
-            exit,
-            ended: false,
-            started: Instant::now(),
-        })
+        Ok(Self { name, group, stdout, stderr, exit, ended: false, started: Instant::now() })
     }
 
     /// Its process id.
@@ -197,10 +173,7 @@ impl Running {
     pub fn wait_stdout(&self, limit: Duration, enough: impl Fn(&str) -> bool) -> Result<String> {
         match self.stdout.wait(limit, enough) {
             (text, true) => Ok(text),
-            (text, false) => bail!(
-                "{} did not write what was waited for, but: {text}",
-                self.name
-            ),
+            (text, false) => bail!("{} did not write what was waited for, but: {text}", self.name),
         }
     }
 
@@ -247,10 +220,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Finished> {
 /// which would hold a pipe open.
 pub fn run_into(command: &mut Command, log: &Path, limit: Duration) -> Result<ExitStatus> {
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    command
-        .stdin(Stdio::null())
-        .stdout(file.try_clone()?)
-        .stderr(file);
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     Ok(Running::spawn(command)?.finish(limit)?.status)
 }
 
@@ -258,12 +228,7 @@ pub fn run_into(command: &mut Command, log: &Path, limit: Duration) -> Result<Ex
 pub fn must(command: &mut Command, limit: Duration) -> Result<Finished> {
     let done = run(command, limit)?;
     if !done.status.success() {
-        bail!(
-            "{command:?} failed ({}): {}{}",
-            done.status,
-            done.stderr,
-            done.text()
-        );
+        bail!("{command:?} failed ({}): {}{}", done.status, done.stderr, done.text());
     }
     Ok(done)
 }
@@ -290,15 +255,10 @@ mod tests {
     #[test]
     fn a_process_that_hangs_is_ended() {
         let began = Instant::now();
-        let error = run(
-            &mut sh("echo stuck >&2; exec tail -f /dev/null"),
-            Duration::from_millis(200),
-        );
+        let error =
+            run(&mut sh("echo stuck >&2; exec tail -f /dev/null"), Duration::from_millis(200));
         let error = error.err().expect("it hangs").to_string();
-        assert!(
-            error.contains("did not end") && error.contains("stuck"),
-            "{error}"
-        );
+        assert!(error.contains("did not end") && error.contains("stuck"), "{error}");
         assert!(began.elapsed() < Duration::from_secs(5));
     }
 
@@ -316,11 +276,7 @@ mod tests {
     fn a_line_that_never_comes_is_an_error_at_once_when_the_process_ends() {
         let running = Running::start(&mut sh("echo no >&2")).expect("starts");
         let began = Instant::now();
-        assert!(
-            running
-                .wait_stderr("ready", Duration::from_secs(30))
-                .is_err()
-        );
+        assert!(running.wait_stderr("ready", Duration::from_secs(30)).is_err());
         assert!(began.elapsed() < Duration::from_secs(5));
     }
 }

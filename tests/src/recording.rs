@@ -17,11 +17,7 @@ impl Recording {
     pub fn parse(stdout: &[u8]) -> Result<Self, Vec<String>> {
         let recording = Self::parse_lines(stdout)?;
         let problems = recording.contradictions();
-        if problems.is_empty() {
-            Ok(recording)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(recording) } else { Err(problems) }
     }
 
     /// Reads lines that need not be a whole recording, such as the verdicts alone.
@@ -36,20 +32,14 @@ impl Recording {
             match serde_json::from_str::<Value>(line) {
                 Ok(value) => {
                     problems.extend(
-                        schema::problems(&value)
-                            .iter()
-                            .map(|p| format!("line {}: {p}", n + 1)),
+                        schema::problems(&value).iter().map(|p| format!("line {}: {p}", n + 1)),
                     );
                     lines.push(value);
                 }
                 Err(e) => problems.push(format!("line {} is no JSON ({e}): {line:.80}", n + 1)),
             }
         }
-        if problems.is_empty() {
-            Ok(Self { lines })
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(Self { lines }) } else { Err(problems) }
     }
 
     fn of_type(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
@@ -78,9 +68,7 @@ impl Recording {
 
     /// How many events the tracer says it lost.
     pub fn lost(&self) -> u64 {
-        self.of_type("lost")
-            .filter_map(|line| line["count"].as_u64())
-            .sum()
+        self.of_type("lost").filter_map(|line| line["count"].as_u64()).sum()
     }
 
     /// The hops of one packet, in the order of its way.
@@ -92,10 +80,7 @@ impl Recording {
 
     /// The packets that belong to a flow.
     pub fn packets_of(&self, flow: &Value) -> Vec<&Value> {
-        self.journeys()
-            .filter(|j| j["flow"] == *flow)
-            .map(|j| &j["packet"])
-            .collect()
+        self.journeys().filter(|j| j["flow"] == *flow).map(|j| &j["packet"]).collect()
     }
 
     /// What no single line can get wrong, but lines together can.
@@ -111,9 +96,7 @@ impl Recording {
         let mut ways: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
         for hop in self.hops() {
             let number = |key: &str| hop[key].as_u64().unwrap_or_default();
-            ways.entry(number("packet"))
-                .or_default()
-                .push((number("hop"), number("ts")));
+            ways.entry(number("packet")).or_default().push((number("hop"), number("ts")));
         }
         for (packet, way) in &mut ways {
             way.sort_unstable();
@@ -121,14 +104,10 @@ impl Recording {
                 found.push("a hop belongs to no packet".to_owned());
             }
             if !way.iter().map(|(hop, _)| *hop).eq(1..=way.len() as u64) {
-                found.push(format!(
-                    "packet {packet}: its hops are not numbered 1, 2, 3, …"
-                ));
+                found.push(format!("packet {packet}: its hops are not numbered 1, 2, 3, …"));
             }
             if !way.is_sorted_by_key(|(_, ts)| *ts) {
-                found.push(format!(
-                    "packet {packet}: time runs backwards along its way"
-                ));
+                found.push(format!("packet {packet}: time runs backwards along its way"));
             }
         }
         self.check_journeys(&ways, &mut found);
@@ -147,9 +126,7 @@ impl Recording {
             }
             let hops = ways.get(&packet).map_or(0, Vec::len) as u64;
             if hops != number("hops") {
-                found.push(format!(
-                    "packet {packet}: {hops} hops, its journey says otherwise"
-                ));
+                found.push(format!("packet {packet}: {hops} hops, its journey says otherwise"));
             }
         }
         let mut judged = BTreeSet::new();
@@ -160,9 +137,7 @@ impl Recording {
                 found.push(format!("flow {flow} has more than one verdict"));
             }
             if flows.get(&flow).copied() != Some(number("packets")) {
-                found.push(format!(
-                    "flow {flow}: its verdict counts other packets than there are"
-                ));
+                found.push(format!("flow {flow}: its verdict counts other packets than there are"));
             }
             if number("delivered") > number("packets") {
                 found.push(format!("flow {flow}: more delivered than seen"));
@@ -170,9 +145,7 @@ impl Recording {
             let strays = verdict["evidence"].as_array().into_iter().flatten();
             for packet in strays.filter_map(Value::as_u64) {
                 if !seen.contains(&packet) {
-                    found.push(format!(
-                        "flow {flow}: evidence {packet} is no packet on record"
-                    ));
+                    found.push(format!("flow {flow}: evidence {packet} is no packet on record"));
                 }
             }
         }
@@ -193,13 +166,7 @@ pub(crate) mod tests {
         for (hop, ts, hook, netns, rest) in [
             (1, 10, "tc-egress", "client", ""),
             (2, 20, "tc-ingress", "router", ""),
-            (
-                3,
-                30,
-                "drop",
-                "router",
-                r#","drop":{"reason":"NETFILTER_DROP","silent":false}"#,
-            ),
+            (3, 30, "drop", "router", r#","drop":{"reason":"NETFILTER_DROP","silent":false}"#),
         ] {
             let _ = writeln!(
                 text,
@@ -225,11 +192,7 @@ pub(crate) mod tests {
     #[test]
     fn what_breaks_the_contract_is_found() {
         for (from, to, what) in [
-            (
-                "{\"type\":\"hop\",\"ts\":10",
-                "hello\n{\"type\":\"hop\",\"ts\":10",
-                "no JSON",
-            ),
+            ("{\"type\":\"hop\",\"ts\":10", "hello\n{\"type\":\"hop\",\"ts\":10", "no JSON"),
             ("\"ts\":20", "\"ts\":40", "backwards"),
             ("\"hop\":3", "\"hop\":4", "numbered"),
             ("\"hops\":3", "\"hops\":2", "its journey"),
@@ -242,10 +205,7 @@ pub(crate) mod tests {
             let broken = example().replace(from, to);
             assert_ne!(broken, example(), "{from} is not in the example");
             let found = problems(&broken);
-            assert!(
-                found.iter().any(|p| p.contains(what)),
-                "{from} to {to}: {found:?}"
-            );
+            assert!(found.iter().any(|p| p.contains(what)), "{from} to {to}: {found:?}");
         }
     }
 }

@@ -34,10 +34,7 @@ impl Report {
                 self.failed += 1;
                 println!("FAILED  {name}  ({seconds:.1} s)");
                 for reason in reasons {
-                    println!(
-                        "          {}",
-                        reason.trim_end().replace('\n', "\n          ")
-                    );
+                    println!("          {}", reason.trim_end().replace('\n', "\n          "));
                 }
             }
             Result::Skipped(reason) => {
@@ -56,11 +53,7 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 

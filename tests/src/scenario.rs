@@ -80,11 +80,7 @@ fn load(folder: &Path) -> Result<Vec<Scenario>> {
 fn parse(folder: &Path, text: &str) -> Result<Vec<Scenario>> {
     let whole: Value = toml::from_str(text)?;
     let raw = File::deserialize(&whole)?;
-    let name = folder
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut scenarios = Vec::new();
     for (number, values) in [("4", &raw.ipv4), ("6", &raw.ipv6)] {
         let Some(values) = values else { continue };
@@ -100,10 +96,7 @@ fn parse(folder: &Path, text: &str) -> Result<Vec<Scenario>> {
             filter: file.filter,
             options: file.options,
             needs: file.needs,
-            environment: values
-                .iter()
-                .map(|(k, v)| (k.to_uppercase(), plain(v)))
-                .collect(),
+            environment: values.iter().map(|(k, v)| (k.to_uppercase(), plain(v))).collect(),
             faulty: file.faulty,
             healthy: file.healthy,
         });
@@ -116,9 +109,7 @@ fn parse(folder: &Path, text: &str) -> Result<Vec<Scenario>> {
 
 /// A value as it stands in a text or in the environment.
 fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The family's values, and for each address also `NAME_at`: the form that a port can follow.
@@ -161,12 +152,8 @@ fn fill_text(text: &str, values: &BTreeMap<String, Value>) -> Result<String> {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
-        let (name, after) = after
-            .split_once('}')
-            .with_context(|| format!("no }} in {text:?}"))?;
-        let Some(value) = values.get(name) else {
-            bail!("no value for {{{name}}} in {text:?}")
-        };
+        let (name, after) = after.split_once('}').with_context(|| format!("no }} in {text:?}"))?;
+        let Some(value) = values.get(name) else { bail!("no value for {{{name}}} in {text:?}") };
         filled.push_str(before);
         filled.push_str(&plain(value));
         rest = after;

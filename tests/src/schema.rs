@@ -55,19 +55,11 @@ struct Field {
 }
 
 const fn must(name: &'static str, kind: Kind) -> Field {
-    Field {
-        name,
-        required: true,
-        kind,
-    }
+    Field { name, required: true, kind }
 }
 
 const fn may(name: &'static str, kind: Kind) -> Field {
-    Field {
-        name,
-        required: false,
-        kind,
-    }
+    Field { name, required: false, kind }
 }
 
 const BYTE: Kind = Kind::Number(255);
@@ -83,11 +75,7 @@ const TUPLE: &[Field] = &[
     may("dport", SHORT),
 ];
 const NETNS: &[Field] = &[must("inode", WORD), may("name", Kind::Text)];
-const PEER: &[Field] = &[
-    must("netns", WORD),
-    must("ifindex", WORD),
-    may("name", Kind::Text),
-];
+const PEER: &[Field] = &[must("netns", WORD), must("ifindex", WORD), may("name", Kind::Text)];
 const DEV: &[Field] = &[
     must("ifindex", WORD),
     must("name", Kind::Text),
@@ -111,11 +99,7 @@ const IP: &[Field] = &[
     may("frag_offset", SHORT),
     may("more_fragments", Kind::Flag),
 ];
-const TCP: &[Field] = &[
-    must("flags", Kind::Text),
-    must("seq", WORD),
-    must("ack", WORD),
-];
+const TCP: &[Field] = &[must("flags", Kind::Text), must("seq", WORD), must("ack", WORD)];
 const ICMP: &[Field] = &[
     must("type", BYTE),
     must("code", BYTE),
@@ -123,11 +107,8 @@ const ICMP: &[Field] = &[
     may("seq", SHORT),
     may("mtu", WORD),
 ];
-const ARP: &[Field] = &[
-    must("op", Kind::Text),
-    must("sender_mac", Kind::Mac),
-    must("target_mac", Kind::Mac),
-];
+const ARP: &[Field] =
+    &[must("op", Kind::Text), must("sender_mac", Kind::Mac), must("target_mac", Kind::Mac)];
 const TUNNEL: &[Field] = &[
     must("kind", Kind::OneOf(&["vxlan", "geneve", "gre", "ipip"])),
     may("key", WORD),
@@ -307,16 +288,13 @@ fn check(path: &str, value: &Value, kind: &Kind, found: &mut Vec<String>) {
 
 /// RFC 5952 for IPv6: the text is what the address is printed as.
 fn is_canonical_address(text: &str) -> bool {
-    text.parse::<std::net::IpAddr>()
-        .is_ok_and(|address| address.to_string() == text)
+    text.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_string() == text)
 }
 
 fn is_mac(text: &str) -> bool {
     let parts: Vec<&str> = text.split(':').collect();
     let is_byte = |p: &&str| {
-        p.len() == 2
-            && p.bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        p.len() == 2 && p.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
     parts.len() == 6 && parts.iter().all(is_byte)
 }

@@ -55,10 +55,7 @@ pub struct Standing<'a> {
 impl<'a> Standing<'a> {
     /// Builds it; its logs go to `dir`. The error is an [`Obstacle`] where it cannot be had.
     pub fn up(scenario: &'a Scenario, dir: &Path, twin: Twin) -> Result<Self> {
-        let standing = Self {
-            scenario,
-            dir: dir.to_owned(),
-        };
+        let standing = Self { scenario, dir: dir.to_owned() };
         standing.topology(&["up", twin.name()])?;
         Ok(standing)
     }
@@ -88,13 +85,8 @@ impl<'a> Standing<'a> {
     /// `lasthop trace FILTER MORE --exit-code … -- traffic.sh`, ready to be started.
     pub fn trace(&self, more: &[&str]) -> Result<Command> {
         let mut command = lasthop::lasthop(&["trace", &self.scenario.filter])?;
-        command
-            .args(more)
-            .arg("--exit-code")
-            .args(&self.scenario.options);
-        command
-            .arg("--")
-            .arg(self.scenario.folder.join("traffic.sh"));
+        command.args(more).arg("--exit-code").args(&self.scenario.options);
+        command.arg("--").arg(self.scenario.folder.join("traffic.sh"));
         self.environment(&mut command)?;
         Ok(command)
     }

@@ -47,10 +47,8 @@ pub fn observe(scenario: &Scenario, twin: Twin) -> Result<String> {
 
 /// Tries a scenario; each twin is one result.
 pub fn try_scenario(scenario: &Scenario) -> Vec<(String, report::Result, Duration)> {
-    let twins = [
-        (Twin::Faulty, scenario.faulty.as_ref()),
-        (Twin::Healthy, Some(&scenario.healthy)),
-    ];
+    let twins =
+        [(Twin::Faulty, scenario.faulty.as_ref()), (Twin::Healthy, Some(&scenario.healthy))];
     let mut results = Vec::new();
     for (twin, expectation) in twins {
         let Some(expectation) = expectation else {
@@ -69,11 +67,7 @@ pub fn try_scenario(scenario: &Scenario) -> Vec<(String, report::Result, Duratio
             Err(e) if e.is::<Obstacle>() => report::Result::Skipped(e.to_string()),
             Err(e) => report::Result::Failed(vec![format!("{e:#}")]),
         };
-        results.push((
-            format!("{} {}", scenario.name, twin.name()),
-            result,
-            began.elapsed(),
-        ));
+        results.push((format!("{} {}", scenario.name, twin.name()), result, began.elapsed()));
     }
     results
 }
@@ -84,11 +78,7 @@ fn try_twin(
     expectation: &Expectation,
     other: Option<&Expectation>,
 ) -> Result<Vec<String>> {
-    let dir = lasthop::scratch(&format!(
-        "{}-{}",
-        scenario.name.replace('/', "-"),
-        twin.name()
-    ))?;
+    let dir = lasthop::scratch(&format!("{}-{}", scenario.name.replace('/', "-"), twin.name()))?;
     let record = trace(scenario, twin, &dir)?;
     let mut failures = judge(&record, expectation, scenario);
     if let Ok(recording) = Recording::parse(&record.done.stdout) {
@@ -100,9 +90,7 @@ fn try_twin(
     if !failures.is_empty() {
         failures.push(format!("recording: {}", record.path.display()));
         if let Some(drops) = &record.drops {
-            failures.push(format!(
-                "the kernel itself dropped, on the whole machine: {drops}"
-            ));
+            failures.push(format!("the kernel itself dropped, on the whole machine: {drops}"));
         }
         failures.push(format!("standard error: {}", record.done.stderr));
     }
@@ -142,10 +130,7 @@ fn judge(record: &Record, expectation: &Expectation, scenario: &Scenario) -> Vec
     }
     failures.extend(fails(record, &expectation));
     if let Ok(recording) = Recording::parse(&record.done.stdout) {
-        if recording
-            .meta()
-            .is_some_and(|meta| meta["filter"] != scenario.filter.as_str())
-        {
+        if recording.meta().is_some_and(|meta| meta["filter"] != scenario.filter.as_str()) {
             failures.push("meta.filter is not the filter that was given".into());
         }
         if recording.lost() > 0 {
@@ -159,10 +144,8 @@ fn judge(record: &Record, expectation: &Expectation, scenario: &Scenario) -> Vec
 fn fails(record: &Record, expectation: &Expectation) -> Vec<String> {
     let mut failures = Vec::new();
     if record.done.code() != Some(expectation.exit) {
-        failures.push(format!(
-            "exit status: wanted {}, got {}",
-            expectation.exit, record.done.status
-        ));
+        failures
+            .push(format!("exit status: wanted {}, got {}", expectation.exit, record.done.status));
     }
     match Recording::parse(&record.done.stdout) {
         Ok(recording) => failures.extend(expectation.failures(&recording)),
@@ -176,16 +159,9 @@ fn known(reasons: &[String]) -> std::result::Result<Vec<String>, String> {
     let Some(all) = machine::drop_reasons() else {
         return Ok(Vec::new());
     };
-    let known: Vec<String> = reasons
-        .iter()
-        .filter(|r| all.contains(*r))
-        .cloned()
-        .collect();
+    let known: Vec<String> = reasons.iter().filter(|r| all.contains(*r)).cloned().collect();
     if known.is_empty() && !reasons.is_empty() {
-        return Err(format!(
-            "this kernel has no drop reason called {}",
-            reasons.join(" or ")
-        ));
+        return Err(format!("this kernel has no drop reason called {}", reasons.join(" or ")));
     }
     Ok(known)
 }
@@ -197,10 +173,7 @@ fn explained(record: &Record, recording: &Recording, dir: &Path) -> Result<Vec<S
     let done = run(&mut lasthop::unprivileged(dir, &args)?, RUN_LIMIT)?;
     let mut failures = Vec::new();
     if done.code() != record.done.code() {
-        failures.push(format!(
-            "explain ended with {}, the trace otherwise",
-            done.status
-        ));
+        failures.push(format!("explain ended with {}, the trace otherwise", done.status));
     }
     let again = match Recording::parse_lines(&done.stdout) {
         Ok(again) => again,
@@ -211,17 +184,11 @@ fn explained(record: &Record, recording: &Recording, dir: &Path) -> Result<Vec<S
         }
     };
     if sorted(recording.verdicts()) != sorted(again.verdicts()) {
-        failures.push(format!(
-            "explain comes to other verdicts: {:?}",
-            again.verdicts()
-        ));
+        failures.push(format!("explain comes to other verdicts: {:?}", again.verdicts()));
     }
     let plain = run(&mut lasthop::unprivileged(dir, &args[..2])?, RUN_LIMIT)?;
     if plain.code() != Some(0) || plain.stdout.is_empty() {
-        failures.push(format!(
-            "explain in words ended with {}: {}",
-            plain.status, plain.stderr
-        ));
+        failures.push(format!("explain in words ended with {}: {}", plain.status, plain.stderr));
     }
     Ok(failures)
 }

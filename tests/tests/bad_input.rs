@@ -10,20 +10,11 @@ use tests::schema::OUTCOMES;
 #[track_caller]
 fn assert_refused(done: &Finished, code: i32, says: &[&str], what: &str) {
     assert_eq!(done.code(), Some(code), "{what}: {}", done.stderr);
-    assert_eq!(
-        done.stderr.trim_end().lines().count(),
-        1,
-        "{what}: {}",
-        done.stderr
-    );
+    assert_eq!(done.stderr.trim_end().lines().count(), 1, "{what}: {}", done.stderr);
     assert_no_panic(done, what);
     assert_eq!(done.text(), "", "{what}");
     for word in says {
-        assert!(
-            done.stderr.contains(word),
-            "{what}: no {word:?} in {}",
-            done.stderr
-        );
+        assert!(done.stderr.contains(word), "{what}: no {word:?} in {}", done.stderr);
     }
 }
 
@@ -69,12 +60,7 @@ fn a_wrong_filter_is_refused_with_its_column() {
 fn a_hostile_filter_is_refused_too() {
     let long = "tcp and ".repeat(10_000) + "tcp";
     let many = vec!["port 1"; 50].join(" and ");
-    for filter in [
-        "\u{0}tcp".replace('\0', "\u{1}"),
-        "➜ 🦀".to_owned(),
-        long,
-        many,
-    ] {
+    for filter in ["\u{0}tcp".replace('\0', "\u{1}"), "➜ 🦀".to_owned(), long, many] {
         let done = run_lasthop(&["trace", &filter, "--", "true"]).expect("runs");
         assert_no_panic(&done, &filter);
         assert_eq!(done.code(), Some(2), "{filter:.40}: {:.400}", done.stderr);
@@ -107,34 +93,16 @@ fn a_wrong_option_is_refused() {
 
 #[test]
 fn a_netns_that_is_not_there_is_named() {
-    for name in [
-        "no-such-netns",
-        "/no/such/path",
-        "../../etc/passwd",
-        "",
-        "/etc/hostname",
-    ] {
+    for name in ["no-such-netns", "/no/such/path", "../../etc/passwd", "", "/etc/hostname"] {
         let done = run_lasthop(&["trace", "udp", "--netns", name, "--", "true"]).expect("runs");
-        assert!(
-            matches!(done.code(), Some(1 | 2)),
-            "{name:?}: {:?} {}",
-            done.status,
-            done.stderr
-        );
+        assert!(matches!(done.code(), Some(1 | 2)), "{name:?}: {:?} {}", done.status, done.stderr);
         assert_refused(&done, done.code().unwrap_or_default(), &[name], name);
     }
 }
 
 #[test]
 fn a_command_that_is_not_there_is_named() {
-    let done = run_lasthop(&[
-        "trace",
-        "udp port 9",
-        "--for",
-        "20s",
-        "--",
-        "/no/such/program",
-    ]);
+    let done = run_lasthop(&["trace", "udp port 9", "--for", "20s", "--", "/no/such/program"]);
     let done = done.expect("runs");
     assert_eq!(done.code(), Some(1), "{}", done.stderr);
     assert_no_panic(&done, "no such program");
@@ -145,19 +113,10 @@ fn a_command_that_is_not_there_is_named() {
 fn non_utf8_arguments_do_not_panic() {
     use std::os::unix::ffi::OsStrExt;
     let wrong = std::ffi::OsStr::from_bytes(b"tcp \xff\xfe");
-    for before in [
-        &["trace"][..],
-        &["trace", "--netns"],
-        &["trace", "--port"],
-        &["explain"],
-    ] {
+    for before in [&["trace"][..], &["trace", "--netns"], &["trace", "--port"], &["explain"]] {
         let mut command = lasthop(before).expect("a command");
         let done = run(command.arg(wrong), tests::lasthop::RUN_LIMIT).expect("runs");
-        assert!(
-            matches!(done.code(), Some(1 | 2)),
-            "{before:?}: {}",
-            done.stderr
-        );
+        assert!(matches!(done.code(), Some(1 | 2)), "{before:?}: {}", done.stderr);
         assert_no_panic(&done, &before.join(" "));
     }
 }
@@ -185,25 +144,16 @@ fn a_file_that_is_not_there_or_is_no_file_is_named() {
 
 #[test]
 fn what_is_no_recording_gets_one_line() {
-    let random: Vec<u8> = (0_u64..65_536)
-        .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
-        .collect();
-    let endless = [
-        b"{\"type\":\"hop\",\"x\":\"",
-        &vec![b'a'; 10 << 20][..],
-        b"\"}\n",
-    ]
-    .concat();
+    let random: Vec<u8> =
+        (0_u64..65_536).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    let endless = [b"{\"type\":\"hop\",\"x\":\"", &vec![b'a'; 10 << 20][..], b"\"}\n"].concat();
     let cases: [(&str, Vec<u8>); 9] = [
         ("empty", Vec::new()),
         ("random", random),
         ("nul", vec![0; 4096]),
         ("newlines", vec![b'\n'; 4096]),
         ("prose", b"hello there\n".to_vec()),
-        (
-            "nesting",
-            [b"[".repeat(200_000), b"]".repeat(200_000)].concat(),
-        ),
+        ("nesting", [b"[".repeat(200_000), b"]".repeat(200_000)].concat()),
         ("nesting-objects", b"{\"a\":".repeat(200_000)),
         ("endless-line", endless),
         ("an-array", b"[]\n".to_vec()),
@@ -218,22 +168,10 @@ fn what_is_no_recording_gets_one_line() {
 #[test]
 fn a_wrong_line_is_named_by_its_number() {
     for (name, line) in [
-        (
-            "wrong-type",
-            r#"{"type":"hop","ts":"ten","cpu":0,"hook":"tc-egress","len":60}"#,
-        ),
-        (
-            "wrong-hook",
-            r#"{"type":"hop","ts":1,"cpu":0,"hook":"tc-sideways","len":60}"#,
-        ),
-        (
-            "negative",
-            r#"{"type":"hop","ts":-1,"cpu":0,"hook":"drop","len":60}"#,
-        ),
-        (
-            "huge",
-            r#"{"type":"hop","ts":1e300,"cpu":0,"hook":"drop","len":60}"#,
-        ),
+        ("wrong-type", r#"{"type":"hop","ts":"ten","cpu":0,"hook":"tc-egress","len":60}"#),
+        ("wrong-hook", r#"{"type":"hop","ts":1,"cpu":0,"hook":"tc-sideways","len":60}"#),
+        ("negative", r#"{"type":"hop","ts":-1,"cpu":0,"hook":"drop","len":60}"#),
+        ("huge", r#"{"type":"hop","ts":1e300,"cpu":0,"hook":"drop","len":60}"#),
         ("no-hook", r#"{"type":"hop","ts":1,"cpu":0,"len":60}"#),
         ("address", &HOP.replace("10.0.0.1", "10.0.0.999")),
         ("port", &HOP.replace("\"dport\":2", "\"dport\":70000")),
@@ -241,10 +179,7 @@ fn a_wrong_line_is_named_by_its_number() {
         ("nul-inside", &HOP.replace("udp", "u\u{0}dp")),
         ("deep", &format!("{}{}", "[".repeat(5000), "]".repeat(5000))),
     ] {
-        let done = explain(&file(
-            name,
-            format!("{META}\n{HOP}\n{line}\n{HOP}\n").as_bytes(),
-        ));
+        let done = explain(&file(name, format!("{META}\n{HOP}\n{line}\n{HOP}\n").as_bytes()));
         assert_refused(&done, 1, &["line 3"], name);
     }
 }
@@ -258,16 +193,8 @@ fn a_recording_cut_anywhere_never_panics() {
         std::fs::write(&path, &whole[..end]).expect("writes");
         let done = explain(&path);
         assert_no_panic(&done, &format!("cut at {end}"));
-        assert!(
-            matches!(done.code(), Some(0 | 1)),
-            "cut at {end}: {}",
-            done.stderr
-        );
-        assert!(
-            done.stderr.lines().count() <= 2,
-            "cut at {end}: {}",
-            done.stderr
-        );
+        assert!(matches!(done.code(), Some(0 | 1)), "cut at {end}: {}", done.stderr);
+        assert!(done.stderr.lines().count() <= 2, "cut at {end}: {}", done.stderr);
     }
 }
 
@@ -275,23 +202,13 @@ fn a_recording_cut_anywhere_never_panics() {
 fn unknown_keys_and_types_are_ignored() {
     let later = HOP.replace("\"len\":60", "\"len\":60,\"colour\":{\"of\":[\"money\"]}");
     let text = format!("{META}\n{{\"type\":\"weather\",\"sun\":true}}\n{later}\n");
-    let done = run_lasthop(&[
-        "explain",
-        &file("later", text.as_bytes()).to_string_lossy(),
-        "--json",
-    ]);
+    let done =
+        run_lasthop(&["explain", &file("later", text.as_bytes()).to_string_lossy(), "--json"]);
     let done = done.expect("runs");
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
-    let verdict = done
-        .text()
-        .lines()
-        .find(|l| l.contains("\"verdict\""))
-        .map(str::to_owned);
+    let verdict = done.text().lines().find(|l| l.contains("\"verdict\"")).map(str::to_owned);
     let verdict = verdict.unwrap_or_else(|| panic!("no verdict: {}", done.text()));
-    assert!(
-        OUTCOMES.iter().any(|outcome| verdict.contains(outcome)),
-        "{verdict}"
-    );
+    assert!(OUTCOMES.iter().any(|outcome| verdict.contains(outcome)), "{verdict}");
 }
 
 /// Numbers at the edges of their types, in a line that is otherwise right.

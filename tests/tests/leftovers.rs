@@ -12,13 +12,8 @@ use tests::lasthop::{RUN_LIMIT, trace};
 const GRACE: Duration = Duration::from_secs(10);
 
 fn pinned() -> BTreeSet<String> {
-    let entries = std::fs::read_dir("/sys/fs/bpf")
-        .into_iter()
-        .flatten()
-        .flatten();
-    entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
+    let entries = std::fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// What tc itself lists: qdiscs and filters of the devices in the namespaces.
@@ -27,9 +22,7 @@ fn tc(bed: &Bed) -> String {
     for ns in [A, B] {
         text += &bed.output(ns, "tc", &["qdisc", "show"]).expect("tc qdisc");
         for hook in ["ingress", "egress"] {
-            text += &bed
-                .output(ns, "tc", &["filter", "show", "dev", "eth0", hook])
-                .expect("tc");
+            text += &bed.output(ns, "tc", &["filter", "show", "dev", "eth0", hook]).expect("tc");
         }
     }
     text
@@ -56,27 +49,16 @@ fn nothing_is_left_after(times: usize, signal: Signal) {
     let mut held = BTreeSet::new();
     for _ in 0..times {
         let now = one_run(signal);
-        assert!(
-            now.iter().any(|(kind, _)| *kind == Kind::Program),
-            "it held no program: {now:?}"
-        );
+        assert!(now.iter().any(|(kind, _)| *kind == Kind::Program), "it held no program: {now:?}");
         held.extend(now);
     }
     let deadline = Instant::now() + GRACE;
     loop {
-        let left: Vec<Object> = held
-            .iter()
-            .copied()
-            .filter(|object| exists(*object))
-            .collect();
+        let left: Vec<Object> = held.iter().copied().filter(|object| exists(*object)).collect();
         if left.is_empty() {
             break;
         }
-        assert!(
-            Instant::now() < deadline,
-            "of {} objects these are left: {left:?}",
-            held.len()
-        );
+        assert!(Instant::now() < deadline, "of {} objects these are left: {left:?}", held.len());
         std::thread::yield_now();
     }
     assert_eq!(tc(&bed), tc_before);

@@ -35,14 +35,7 @@ fn traced(options: &[&str], count: u32) -> Finished {
 #[test]
 fn nothing_matched_is_12_and_only_when_asked() {
     let began = Instant::now();
-    let args = [
-        "trace",
-        "udp port 9",
-        "--for",
-        "1s",
-        "--json",
-        "--exit-code",
-    ];
+    let args = ["trace", "udp port 9", "--for", "1s", "--json", "--exit-code"];
     let done = run_lasthop(&args).expect("runs");
     assert_eq!(done.code(), Some(12), "{}", done.stderr);
     assert!(began.elapsed() >= Duration::from_secs(1) && began.elapsed() < Duration::from_secs(15));
@@ -56,8 +49,7 @@ fn nothing_matched_is_12_and_only_when_asked() {
 fn it_stops_after_so_many_packets() {
     let bed = Bed::new().expect("a bed");
     let running = trace(&["udp port 4444", "--json", "--packets", "3"]).expect("a trace");
-    bed.peer(A, &format!("udp-send --to {B4}:4444 --count 10"))
-        .expect("a sender");
+    bed.peer(A, &format!("udp-send --to {B4}:4444 --count 10")).expect("a sender");
     let done = running.finish(RUN_LIMIT).expect("it ends by itself");
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert!(recording(&done).journeys().count() >= 3);
@@ -68,21 +60,14 @@ fn a_signal_ends_it_and_what_was_seen_is_explained() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let bed = Bed::new().expect("a bed");
         let running = trace(&["udp port 4444", "--json", "--exit-code"]).expect("a trace");
-        bed.peer(A, &format!("udp-send --to {B4}:4444 --count 3"))
-            .expect("a sender");
+        bed.peer(A, &format!("udp-send --to {B4}:4444 --count 3")).expect("a sender");
         // Lines are flushed as they are written: the drop is there before the end.
-        running
-            .wait_stdout(RUN_LIMIT, |text| text.contains("\"hook\":\"drop\""))
-            .expect("live");
+        running.wait_stdout(RUN_LIMIT, |text| text.contains("\"hook\":\"drop\"")).expect("live");
         kill(running.pid(), signal).expect("a signal");
         let done = running.finish(RUN_LIMIT).expect("it ends");
         assert_eq!(done.code(), Some(10), "{signal}: {}", done.stderr);
         let recording = recording(&done);
-        let outcomes: Vec<_> = recording
-            .verdicts()
-            .iter()
-            .map(|v| v["outcome"].clone())
-            .collect();
+        let outcomes: Vec<_> = recording.verdicts().iter().map(|v| v["outcome"].clone()).collect();
         assert_eq!(outcomes, ["dropped"], "{signal}");
     }
 }
@@ -104,45 +89,21 @@ fn ports_and_namespaces_bound_the_tc_hooks() {
     };
     assert_eq!(places(&[]), ["lh-test-a eth0", "lh-test-b eth0"]);
     assert_eq!(places(&["--netns", A]), ["lh-test-a eth0"]);
-    assert_eq!(
-        places(&["--netns", "/run/netns/lh-test-b"]),
-        ["lh-test-b eth0"]
-    );
-    assert_eq!(
-        places(&["--netns", A, "--netns", B]),
-        ["lh-test-a eth0", "lh-test-b eth0"]
-    );
-    assert_eq!(
-        places(&["--netns", "all", "--port", "eth?"]),
-        ["lh-test-a eth0", "lh-test-b eth0"]
-    );
+    assert_eq!(places(&["--netns", "/run/netns/lh-test-b"]), ["lh-test-b eth0"]);
+    assert_eq!(places(&["--netns", A, "--netns", B]), ["lh-test-a eth0", "lh-test-b eth0"]);
+    assert_eq!(places(&["--netns", "all", "--port", "eth?"]), ["lh-test-a eth0", "lh-test-b eth0"]);
     assert_eq!(places(&["--port", "lo"]), Vec::<String>::new());
 }
 
 #[test]
 fn stdout_is_json_only_whatever_the_command_prints() {
     let _bed = Bed::new().expect("a bed");
-    let script = format!(
-        "echo not json; echo neither >&2; {}",
-        datagrams(1).join(" ")
-    );
-    let args = [
-        "trace",
-        "udp port 4444",
-        "--json",
-        "--",
-        "sh",
-        "-c",
-        &script,
-    ];
+    let script = format!("echo not json; echo neither >&2; {}", datagrams(1).join(" "));
+    let args = ["trace", "udp port 4444", "--json", "--", "sh", "-c", &script];
     let done = run_lasthop(&args).expect("runs");
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert_eq!(recording(&done).verdicts().len(), 1);
-    assert!(
-        done.stderr.contains("not json") && done.stderr.contains("neither"),
-        "{}",
-        done.stderr
-    );
+    assert!(done.stderr.contains("not json") && done.stderr.contains("neither"), "{}", done.stderr);
 }
 
 #[test]
@@ -151,19 +112,12 @@ fn jq_reads_every_line() {
     let done = traced(&["--json"], 3);
     let path = scratch("options").expect("a directory").join("jq.ndjson");
     std::fs::write(&path, &done.stdout).expect("writes");
-    let jq = run(
-        Command::new("jq").args(["-r", ".type"]).arg(&path),
-        RUN_LIMIT,
-    )
-    .expect("jq");
+    let jq = run(Command::new("jq").args(["-r", ".type"]).arg(&path), RUN_LIMIT).expect("jq");
     assert_eq!(jq.code(), Some(0), "{}", jq.stderr);
     let types = jq.text();
     assert_eq!(types.lines().count(), done.text().lines().count());
     for wanted in ["meta", "hop", "journey", "verdict"] {
-        assert!(
-            types.lines().any(|kind| kind == wanted),
-            "no {wanted}: {types}"
-        );
+        assert!(types.lines().any(|kind| kind == wanted), "no {wanted}: {types}");
     }
 }
 
@@ -178,18 +132,9 @@ fn a_reader_that_leaves_is_no_error() {
             datagrams(20).join(" ")
         );
         let done = run(Command::new("bash").args(["-c", &script]), RUN_LIMIT).expect("runs");
-        assert!(
-            done.text().ends_with("status 0\n"),
-            "{json}: {} {}",
-            done.text(),
-            done.stderr
-        );
+        assert!(done.text().ends_with("status 0\n"), "{json}: {} {}", done.text(), done.stderr);
         assert!(!done.stderr.contains("panicked"), "{json}: {}", done.stderr);
-        assert!(
-            !done.stderr.to_lowercase().contains("broken pipe"),
-            "{json}: {}",
-            done.stderr
-        );
+        assert!(!done.stderr.to_lowercase().contains("broken pipe"), "{json}: {}", done.stderr);
     }
 }
 
@@ -198,30 +143,17 @@ fn the_words_name_the_places() {
     let _bed = Bed::new().expect("a bed");
     let done = traced(&["--exit-code"], 3);
     assert_eq!(done.code(), Some(10), "{}", done.stderr);
-    for word in [
-        "lh-test-a",
-        "lh-test-b",
-        "eth0",
-        "NO_SOCKET",
-        "__udp4_lib_rcv",
-        B4,
-    ] {
+    for word in ["lh-test-a", "lh-test-b", "eth0", "NO_SOCKET", "__udp4_lib_rcv", B4] {
         assert!(done.text().contains(word), "no {word}: {}", done.text());
     }
-    assert!(
-        !done.text().contains('\u{1b}'),
-        "colours without a terminal: {}",
-        done.text()
-    );
+    assert!(!done.text().contains('\u{1b}'), "colours without a terminal: {}", done.text());
 }
 
 #[test]
 fn explain_reads_its_input_too() {
     let _bed = Bed::new().expect("a bed");
     let recorded = traced(&["--json", "--exit-code"], 3);
-    let path = scratch("options")
-        .expect("a directory")
-        .join("stdin.ndjson");
+    let path = scratch("options").expect("a directory").join("stdin.ndjson");
     std::fs::write(&path, &recorded.stdout).expect("writes");
     let mut command = Command::new(binary().expect("lasthop"));
     command.args(["explain", "-", "--json", "--exit-code"]);
@@ -235,13 +167,10 @@ fn explain_reads_its_input_too() {
 #[test]
 fn both_directions_and_both_families_match_without_src_or_dst() {
     let bed = Bed::new().expect("a bed");
-    let _echo = bed
-        .hold(B, "udp-listen --on [::]:4444 --echo")
-        .expect("an echo");
+    let _echo = bed.hold(B, "udp-listen --on [::]:4444 --echo").expect("an echo");
     let running = trace(&["udp and port 4444", "--json", "--exit-code"]).expect("a trace");
     for to in [B4, &format!("[{B6}]")] {
-        bed.peer(A, &format!("udp-send --to {to}:4444 --await-ms 2000"))
-            .expect("a sender");
+        bed.peer(A, &format!("udp-send --to {to}:4444 --await-ms 2000")).expect("a sender");
     }
     kill(running.pid(), Signal::SIGINT).expect("a signal");
     let done = running.finish(RUN_LIMIT).expect("it ends");

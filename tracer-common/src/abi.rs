@@ -158,10 +158,7 @@ pub const COUNTERS: u32 = 5;
 /// what its hooks hand over. Written into the programs' `.rodata` before they are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-#[expect(
-    missing_docs,
-    reason = "STRUCT_FIELD is the offset of that field, in bytes"
-)]
+#[expect(missing_docs, reason = "STRUCT_FIELD is the offset of that field, in bytes")]
 pub struct Layout {
     pub skb_head: u32,
     pub skb_tail: u32,

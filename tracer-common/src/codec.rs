@@ -18,10 +18,7 @@ pub enum Error {
 impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Size(n) => write!(
-                f,
-                "an event of {n} bytes, which no version of lasthop writes"
-            ),
+            Self::Size(n) => write!(f, "an event of {n} bytes, which no version of lasthop writes"),
             Self::Hook(n) => write!(f, "an event from hook number {n}, which is not known"),
             Self::Length => write!(f, "an event whose lengths contradict each other"),
         }
@@ -42,10 +39,7 @@ pub struct Decoded {
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Error> {
-    bytes
-        .get(at..at + N)
-        .and_then(|b| b.try_into().ok())
-        .ok_or(Error::Size(bytes.len()))
+    bytes.get(at..at + N).and_then(|b| b.try_into().ok()).ok_or(Error::Size(bytes.len()))
 }
 
 /// Reads one event.

@@ -16,9 +16,7 @@ impl Fnv {
     const START: Self = Self(0xcbf2_9ce4_8422_2325);
 
     fn with(self, bytes: &[u8]) -> Self {
-        Self(bytes.iter().fold(self.0, |h, b| {
-            (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-        }))
+        Self(bytes.iter().fold(self.0, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)))
     }
 }
 
@@ -39,9 +37,7 @@ pub fn fingerprint<S: Source>(s: &S, n: &Network, t: &Transport) -> Option<u64> 
         return s.read::<28>(n.at).map(|b| hash.with(&b).0);
     }
     if n.frag_offset != 0 {
-        let place = hash
-            .with(&n.id.to_be_bytes())
-            .with(&n.frag_offset.to_be_bytes());
+        let place = hash.with(&n.id.to_be_bytes()).with(&n.frag_offset.to_be_bytes());
         return payload(place, s, n, n.transport_at).map(|h| h.0);
     }
     if !t.present {
@@ -112,9 +108,7 @@ fn complaint<S: Source>(hash: Fnv, s: &S, ethertype: u16, at: u32) -> Option<Fnv
 /// The first bytes of what a header at `at` is followed by, up to the end that `n` claims: the
 /// padding of a short frame is no payload.
 fn payload<S: Source>(mut hash: Fnv, s: &S, n: &Network, at: u32) -> Option<Fnv> {
-    let end =
-        n.at.saturating_add(n.total_len)
-            .min(at.saturating_add(PAYLOAD));
+    let end = n.at.saturating_add(n.total_len).min(at.saturating_add(PAYLOAD));
     for at in at..end {
         hash = hash.with(&s.read::<1>(at)?);
     }

@@ -32,10 +32,7 @@ impl Addr {
     /// From four bytes in network order.
     #[inline(always)]
     pub const fn v4(b: [u8; 4]) -> Self {
-        Self([
-            0,
-            u64::from_ne_bytes([0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]]),
-        ])
+        Self([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]])])
     }
 
     /// From two words as they stand in the packet.
@@ -76,13 +73,7 @@ impl Tuple {
     /// The same flow seen from the other side.
     #[must_use]
     pub const fn reversed(self) -> Self {
-        Self {
-            src: self.dst,
-            dst: self.src,
-            sport: self.dport,
-            dport: self.sport,
-            ..self
-        }
+        Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, ..self }
     }
 }
 
@@ -153,11 +144,7 @@ impl Term {
     /// `swapped`: as if source and destination were exchanged.
     #[inline(always)]
     fn matches(&self, t: &Tuple, swapped: bool) -> bool {
-        let (not_src, not_dst) = if swapped {
-            (SIDE_SRC, SIDE_DST)
-        } else {
-            (SIDE_DST, SIDE_SRC)
-        };
+        let (not_src, not_dst) = if swapped { (SIDE_SRC, SIDE_DST) } else { (SIDE_DST, SIDE_SRC) };
         (self.side != not_src && self.holds(t.src, t.sport, t.has_ports))
             || (self.side != not_dst && self.holds(t.dst, t.dport, t.has_ports))
     }
@@ -166,14 +153,8 @@ impl Term {
 impl Filter {
     /// Matches every packet.
     pub const ANY: Self = Self {
-        terms: [Term {
-            addr: Addr([0; 2]),
-            mask: Addr([0; 2]),
-            port: 0,
-            kind: 0,
-            side: 0,
-            pad: 0,
-        }; MAX_TERMS],
+        terms: [Term { addr: Addr([0; 2]), mask: Addr([0; 2]), port: 0, kind: 0, side: 0, pad: 0 };
+            MAX_TERMS],
         n_terms: 0,
         proto: 0,
         replies: 0,
@@ -218,22 +199,11 @@ mod tests {
     }
 
     fn host(addr: [u8; 4], side: u8) -> Term {
-        Term {
-            addr: Addr::v4(addr),
-            mask: Addr([!0, !0]),
-            kind: TERM_NET,
-            side,
-            ..Term::default()
-        }
+        Term { addr: Addr::v4(addr), mask: Addr([!0, !0]), kind: TERM_NET, side, ..Term::default() }
     }
 
     fn filter(terms: &[Term], proto: u16, replies: u16) -> Filter {
-        let mut f = Filter {
-            n_terms: terms.len() as u32,
-            proto,
-            replies,
-            ..Filter::default()
-        };
+        let mut f = Filter { n_terms: terms.len() as u32, proto, replies, ..Filter::default() };
         f.terms[..terms.len()].copy_from_slice(terms);
         f
     }
@@ -255,11 +225,7 @@ mod tests {
 
     #[test]
     fn a_port_term_needs_ports() {
-        let port0 = Term {
-            kind: TERM_PORT,
-            port: 0,
-            ..Term::default()
-        };
+        let port0 = Term { kind: TERM_PORT, port: 0, ..Term::default() };
         let mut t = tcp([1, 1, 1, 1], 0, [2, 2, 2, 2], 0);
         t.has_ports = 0;
         assert!(!filter(&[port0], 0, 0).matches(&t));
@@ -275,11 +241,7 @@ mod tests {
         };
         let f = filter(&[net0], 0, 0);
         assert!(f.matches(&tcp([9, 9, 9, 9], 1, [8, 8, 8, 8], 2)));
-        let v6 = Tuple {
-            src: Addr::v6(1, 2),
-            dst: Addr::v6(3, 4),
-            ..Tuple::default()
-        };
+        let v6 = Tuple { src: Addr::v6(1, 2), dst: Addr::v6(3, 4), ..Tuple::default() };
         assert!(!f.matches(&v6));
     }
 }

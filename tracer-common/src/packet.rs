@@ -110,10 +110,7 @@ pub fn link<S: Source>(s: &S, at: u32) -> Option<Link> {
             break;
         }
         let [c0, c1, e0, e1] = s.read::<4>(network_at)?;
-        *tag = VlanTag {
-            tpid: ethertype,
-            tci: be16([c0, c1]),
-        };
+        *tag = VlanTag { tpid: ethertype, tci: be16([c0, c1]) };
         ethertype = be16([e0, e1]);
         network_at += VLAN_HLEN;
     }
@@ -233,24 +230,7 @@ const MAX_EXTENSIONS: usize = 6;
 /// RFC 8200, 3 and 4.
 #[inline(always)]
 fn ipv6<S: Source>(s: &S, at: u32) -> Option<Network> {
-    let [
-        v,
-        _,
-        _,
-        _,
-        l0,
-        l1,
-        next,
-        hops,
-        s0,
-        s1,
-        s2,
-        s3,
-        s4,
-        s5,
-        s6,
-        s7,
-    ] = s.read::<16>(at)?;
+    let [v, _, _, _, l0, l1, next, hops, s0, s1, s2, s3, s4, s5, s6, s7] = s.read::<16>(at)?;
     if v >> 4 != 6 {
         return None;
     }

@@ -19,19 +19,8 @@ pub struct Transport {
 /// A later fragment has none; it still has addresses and a protocol.
 #[inline(always)]
 pub fn transport<S: Source>(s: &S, n: &Network) -> Transport {
-    let tuple = Tuple {
-        src: n.src,
-        dst: n.dst,
-        sport: 0,
-        dport: 0,
-        proto: n.proto,
-        has_ports: 0,
-    };
-    let mut t = Transport {
-        tuple,
-        start: [0; 8],
-        present: false,
-    };
+    let tuple = Tuple { src: n.src, dst: n.dst, sport: 0, dport: 0, proto: n.proto, has_ports: 0 };
+    let mut t = Transport { tuple, start: [0; 8], present: false };
     if n.frag_offset != 0 || n.proto == proto::ARP {
         return t;
     }

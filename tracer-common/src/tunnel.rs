@@ -60,18 +60,12 @@ pub fn tunnel<S: Source>(s: &S, n: &Network, t: &Transport) -> Option<Tunnel> {
         proto::UDP if is_vxlan(t.tuple.dport) => vxlan(s, at + 8),
         proto::UDP if t.tuple.dport == GENEVE_PORT => geneve(s, at + 8),
         proto::GRE => gre(s, at),
-        proto::IPIP => Some(Tunnel {
-            kind: Kind::IpIp,
-            key: None,
-            ethertype: ETH_P_IP,
-            inner_at: at,
-        }),
-        proto::IPV6 => Some(Tunnel {
-            kind: Kind::IpIp,
-            key: None,
-            ethertype: ETH_P_IPV6,
-            inner_at: at,
-        }),
+        proto::IPIP => {
+            Some(Tunnel { kind: Kind::IpIp, key: None, ethertype: ETH_P_IP, inner_at: at })
+        }
+        proto::IPV6 => {
+            Some(Tunnel { kind: Kind::IpIp, key: None, ethertype: ETH_P_IPV6, inner_at: at })
+        }
         _ => None,
     }
 }
@@ -119,12 +113,7 @@ fn gre<S: Source>(s: &S, at: u32) -> Option<Tunnel> {
     if flags & 0x10 != 0 {
         inner_at += 4; // sequence number
     }
-    Some(Tunnel {
-        kind: Kind::Gre,
-        key,
-        ethertype: be16([p0, p1]),
-        inner_at,
-    })
+    Some(Tunnel { kind: Kind::Gre, key, ethertype: be16([p0, p1]), inner_at })
 }
 
 /// One flow inside a packet: a network and a transport layer.

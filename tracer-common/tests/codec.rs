@@ -22,13 +22,7 @@ fn encode(e: &Event) -> Vec<u8> {
     for word in [e.netns, e.ifindex, e.cpu, e.len, e.reason, e.mark] {
         out.extend(word.to_ne_bytes());
     }
-    for half in [
-        e.protocol,
-        e.vlan_tci,
-        e.vlan_proto,
-        e.header_len,
-        e.l3_offset,
-    ] {
+    for half in [e.protocol, e.vlan_tci, e.vlan_proto, e.header_len, e.l3_offset] {
         out.extend(half.to_ne_bytes());
     }
     out.extend([e.hook, e.flags, e.pkt_type]);

@@ -62,12 +62,8 @@ impl Model {
 
     fn filter(&self) -> Filter {
         // What stands behind the last term is not looked at: here, terms that nothing satisfies.
-        let never = Term {
-            addr: Addr([1; 2]),
-            mask: Addr([!0; 2]),
-            kind: TERM_NET,
-            ..Term::default()
-        };
+        let never =
+            Term { addr: Addr([1; 2]), mask: Addr([!0; 2]), kind: TERM_NET, ..Term::default() };
         let mut filter = Filter {
             terms: [never; MAX_TERMS],
             n_terms: self.terms.len() as u32,
@@ -76,12 +72,9 @@ impl Model {
         };
         for (slot, (side, wanted)) in filter.terms.iter_mut().zip(&self.terms) {
             *slot = match *wanted {
-                Wanted::Port(port) => Term {
-                    port,
-                    kind: TERM_PORT,
-                    side: *side,
-                    ..Term::default()
-                },
+                Wanted::Port(port) => {
+                    Term { port, kind: TERM_PORT, side: *side, ..Term::default() }
+                }
                 Wanted::Net(net, len) => {
                     let ones = |len: u8| u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
                     let mask = ones(if net.is_ipv4() { 96 + len } else { len });
@@ -122,37 +115,17 @@ fn addr() -> impl Strategy<Value = IpAddr> {
         if v4 {
             IpAddr::V4(Ipv4Addr::new(10, 0, third, last))
         } else {
-            IpAddr::V6(Ipv6Addr::new(
-                0xfd09,
-                0,
-                0,
-                u16::from(third),
-                0,
-                0,
-                0,
-                u16::from(last),
-            ))
+            IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, u16::from(third), 0, 0, 0, u16::from(last)))
         }
     })
 }
 
 fn port() -> impl Strategy<Value = u16> {
-    prop_oneof![
-        Just(0_u16),
-        Just(80),
-        Just(443),
-        Just(0x5000),
-        Just(u16::MAX)
-    ]
+    prop_oneof![Just(0_u16), Just(80), Just(443), Just(0x5000), Just(u16::MAX)]
 }
 
 fn protocol() -> impl Strategy<Value = u16> {
-    prop_oneof![
-        Just(proto::TCP),
-        Just(proto::UDP),
-        Just(proto::ICMP),
-        Just(proto::ARP)
-    ]
+    prop_oneof![Just(proto::TCP), Just(proto::UDP), Just(proto::ICMP), Just(proto::ARP)]
 }
 
 fn wanted() -> impl Strategy<Value = Wanted> {
@@ -169,16 +142,8 @@ fn model() -> impl Strategy<Value = Model> {
     let side = prop_oneof![Just(SIDE_EITHER), Just(SIDE_SRC), Just(SIDE_DST)];
     let most = prop_oneof![4 => vec((side.clone(), wanted()), 0..=2),
                            1 => vec((side, wanted()), 0..=MAX_TERMS)];
-    (
-        most,
-        proptest::option::weighted(0.3, protocol()),
-        any::<bool>(),
-    )
-        .prop_map(|(terms, proto, replies)| Model {
-            terms,
-            proto,
-            replies,
-        })
+    (most, proptest::option::weighted(0.3, protocol()), any::<bool>())
+        .prop_map(|(terms, proto, replies)| Model { terms, proto, replies })
 }
 
 /// Both ends have ports or neither has.
@@ -211,11 +176,7 @@ proptest! {
 
 #[test]
 fn both_forms_of_an_ipv4_address_are_one() {
-    for a in [
-        Ipv4Addr::UNSPECIFIED,
-        Ipv4Addr::new(10, 9, 8, 7),
-        Ipv4Addr::BROADCAST,
-    ] {
+    for a in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(10, 9, 8, 7), Ipv4Addr::BROADCAST] {
         assert_eq!(Addr::v4(a.octets()), addr_of_bits(bits(a.into())));
         assert_eq!(Addr::v4(a.octets()).octets(), a.to_ipv6_mapped().octets());
     }

@@ -85,11 +85,7 @@ fn packets_of_their_own_have_fingerprints_of_their_own() {
     let mut seen = HashMap::new();
     for (name, frame) in all {
         let fingerprint = fingerprint_of(&hex(frame)).expect(name);
-        assert_eq!(
-            seen.insert(fingerprint, name),
-            None,
-            "{name} looks the same"
-        );
+        assert_eq!(seen.insert(fingerprint, name), None, "{name} looks the same");
     }
 }
 

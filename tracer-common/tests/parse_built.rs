@@ -38,27 +38,13 @@ fn check_network(flow: &Flow, layer: &Layer) {
     assert_eq!(n.ttl, flow.ip.ttl);
     assert_eq!(n.total_len as usize, flow.bytes().len());
     match &flow.ip.version {
-        Version::V4 {
-            src,
-            dst,
-            id,
-            df,
-            fragment,
-            ..
-        } => {
-            assert_eq!(
-                (n.version, n.src, n.dst),
-                (4, Addr::v4(*src), Addr::v4(*dst))
-            );
+        Version::V4 { src, dst, id, df, fragment, .. } => {
+            assert_eq!((n.version, n.src, n.dst), (4, Addr::v4(*src), Addr::v4(*dst)));
             assert_eq!((n.id, n.df), (u32::from(*id), *df));
             let (offset, more) = fragment.unwrap_or_default();
             assert_eq!((n.frag_offset, n.more_fragments), (offset * 8, more));
         }
-        Version::V6 {
-            src,
-            dst,
-            extensions,
-        } => {
+        Version::V6 { src, dst, extensions } => {
             assert_eq!((n.version, n.src, n.dst), (6, v6(*src), v6(*dst)));
             let fragment = extensions.iter().find_map(|e| match e {
                 Extension::Fragment(offset, more, id) => Some((offset * 8, *more, *id)),
@@ -74,14 +60,7 @@ fn check_transport(flow: &Flow, layer: &Layer, frame: &[u8]) {
     let (n, t) = (&layer.network, &layer.transport);
     let (sport, dport) = ports(flow).unwrap_or_default();
     let has_ports = u16::from(ports(flow).is_some());
-    let tuple = Tuple {
-        src: n.src,
-        dst: n.dst,
-        sport,
-        dport,
-        proto: n.proto,
-        has_ports,
-    };
+    let tuple = Tuple { src: n.src, dst: n.dst, sport, dport, proto: n.proto, has_ports };
     assert_eq!(t.tuple, tuple);
     assert_eq!(t.present, !flow.is_later_fragment());
     if !t.present {
@@ -89,25 +68,14 @@ fn check_transport(flow: &Flow, layer: &Layer, frame: &[u8]) {
         return;
     }
     match &flow.body {
-        Body::Tcp {
-            seq,
-            ack,
-            flags,
-            options,
-            ..
-        } => {
+        Body::Tcp { seq, ack, flags, options, .. } => {
             let header = tcp(&Bytes(frame), n.transport_at).unwrap();
             assert_eq!((header.seq, header.ack, header.flags), (*seq, *ack, *flags));
             assert_eq!(header.header_len, 20 + 4 * u32::from(*options));
         }
-        Body::Icmp {
-            kind, code, rest, ..
-        } => {
+        Body::Icmp { kind, code, rest, .. } => {
             let header = icmp(t).unwrap();
-            assert_eq!(
-                (header.kind, header.code, header.rest),
-                (*kind, *code, *rest)
-            );
+            assert_eq!((header.kind, header.code, header.rest), (*kind, *code, *rest));
         }
         _ => assert_eq!(icmp(t), None),
     }
@@ -120,10 +88,7 @@ fn check_tunnel(flow: &Flow, layer: &Layer, frame: &[u8]) {
         Body::Gre { key, .. } | Body::Gretap { key, .. } => (Kind::Gre, *key),
         Body::IpIp(_) => (Kind::IpIp, None),
         _ => {
-            assert_eq!(
-                tunnel(&Bytes(frame), &layer.network, &layer.transport),
-                None
-            );
+            assert_eq!(tunnel(&Bytes(frame), &layer.network, &layer.transport), None);
             return;
         }
     };
@@ -135,22 +100,11 @@ fn check_tunnel(flow: &Flow, layer: &Layer, frame: &[u8]) {
 fn check(frame: &Frame) {
     let bytes = frame.bytes();
     let read = link(&Bytes(&bytes), 0).unwrap();
-    assert_eq!(
-        (read.dst, read.src),
-        ([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1])
-    );
-    let tags: Vec<_> = read
-        .vlans
-        .iter()
-        .filter(|t| t.tpid != 0)
-        .map(|t| (t.tpid, t.tci))
-        .collect();
+    assert_eq!((read.dst, read.src), ([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]));
+    let tags: Vec<_> = read.vlans.iter().filter(|t| t.tpid != 0).map(|t| (t.tpid, t.tci)).collect();
     assert_eq!(tags, frame.vlans);
     for tag in read.vlans {
-        assert_eq!(
-            u16::from(tag.pcp()) << 13 | tag.tci & 0x1000 | tag.id(),
-            tag.tci
-        );
+        assert_eq!(u16::from(tag.pcp()) << 13 | tag.tci & 0x1000 | tag.id(), tag.tci);
     }
     let (flows, layers) = (frame.flows(), layers(&bytes));
     assert_eq!(layers.len(), flows.len().min(MAX_LAYERS));

@@ -33,21 +33,13 @@ fn rewritten(flow: &mut Flow, noise: [u8; 4]) {
     }
     let port = u16::from_be_bytes([noise[2], noise[3]]);
     match &mut flow.body {
-        Body::Tcp {
-            sport,
-            dport,
-            flags,
-            ..
-        } => {
+        Body::Tcp { sport, dport, flags, .. } => {
             (*sport, *dport) = (port, !port);
             *flags ^= 0xc0; // ECE, CWR
         }
         Body::Udp { sport, dport, .. } => (*sport, *dport) = (port, port & 1023),
         Body::Sctp { sport, dport, .. } => (*sport, *dport) = (port, !port),
-        Body::Icmp {
-            rest: [id0, id1, ..],
-            ..
-        } => (*id0, *id1) = (noise[2], noise[3]),
+        Body::Icmp { rest: [id0, id1, ..], .. } => (*id0, *id1) = (noise[2], noise[3]),
         _ => {}
     }
 }
@@ -73,15 +65,8 @@ fn encapsulated(frame: Frame) -> Frame {
         },
         ttl: 64,
     };
-    let body = Body::Vxlan {
-        port: 4789,
-        vni: 1,
-        inner: Box::new(frame),
-    };
-    Frame {
-        vlans: vec![],
-        flow: Flow { ip, body },
-    }
+    let body = Body::Vxlan { port: 4789, vni: 1, inner: Box::new(frame) };
+    Frame { vlans: vec![], flow: Flow { ip, body } }
 }
 
 proptest! {

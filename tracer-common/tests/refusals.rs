@@ -21,90 +21,44 @@ fn flows(frame: &str, at: usize, bytes: &[u8]) -> usize {
 fn ip_headers() {
     assert_eq!(flows(frames::UDP, IP, &[0x45]), 1);
     assert_eq!(flows(frames::UDP, IP, &[0x44]), 0, "shorter than 20 bytes");
-    assert_eq!(
-        flows(frames::UDP, IP, &[0x65]),
-        0,
-        "version 6 under IPv4's Ethernet type"
-    );
-    assert_eq!(
-        flows(frames::TCP6_SYN, IP, &[0x40]),
-        0,
-        "version 4 under IPv6's Ethernet type"
-    );
+    assert_eq!(flows(frames::UDP, IP, &[0x65]), 0, "version 6 under IPv4's Ethernet type");
+    assert_eq!(flows(frames::TCP6_SYN, IP, &[0x40]), 0, "version 4 under IPv6's Ethernet type");
     assert_eq!(flows(frames::UDP, 12, &[0x88, 0xcc]), 0, "LLDP");
 }
 
 #[test]
 fn arp_packets() {
     assert_eq!(flows(frames::ARP_REQUEST, IP, &[0, 1]), 1);
-    assert_eq!(
-        flows(frames::ARP_REQUEST, IP, &[0, 32]),
-        0,
-        "InfiniBand addresses"
-    );
-    assert_eq!(
-        flows(frames::ARP_REQUEST, IP + 5, &[16]),
-        0,
-        "protocol addresses of 16 bytes"
-    );
+    assert_eq!(flows(frames::ARP_REQUEST, IP, &[0, 32]), 0, "InfiniBand addresses");
+    assert_eq!(flows(frames::ARP_REQUEST, IP + 5, &[16]), 0, "protocol addresses of 16 bytes");
 }
 
 #[test]
 fn vxlan_headers() {
-    assert_eq!(
-        flows(frames::VXLAN, BEHIND_UDP, &[0x88]),
-        2,
-        "other flags are ignored (RFC 7348)"
-    );
+    assert_eq!(flows(frames::VXLAN, BEHIND_UDP, &[0x88]), 2, "other flags are ignored (RFC 7348)");
     assert_eq!(flows(frames::VXLAN, BEHIND_UDP, &[0x00]), 1, "no valid VNI");
-    assert_eq!(
-        flows(frames::VXLAN, BEHIND_IP + 2, &[0, 53]),
-        1,
-        "another port"
-    );
+    assert_eq!(flows(frames::VXLAN, BEHIND_IP + 2, &[0, 53]), 1, "another port");
 }
 
 #[test]
 fn geneve_headers() {
     assert_eq!(flows(frames::GENEVE_OPTIONS, BEHIND_UDP, &[0x02]), 2);
-    assert_eq!(
-        flows(frames::GENEVE_OPTIONS, BEHIND_UDP, &[0x42]),
-        1,
-        "version 1"
-    );
-    assert_eq!(
-        flows(frames::GENEVE_OPTIONS, BEHIND_UDP, &[0x3f]),
-        1,
-        "options past the end"
-    );
+    assert_eq!(flows(frames::GENEVE_OPTIONS, BEHIND_UDP, &[0x42]), 1, "version 1");
+    assert_eq!(flows(frames::GENEVE_OPTIONS, BEHIND_UDP, &[0x3f]), 1, "options past the end");
 }
 
 #[test]
 fn gre_headers() {
     assert_eq!(flows(frames::GRE, BEHIND_IP, &[0x00, 0x00]), 2);
-    assert_eq!(
-        flows(frames::GRE, BEHIND_IP, &[0x40, 0x00]),
-        1,
-        "routing entries (RFC 1701)"
-    );
-    assert_eq!(
-        flows(frames::GRE, BEHIND_IP, &[0x20, 0x01]),
-        1,
-        "version 1 (PPTP)"
-    );
+    assert_eq!(flows(frames::GRE, BEHIND_IP, &[0x40, 0x00]), 1, "routing entries (RFC 1701)");
+    assert_eq!(flows(frames::GRE, BEHIND_IP, &[0x20, 0x01]), 1, "version 1 (PPTP)");
     assert_eq!(flows(frames::GRE, BEHIND_IP + 2, &[0x88, 0x47]), 1, "MPLS");
 }
 
 /// A tunnel header is at the start of what was sent, so only a first fragment has one.
 #[test]
 fn later_fragments_of_tunnels() {
-    for frame in [
-        frames::VXLAN,
-        frames::GENEVE,
-        frames::GRE,
-        frames::IPIP,
-        frames::IP6_IN_IP4,
-    ] {
+    for frame in [frames::VXLAN, frames::GENEVE, frames::GRE, frames::IPIP, frames::IP6_IN_IP4] {
         assert_eq!(flows(frame, IP + 6, &[0x20, 0]), 2, "a first fragment");
         assert_eq!(flows(frame, IP + 6, &[0, 1]), 1, "a later one");
     }

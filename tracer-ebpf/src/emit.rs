@@ -67,11 +67,7 @@ pub fn emit_with_stack(ctx: *mut c_void, hook: Hook, skb: u64, found: Match, occ
 fn reserve<T>() -> Option<*mut T> {
     // SAFETY: the size is a constant, as the verifier wants it.
     let room = unsafe {
-        bpf_ringbuf_reserve(
-            (&raw const EVENTS).cast_mut().cast(),
-            size_of::<T>() as u64,
-            0,
-        )
+        bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), size_of::<T>() as u64, 0)
     };
     if room.is_null() {
         count(Counter::RingFull);
@@ -150,11 +146,7 @@ fn fill_device(event: *mut Event, skb: u64) {
             net = Probed::load(sk, at!(sk_net)).unwrap_or(0);
         }
     }
-    let netns = if net == 0 {
-        0
-    } else {
-        Probed::load(net, at!(net_inum)).unwrap_or(0)
-    };
+    let netns = if net == 0 { 0 } else { Probed::load(net, at!(net_inum)).unwrap_or(0) };
     // SAFETY: as in `fill`.
     unsafe {
         (*event).ifindex = ifindex;

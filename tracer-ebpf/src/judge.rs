@@ -2,8 +2,8 @@
 
 use tracer_common::abi::{Counter, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_FIRST_SIGHT};
 use tracer_common::flow::{Addr, Filter, Tuple};
-use tracer_common::packet::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Source};
 use tracer_common::glance;
+use tracer_common::packet::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Source};
 use tracer_common::transport::mark;
 use tracer_common::tunnel::walk;
 
@@ -26,10 +26,7 @@ pub struct Match {
 /// Whether the parser knows what follows an Ethernet type.
 #[inline(always)]
 pub fn is_parsed(ethertype: u16) -> bool {
-    matches!(
-        ethertype,
-        ETH_P_IP | ETH_P_IPV6 | ETH_P_ARP | ETH_P_8021Q | ETH_P_8021AD
-    )
+    matches!(ethertype, ETH_P_IP | ETH_P_IPV6 | ETH_P_ARP | ETH_P_8021Q | ETH_P_8021AD)
 }
 
 /// Judges the skb at address `skb`, whose bytes from the network header on are at `at` in `bytes`.
@@ -42,11 +39,7 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
     if known.is_none() && is_plainly_other(bytes, ethertype, at) {
         return None;
     }
-    let mut innermost = Sight {
-        tuple: NO_TUPLE,
-        mark: 0,
-        flags: 0,
-    };
+    let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
     let layers = walk(bytes, ethertype, at, |layer| {
         innermost.tuple = layer.transport.tuple;
         innermost.mark = mark(&layer.network, &layer.transport);
@@ -55,10 +48,7 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
     let flags = innermost.flags;
     if layers == 0 {
         // Nothing that can be read contradicts the skb's identity.
-        return known.map(|k| Match {
-            life: k.life,
-            flags: 0,
-        });
+        return known.map(|k| Match { life: k.life, flags: 0 });
     }
     if flags == 0 && known.is_none() {
         return None;
@@ -68,10 +58,7 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
             if flags == 0 {
                 maps::learn(&innermost.tuple);
             }
-            return Some(Match {
-                life: k.life,
-                flags,
-            });
+            return Some(Match { life: k.life, flags });
         }
         maps::forget(skb);
         maps::count(Counter::Stale);
@@ -80,10 +67,7 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
         }
     }
     let life = maps::follow(skb, innermost.mark, cpu());
-    Some(Match {
-        life,
-        flags: flags | FLAG_FIRST_SIGHT,
-    })
+    Some(Match { life, flags: flags | FLAG_FIRST_SIGHT })
 }
 
 /// Settles nearly all packets: those whose headers are plain, and of another flow.
@@ -104,14 +88,8 @@ struct Sight {
     flags: u8,
 }
 
-const NO_TUPLE: Tuple = Tuple {
-    src: Addr([0; 2]),
-    dst: Addr([0; 2]),
-    sport: 0,
-    dport: 0,
-    proto: 0,
-    has_ports: 0,
-};
+const NO_TUPLE: Tuple =
+    Tuple { src: Addr([0; 2]), dst: Addr([0; 2]), sport: 0, dport: 0, proto: 0, has_ports: 0 };
 
 /// Whether the filter or a translation asks for this tuple, as a flag.
 #[inline(always)]

@@ -130,10 +130,7 @@ pub fn follow(skb: u64, mark: u32, cpu: u32) -> u64 {
         *n += 1;
         (*n << 12) | u64::from(cpu & 0xfff)
     };
-    if IDENTITY
-        .insert(skb, Identity { life, mark, pad: 0 }, 0)
-        .is_ok()
-    {
+    if IDENTITY.insert(skb, Identity { life, mark, pad: 0 }, 0).is_ok() {
         hint(skb).add(1);
     } else {
         count(Counter::IdentityFull);

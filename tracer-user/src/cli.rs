@@ -235,11 +235,7 @@ fn read_filter(words: &[String]) -> Result<(Filter, String), clap::Error> {
 pub fn usage_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let mut line = String::new();
-    for part in text
-        .lines()
-        .map(str::trim)
-        .take_while(|part| !part.starts_with("Usage:"))
-    {
+    for part in text.lines().map(str::trim).take_while(|part| !part.starts_with("Usage:")) {
         let (glue, part) = match part.strip_prefix("tip: ") {
             // That `-- --typo` would be a value helps nobody who mistyped an option.
             Some(tip) if tip.starts_with("to pass") => continue,
@@ -255,8 +251,7 @@ pub fn usage_line(error: &clap::Error) -> String {
 }
 
 fn at_least_one(text: &str) -> Result<NonZeroU64, String> {
-    text.parse()
-        .map_err(|_| "must be a whole number from 1".to_owned())
+    text.parse().map_err(|_| "must be a whole number from 1".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -285,17 +280,11 @@ mod tests {
     use super::*;
 
     fn read(args: &[&str]) -> Result<Cli, clap::Error> {
-        parse(
-            std::iter::once("lasthop")
-                .chain(args.iter().copied())
-                .map(OsString::from),
-        )
+        parse(std::iter::once("lasthop").chain(args.iter().copied()).map(OsString::from))
     }
 
     fn trace(args: &[&str]) -> TraceArgs {
-        let all: Vec<&str> = std::iter::once("trace")
-            .chain(args.iter().copied())
-            .collect();
+        let all: Vec<&str> = std::iter::once("trace").chain(args.iter().copied()).collect();
         match read(&all).unwrap().command {
             Command::Trace(args) => args,
             other => panic!("{other:?}"),
@@ -324,10 +313,7 @@ mod tests {
         assert_eq!(words.filter_text, "tcp 10.0.0.1:4242 -> 10.96.0.1:443");
         assert_eq!(trace(&["->10.0.0.1", "--json"]).filter_text, "->10.0.0.1");
         assert_eq!(trace(&[]).filter, Filter::default());
-        assert_eq!(
-            trace(&["udp", "-v", "and", "port", "53"]).filter_text,
-            "udp and port 53"
-        );
+        assert_eq!(trace(&["udp", "-v", "and", "port", "53"]).filter_text, "udp and port 53");
     }
 
     #[test]
@@ -359,15 +345,9 @@ mod tests {
 
     #[test]
     fn what_is_refused_says_why_in_one_line() {
-        refused(
-            &["trace", "tcp", "prot", "53"],
-            "filter: column 5: `prot` cannot stand here",
-        );
+        refused(&["trace", "tcp", "prot", "53"], "filter: column 5: `prot` cannot stand here");
         refused(&["drops", "foo"], "filter: column 1");
-        refused(
-            &["trace", "--jsn"],
-            "found; a similar argument exists: '--json' (see",
-        );
+        refused(&["trace", "--jsn"], "found; a similar argument exists: '--json' (see");
         refused(&["trace", "--port", "eth[0"], "'eth[0' for '--port <GLOB>'");
         refused(&["trace", "--port", "{a"], "no glob");
         refused(&["trace", "--port", ""], "value");

@@ -46,9 +46,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
             let mut cli = Cli::command();
             // Fills in the names that subcommands' pages need.
             cli.build();
-            let command = of
-                .and_then(|name| cli.find_subcommand(name).cloned())
-                .unwrap_or(cli);
+            let command = of.and_then(|name| cli.find_subcommand(name).cloned()).unwrap_or(cli);
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;
             print(&page)
@@ -80,9 +78,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         let kind = match cause.downcast_ref::<io::Error>() {
             Some(e) => Some(e.kind()),
             // Its `source()` skips the stream's own error.
-            None => cause
-                .downcast_ref::<serde_json::Error>()
-                .and_then(serde_json::Error::io_error_kind),
+            None => {
+                cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind)
+            }
         };
         kind == Some(io::ErrorKind::BrokenPipe)
     })

@@ -54,10 +54,7 @@ pub struct Meta {
 /// The kind of place at which a packet was seen; the names are those of `"hook"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(
-    missing_docs,
-    reason = "named as in tracer_common::abi::Hook, where they are described"
-)]
+#[expect(missing_docs, reason = "named as in tracer_common::abi::Hook, where they are described")]
 pub enum HookName {
     TcIngress,
     TcEgress,

@@ -27,10 +27,7 @@ pub fn check() -> anyhow::Result<()> {
         .map(|(capability, why)| format!("{capability} ({why})"))
         .collect();
     if !missing.is_empty() {
-        bail!(
-            "not permitted: this process lacks {}; run it as root",
-            missing.join(", ")
-        );
+        bail!("not permitted: this process lacks {}; run it as root", missing.join(", "));
     }
     Ok(())
 }

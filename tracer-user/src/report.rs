@@ -61,7 +61,6 @@ impl<'a> Report<'a> {
     /// Those of the stream.
     pub fn meta(&mut self, meta: &Meta) -> io::Result<()> {
         match self.form {
-            Form::Json if self.shows == Shows::Conclusions => Ok(()),
             Form::Json => json::write(&mut self.out, &Record::Meta(meta.clone())),
             Form::Text(text) => text.meta(&mut self.out, meta),
         }

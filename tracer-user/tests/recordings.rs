@@ -71,8 +71,5 @@ recordings! {
 #[test]
 fn no_control_character_of_a_name_reaches_the_terminal() {
     let (text, _) = explain("hostile-names", TEXT);
-    assert!(
-        text.chars().all(|c| c == '\n' || !c.is_control()),
-        "{text:?}"
-    );
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
 }

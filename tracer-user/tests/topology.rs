@@ -14,10 +14,7 @@ use support::{Follow, Names, ip, root_or_skip};
 
 /// Inode of the namespace that the calling thread is in.
 fn current_inode() -> String {
-    std::fs::read_link("/proc/thread-self/ns/net")
-        .expect("a link")
-        .display()
-        .to_string()
+    std::fs::read_link("/proc/thread-self/ns/net").expect("a link").display().to_string()
 }
 
 #[test]
@@ -25,22 +22,15 @@ fn what_is_there_at_the_start_is_told_at_once() {
     root_or_skip!("what_is_there_at_the_start_is_told_at_once");
     let names = Names::new("start", &["a", "b"]);
     let [a, b] = names.all();
-    ip(&format!(
-        "-n {a} link add veth-a mtu 1400 type veth peer name eth0 netns {b}"
-    ));
+    ip(&format!("-n {a} link add veth-a mtu 1400 type veth peer name eth0 netns {b}"));
     ip(&format!("-n {a} link add br0 type bridge"));
     ip(&format!("-n {a} link set veth-a master br0 up"));
-    ip(&format!(
-        "-n {a} link add d0 address 02:00:00:00:00:07 type bridge"
-    ));
+    ip(&format!("-n {a} link add d0 address 02:00:00:00:00:07 type bridge"));
 
     let follow = Follow::start(&Scope::default());
     let veth = follow.link(&a, "veth-a");
     let (br0, eth0) = (follow.link(&a, "br0"), follow.link(&b, "eth0"));
-    assert_eq!(
-        (veth.kind.as_deref(), veth.mtu, veth.up),
-        (Some("veth"), Some(1400), true)
-    );
+    assert_eq!((veth.kind.as_deref(), veth.mtu, veth.up), (Some("veth"), Some(1400), true));
     assert_eq!(veth.master, Some(br0.ifindex));
     assert_eq!(veth.peer, Some((eth0.netns.inode, eth0.ifindex)));
     assert_eq!(eth0.peer, Some((veth.netns.inode, veth.ifindex)));
@@ -49,15 +39,9 @@ fn what_is_there_at_the_start_is_told_at_once() {
     assert_eq!(follow.link(&a, "lo").kind.as_deref(), Some("loopback"));
     assert!(!follow.link(&a, "lo").up);
 
-    let dev = follow
-        .topology
-        .model_dev(eth0.netns.inode, eth0.ifindex, "eth0")
-        .unwrap();
+    let dev = follow.topology.model_dev(eth0.netns.inode, eth0.ifindex, "eth0").unwrap();
     assert_eq!(dev.peer.unwrap().name.as_deref(), Some("veth-a"));
-    assert_eq!(
-        follow.topology.netns_name(eth0.netns.inode),
-        Some(b.as_str())
-    );
+    assert_eq!(follow.topology.netns_name(eth0.netns.inode), Some(b.as_str()));
 }
 
 #[test]
@@ -67,9 +51,7 @@ fn devices_are_followed_as_they_change() {
     let [a, b, c] = names.all();
     let mut follow = Follow::start(&Scope::from_options(&[&a, &b, &c]));
 
-    ip(&format!(
-        "-n {a} link add veth-a type veth peer name eth0 netns {b}"
-    ));
+    ip(&format!("-n {a} link add veth-a type veth peer name eth0 netns {b}"));
     let veth = follow.until_link(&a, "veth-a", |l| l.peer.is_some());
     let eth0 = follow.until_link(&b, "eth0", |l| l.peer.is_some());
     assert_eq!(veth.peer, Some((eth0.netns.inode, eth0.ifindex)));
@@ -110,9 +92,7 @@ fn a_namespace_may_come_later_and_is_let_go_of() {
     let mut follow = Follow::start(&Scope::default());
 
     let b = names.add("b");
-    ip(&format!(
-        "-n {a} link add veth-a type veth peer name eth0 netns {b}"
-    ));
+    ip(&format!("-n {a} link add veth-a type veth peer name eth0 netns {b}"));
     let veth = follow.until_link(&a, "veth-a", |l| l.peer.is_some());
     let eth0 = follow.until_link(&b, "eth0", |l| l.peer.is_some());
     let inode = eth0.netns.inode;
@@ -122,23 +102,12 @@ fn a_namespace_may_come_later_and_is_let_go_of() {
     assert_ne!(current_inode(), inside, "the caller stays where it is");
 
     names.delete(&b);
-    follow.until("netns gone", |f| {
-        f.saw(|e| *e == LinkEvent::NetnsGone { inode })
-    });
+    follow.until("netns gone", |f| f.saw(|e| *e == LinkEvent::NetnsGone { inode }));
     // Only when nobody holds the namespace any more does the kernel delete what is in it, and with
     // it the end that is elsewhere. `eth0` is still at hand here, and must not hold it.
-    follow.until("veth-a gone", |f| {
-        f.saw_gone(veth.netns.inode, veth.ifindex)
-    });
-    assert_eq!(
-        enter(&eth0.netns, || ()).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        follow.topology.netns_name(inode),
-        Some(b.as_str()),
-        "known for a while"
-    );
+    follow.until("veth-a gone", |f| f.saw_gone(veth.netns.inode, veth.ifindex));
+    assert_eq!(enter(&eth0.netns, || ()).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(follow.topology.netns_name(inode), Some(b.as_str()), "known for a while");
 }
 
 #[test]
@@ -149,9 +118,7 @@ fn a_name_that_is_made_again_is_followed_again() {
     let mut follow = Follow::start(&Scope::from_options(&[&a]));
     let inode = follow.link(&a, "lo").netns.inode;
     names.delete(&a);
-    follow.until("netns gone", |f| {
-        f.saw(|e| *e == LinkEvent::NetnsGone { inode })
-    });
+    follow.until("netns gone", |f| f.saw(|e| *e == LinkEvent::NetnsGone { inode }));
     names.add("a");
     ip(&format!("-n {a} link add d0 type bridge"));
     follow.until_link(&a, "d0", |_| true);
@@ -162,16 +129,10 @@ fn only_what_was_asked_for_is_followed() {
     root_or_skip!("only_what_was_asked_for_is_followed");
     let names = Names::new("only", &["a", "b"]);
     let [a, b] = names.all();
-    ip(&format!(
-        "-n {a} link add veth-a type veth peer name eth0 netns {b}"
-    ));
+    ip(&format!("-n {a} link add veth-a type veth peer name eth0 netns {b}"));
     let path = format!("/run/netns/{a}");
     let follow = Follow::start(&Scope::from_options(&[&path]));
-    assert_eq!(
-        follow.link(&a, "veth-a").peer,
-        None,
-        "its namespace is not followed"
-    );
+    assert_eq!(follow.link(&a, "veth-a").peer, None, "its namespace is not followed");
     let elsewhere = |l: &&Link| l.netns.name.as_deref() != Some(&a);
     assert_eq!(follow.links().find(elsewhere), None);
     let of_b = |e: &LinkEvent| matches!(e, LinkEvent::NetnsNamed { name: Some(n), .. } if *n == b);
@@ -184,23 +145,14 @@ fn namespaces_without_a_name_belong_to_all() {
     let process = support::Unshared::new();
     let inode = process.inode();
     let mut follow = Follow::start(&Scope::from_options(&["all"]));
-    let link = follow
-        .links()
-        .find(|l| l.netns.inode == inode)
-        .cloned()
-        .unwrap();
-    assert_eq!(
-        (link.name.as_str(), link.netns.name.as_deref()),
-        ("lo", None)
-    );
+    let link = follow.links().find(|l| l.netns.inode == inode).cloned().unwrap();
+    assert_eq!((link.name.as_str(), link.netns.name.as_deref()), ("lo", None));
     // A name for it, as container tools make them.
     let names = Names::new("all", &[]);
     let name = names.link_to("pod", &process.path());
     follow.until_link(&name, "lo", |l| l.netns.inode == inode);
     drop(process);
-    follow.until("netns gone", |f| {
-        f.saw(|e| *e == LinkEvent::NetnsGone { inode })
-    });
+    follow.until("netns gone", |f| f.saw(|e| *e == LinkEvent::NetnsGone { inode }));
 }
 
 #[test]
@@ -226,13 +178,8 @@ fn a_name_without_a_namespace_is_passed_over() {
     let dead = names.dead("x");
     let follow = Follow::start(&Scope::default());
     follow.link(&a, "lo");
-    let error = Watch::start(Scope::from_options(&[&dead]))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains(&format!("named `{dead}`")) && error.contains(&a),
-        "{error}"
-    );
+    let error = Watch::start(Scope::from_options(&[&dead])).unwrap_err().to_string();
+    assert!(error.contains(&format!("named `{dead}`")) && error.contains(&a), "{error}");
 }
 
 #[test]
@@ -244,18 +191,12 @@ fn what_does_not_exist_is_refused_with_what_does() {
         ("lh-nowhere", "no network namespace named `lh-nowhere`"),
         ("", "no network namespace named ``"),
         ("/etc/passwd", "/etc/passwd is no network namespace"),
-        (
-            "/proc/self/ns/mnt",
-            "/proc/self/ns/mnt is no network namespace",
-        ),
+        ("/proc/self/ns/mnt", "/proc/self/ns/mnt is no network namespace"),
         ("/lh/nowhere", "No such file"),
     ] {
         let error = Watch::start(Scope::from_options(&[a.as_str(), wrong])).unwrap_err();
         let line = format!("{error:#}");
-        assert!(
-            line.contains(said) && line.contains(&a) && !line.contains('\n'),
-            "{line}"
-        );
+        assert!(line.contains(said) && line.contains(&a) && !line.contains('\n'), "{line}");
     }
 }
 
@@ -283,15 +224,9 @@ fn a_table_and_its_source_agree_in_the_end() {
     let d0 = follow.until_link(&a, "d0", |_| true);
     ip(&format!("-n {a} link del d0"));
     follow.until("d0 gone", |f| f.saw_gone(d0.netns.inode, d0.ifindex));
-    assert!(
-        follow.topology.link(d0.netns.inode, d0.ifindex).is_some(),
-        "known for a while"
-    );
+    assert!(follow.topology.link(d0.netns.inode, d0.ifindex).is_some(), "known for a while");
     let mut later = Topology::default();
-    let gone = LinkEvent::Gone {
-        netns: d0.netns.inode,
-        ifindex: d0.ifindex,
-    };
+    let gone = LinkEvent::Gone { netns: d0.netns.inode, ifindex: d0.ifindex };
     let now = Instant::now();
     later.apply(LinkEvent::Appeared(d0.clone()), now);
     later.apply(gone.clone(), now);

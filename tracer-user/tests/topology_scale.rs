@@ -53,17 +53,11 @@ fn two_hundred_namespaces_and_a_thousand_devices_come_and_go() {
     follow.until("all pairs", |f| in_hub(f) == NETNS + 2 * PAIRS);
     let is_pod = |name: Option<&str>| name.is_some_and(|name| pods.iter().any(|pod| pod == name));
     let inside = |f: &Follow| {
-        let pods = f
-            .links()
-            .filter(|l| l.name == "eth0" && is_pod(l.netns.name.as_deref()));
+        let pods = f.links().filter(|l| l.name == "eth0" && is_pod(l.netns.name.as_deref()));
         pods.filter(|l| l.peer.is_some()).count()
     };
     follow.until("every eth0", |f| inside(f) == NETNS);
-    assert_eq!(
-        other_open_files(&follow),
-        before,
-        "a namespace and a socket each"
-    );
+    assert_eq!(other_open_files(&follow), before, "a namespace and a socket each");
 
     // Two seconds in which nothing happens here: what is left is to look around once a second.
     let (idle, spent) = (Duration::from_secs(2), cpu_time());
@@ -71,15 +65,11 @@ fn two_hundred_namespaces_and_a_thousand_devices_come_and_go() {
     let spent = cpu_time().saturating_sub(spent);
     assert!(spent < idle / 10, "{spent:?} of CPU time in {idle:?}");
 
-    let gone: Vec<u32> = follow
-        .links()
-        .filter(|l| is_pod(l.netns.name.as_deref()))
-        .map(|l| l.netns.inode)
-        .collect();
+    let gone: Vec<u32> =
+        follow.links().filter(|l| is_pod(l.netns.name.as_deref())).map(|l| l.netns.inode).collect();
     ip_batch(&[], pods.iter().map(|pod| format!("netns del {pod}")));
     follow.until("all namespaces gone", |f| {
-        gone.iter()
-            .all(|inode| f.saw(|e| *e == LinkEvent::NetnsGone { inode: *inode }))
+        gone.iter().all(|inode| f.saw(|e| *e == LinkEvent::NetnsGone { inode: *inode }))
     });
     // They are destroyed only when nothing here holds them, and with them the ends in the hub.
     follow.until("their pairs gone", |f| in_hub(f) == 2 * PAIRS);

@@ -55,22 +55,14 @@ pub fn run(args: &Args) -> Result<()> {
         "the benchmark needs root: namespaces and BPF programs"
     );
     packages::ensure(packages::RUN_TIME)?;
-    let rows = if args.rows.is_empty() {
-        Row::ALL.to_vec()
-    } else {
-        args.rows.clone()
-    };
+    let rows = if args.rows.is_empty() { Row::ALL.to_vec() } else { args.rows.clone() };
     let lasthop = ebpf::build(&Toolchain::ensure()?)?;
     let _lock = lock()?;
     let _lab = lab::flooded()?;
     flood::run(WARM_UP)?;
     let mut report = Report::new(args.rounds)?;
     measure(&mut report, &rows, &lasthop, args.rounds)?;
-    let traced: Vec<Row> = rows
-        .iter()
-        .copied()
-        .filter(|row| row.is_lasthop())
-        .collect();
+    let traced: Vec<Row> = rows.iter().copied().filter(|row| row.is_lasthop()).collect();
     if !traced.is_empty() {
         step::note("counting what the programs cost, and what they write");
         let costs = empty_costs()?;
@@ -203,37 +195,27 @@ fn attach(lasthop: &Path, rounds: u8) -> Result<Attach> {
 
 /// The number of devices in `lasthop: ready: N probes on M devices`.
 fn ports(announced: &str) -> Result<usize> {
-    let (_, devices) = announced
-        .rsplit_once(" on ")
-        .with_context(|| format!("no devices in {announced:?}"))?;
+    let (_, devices) =
+        announced.rsplit_once(" on ").with_context(|| format!("no devices in {announced:?}"))?;
     let number = devices.split_whitespace().next().unwrap_or_default();
-    number
-        .parse()
-        .with_context(|| format!("no number of devices in {announced:?}"))
+    number.parse().with_context(|| format!("no number of devices in {announced:?}"))
 }
 
 /// One benchmark at a time: two would measure each other.
 fn lock() -> Result<File> {
     let path = std::env::temp_dir().join("lasthop-bench.lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    file.try_lock()
-        .context("another benchmark is running on this machine")?;
+    file.try_lock().context("another benchmark is running on this machine")?;
     Ok(file)
 }
 
 /// When and on what this was measured.
 fn machine() -> Result<report::Machine> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     Ok(report::Machine {
-        date: say(std::process::Command::new("date").args(["-u", "+%FT%TZ"]))?
-            .trim()
-            .to_owned(),
-        kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
-            .trim()
-            .to_owned(),
+        date: say(std::process::Command::new("date").args(["-u", "+%FT%TZ"]))?.trim().to_owned(),
+        kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
         processor: model.map_or("unknown", |(_, model)| model).to_owned(),
         processors: std::thread::available_parallelism()?.get(),
     })

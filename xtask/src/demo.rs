@@ -25,9 +25,6 @@ pub fn run(args: &Args) -> Result<()> {
     let demo = test::harness("demo")?;
     eprintln!();
     // In this process's place: a signal meant for it reaches the one that has to clean up.
-    let error = Command::new(&demo)
-        .arg(&args.scenario)
-        .env("LASTHOP", binary)
-        .exec();
+    let error = Command::new(&demo).arg(&args.scenario).env("LASTHOP", binary).exec();
     Err(error).with_context(|| format!("cannot run {}", demo.display()))
 }

@@ -23,13 +23,7 @@ pub fn build(toolchain: &Toolchain) -> Result<PathBuf> {
     let object = object(toolchain)?;
     let mut cargo = Command::new(cargo());
     cargo
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "tracer-user",
-            "--target-dir",
-        ])
+        .args(["build", "--release", "--package", "tracer-user", "--target-dir"])
         .arg(crate::root().join("target"))
         .current_dir(crate::root())
         // Read by tracer-user/build.rs.
@@ -42,19 +36,14 @@ pub fn build(toolchain: &Toolchain) -> Result<PathBuf> {
 /// Builds the kernel programs; the path of the object.
 fn object(toolchain: &Toolchain) -> Result<PathBuf> {
     let folder = crate::root().join("target/ebpf");
-    step::run(
-        "building the kernel programs",
-        toolchain.build().arg("--target-dir").arg(&folder),
-    )?;
+    step::run("building the kernel programs", toolchain.build().arg("--target-dir").arg(&folder))?;
     let object = folder.join(TARGET).join("release/tracer-ebpf");
     let bytes = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
     // A linker that silently leaves the types out would only be noticed when the object is loaded.
     for section in [".BTF", ".BTF.ext"] {
         // Names end with a NUL; what is before one may be `.rel`, whose tail it then shares.
         let name = format!("{section}\0");
-        let found = bytes
-            .windows(name.len())
-            .any(|window| window == name.as_bytes());
+        let found = bytes.windows(name.len()).any(|window| window == name.as_bytes());
         ensure!(found, "{} has no {section} section", object.display());
     }
     Ok(object)

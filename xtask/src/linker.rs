@@ -37,20 +37,8 @@ pub(crate) fn ensure(llvm: Version) -> Result<PathBuf> {
     packages::ensure(packages::LINKER)?;
     let mut install = Command::new(cargo());
     install
-        .args([
-            "install",
-            "bpf-linker",
-            "--version",
-            VERSION,
-            "--locked",
-            "--force",
-        ])
-        .args([
-            "--no-default-features",
-            "--features",
-            &format!("llvm-{LLVM}"),
-            "--root",
-        ])
+        .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
+        .args(["--no-default-features", "--features", &format!("llvm-{LLVM}"), "--root"])
         .arg(&folder)
         .env("LLVM_PREFIX", LLVM_PREFIX)
         // These would put it elsewhere, or compile it for something else.
@@ -67,24 +55,17 @@ fn on_path(llvm: Version) -> Option<PathBuf> {
     let has = shared_llvm(&fs::read(&linker).ok()?);
     let fits = own >= wanted() && has.is_some_and(|has| has.major >= llvm.major);
     if !fits {
-        let has = has.map_or_else(
-            || "an LLVM that it does not tell".to_owned(),
-            |v| format!("LLVM {v}"),
-        );
+        let has =
+            has.map_or_else(|| "an LLVM that it does not tell".to_owned(), |v| format!("LLVM {v}"));
         let place = linker.display();
-        step::note(&format!(
-            "{place} {own} with {has} is passed over for LLVM {llvm}"
-        ));
+        step::note(&format!("{place} {own} with {has} is passed over for LLVM {llvm}"));
     }
     fits.then_some(linker)
 }
 
 fn wanted() -> Version {
     // The constant is a version; were it none, no linker would be found equal to it and one is built.
-    VERSION.parse().unwrap_or(Version {
-        major: u32::MAX,
-        minor: 0,
-    })
+    VERSION.parse().unwrap_or(Version { major: u32::MAX, minor: 0 })
 }
 
 /// What it says of itself; `None` when it does not run.
@@ -97,9 +78,7 @@ fn version(linker: &Path) -> Option<Version> {
 /// `libLLVM-21.so`; `None` when LLVM is inside it, where nothing tells its version.
 fn shared_llvm(executable: &[u8]) -> Option<Version> {
     const NAME: &[u8] = b"libLLVM";
-    let start = executable
-        .windows(NAME.len())
-        .position(|bytes| bytes == NAME)?;
+    let start = executable.windows(NAME.len()).position(|bytes| bytes == NAME)?;
     let name: String = executable
         .get(start + NAME.len()..)?
         .iter()
@@ -108,11 +87,7 @@ fn shared_llvm(executable: &[u8]) -> Option<Version> {
         .take(40)
         .collect();
     let number = name.trim_start_matches(".so.").trim_start_matches('-');
-    let major = number
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()?;
+    let major = number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
     Some(number.parse().unwrap_or(Version { major, minor: 0 }))
 }
 
@@ -129,11 +104,7 @@ mod tests {
             ("\0libLLVM-17.so.1\0", (17, 0)),
         ] {
             let (major, minor) = wanted;
-            assert_eq!(
-                shared_llvm(name.as_bytes()),
-                Some(Version { major, minor }),
-                "{name:?}"
-            );
+            assert_eq!(shared_llvm(name.as_bytes()), Some(Version { major, minor }), "{name:?}");
         }
         for name in ["", "libLLVM", "\0libLLVMCore.a\0", "no llvm at all"] {
             assert_eq!(shared_llvm(name.as_bytes()), None, "{name:?}");
@@ -142,12 +113,6 @@ mod tests {
 
     #[test]
     fn the_linker_that_is_built_here_has_a_version() {
-        assert_eq!(
-            wanted(),
-            Version {
-                major: 0,
-                minor: 13
-            }
-        );
+        assert_eq!(wanted(), Version { major: 0, minor: 13 });
     }
 }

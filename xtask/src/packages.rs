@@ -27,29 +27,17 @@ const fn package(name: &'static str, brings: &'static str, why: &'static str) ->
 
 /// What the demo, the scenarios and the benchmark run.
 pub(crate) const RUN_TIME: &[Package] = &[
-    package(
-        "iproute2",
-        "ip",
-        "makes the namespaces, links, addresses and routes",
-    ),
+    package("iproute2", "ip", "makes the namespaces, links, addresses and routes"),
     package(
         "iproute2",
         "tc",
         "other people's tc filters, beside which lasthop must leave no trace",
     ),
     package("iproute2", "bridge", "VLAN filters of a bridge"),
-    package(
-        "nftables",
-        "nft",
-        "the rules that drop and translate packets",
-    ),
+    package("nftables", "nft", "the rules that drop and translate packets"),
     package("iptables", "iptables", "rules as older nodes write them"),
     package("iputils-ping", "ping", "ICMP traffic"),
-    package(
-        "ethtool",
-        "ethtool",
-        "offloads off: a packet stays one packet",
-    ),
+    package("ethtool", "ethtool", "offloads off: a packet stays one packet"),
     package("tcpdump", "tcpdump", "what lasthop's cost is compared with"),
 ];
 
@@ -60,30 +48,14 @@ pub(crate) const LINKER: &[Package] = &[
         "/usr/lib/llvm-22/include/llvm-c/Core.h",
         "libLLVM, which bpf-linker uses",
     ),
-    package(
-        "libzstd-dev",
-        "/usr/include/zstd.h",
-        "libLLVM is linked with it",
-    ),
-    package(
-        "zlib1g-dev",
-        "/usr/include/zlib.h",
-        "libLLVM is linked with it",
-    ),
-    package(
-        "libxml2-dev",
-        "/usr/include/libxml2/libxml/parser.h",
-        "libLLVM is linked with it",
-    ),
+    package("libzstd-dev", "/usr/include/zstd.h", "libLLVM is linked with it"),
+    package("zlib1g-dev", "/usr/include/zlib.h", "libLLVM is linked with it"),
+    package("libxml2-dev", "/usr/include/libxml2/libxml/parser.h", "libLLVM is linked with it"),
 ];
 
 /// Debian's own rustc with a compiled `core` for BPF.
 pub(crate) const COMPILER: &[Package] = &[
-    package(
-        "rustc-web",
-        "/usr/bin/rustc",
-        "compiles the kernel programs",
-    ),
+    package("rustc-web", "/usr/bin/rustc", "compiles the kernel programs"),
     package(
         "libstd-rust-web-dev-bpf",
         "/usr/lib/rustlib/bpfel-unknown-none/lib",
@@ -92,26 +64,19 @@ pub(crate) const COMPILER: &[Package] = &[
 ];
 
 /// The lints of that rustc.
-pub(crate) const LINTER: &[Package] = &[package(
-    "rust-web-clippy",
-    "/usr/bin/clippy-driver",
-    "checks the kernel programs",
-)];
+pub(crate) const LINTER: &[Package] =
+    &[package("rust-web-clippy", "/usr/bin/clippy-driver", "checks the kernel programs")];
 
 /// Where a command is, as root's shell would find it: Debian keeps many of these in `sbin`, which
 /// is not in everybody's path.
 pub(crate) fn command(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
-    env::split_paths(&path)
-        .chain(system)
-        .map(|dir| dir.join(name))
-        .find(|file| is_executable(file))
+    env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {
-    file.metadata()
-        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 impl Package {
@@ -126,10 +91,7 @@ impl Package {
 
 /// Installs those of `wanted` whose commands or files are missing.
 pub(crate) fn ensure(wanted: &[Package]) -> Result<()> {
-    let missing: Vec<&Package> = wanted
-        .iter()
-        .filter(|package| !package.is_there())
-        .collect();
+    let missing: Vec<&Package> = wanted.iter().filter(|package| !package.is_there()).collect();
     install(&missing)
 }
 
@@ -144,19 +106,12 @@ fn install(missing: &[&Package]) -> Result<()> {
     }
     let mut names: Vec<&str> = missing.iter().map(|package| package.name).collect();
     names.dedup();
-    let by_hand = format!(
-        "apt-get update && apt-get install --no-install-recommends {}",
-        names.join(" ")
-    );
+    let by_hand =
+        format!("apt-get update && apt-get install --no-install-recommends {}", names.join(" "));
     if command("apt-get").is_none() || !nix::unistd::geteuid().is_root() {
-        let wants: Vec<String> = missing
-            .iter()
-            .map(|p| format!("{} ({})", p.brings, p.why))
-            .collect();
-        bail!(
-            "missing: {}. As root on Debian 12: {by_hand}",
-            wants.join(", ")
-        );
+        let wants: Vec<String> =
+            missing.iter().map(|p| format!("{} ({})", p.brings, p.why)).collect();
+        bail!("missing: {}. As root on Debian 12: {by_hand}", wants.join(", "));
     }
     for package in missing {
         step::note(&format!("{} is missing: {}", package.brings, package.why));
@@ -172,17 +127,10 @@ fn install(missing: &[&Package]) -> Result<()> {
             // A package may have been replaced by a newer one since the lists were read.
             update()?;
         }
-        step::run(
-            &format!("{title}, again"),
-            apt("install").arg("--no-remove").args(&names),
-        )?;
+        step::run(&format!("{title}, again"), apt("install").arg("--no-remove").args(&names))?;
     }
     match missing.iter().find(|package| !package.is_there()) {
-        Some(package) => bail!(
-            "{} is installed, but has no {}",
-            package.name,
-            package.brings
-        ),
+        Some(package) => bail!("{} is installed, but has no {}", package.name, package.brings),
         None => Ok(()),
     }
 }
@@ -195,13 +143,7 @@ fn apt(action: &str) -> Command {
     let mut apt = Command::new("apt-get");
     apt.env("DEBIAN_FRONTEND", "noninteractive");
     // Another apt may be at work; it is waited for.
-    apt.args([
-        "-y",
-        "-o",
-        "DPkg::Lock::Timeout=300",
-        "--no-install-recommends",
-        action,
-    ]);
+    apt.args(["-y", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", action]);
     apt
 }
 
@@ -213,9 +155,7 @@ fn lists_are_old() -> bool {
         entries.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().contains("_Packages")))
     });
     let fetched = lists.join("partial").metadata().and_then(|m| m.modified());
-    let age = fetched
-        .ok()
-        .and_then(|at| SystemTime::now().duration_since(at).ok());
+    let age = fetched.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
     !has_lists || age.is_none_or(|age| age > Duration::from_hours(24))
 }
 

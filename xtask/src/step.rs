@@ -35,11 +35,7 @@ pub(crate) fn run(title: &str, command: &mut Command) -> Result<Done> {
 pub(crate) fn attempt(title: &str, command: &mut Command) -> Result<Done> {
     let (log, file) = open_log(title, command)?;
     let line = Line::start(title);
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(file.try_clone()?)
-        .stderr(file)
-        .spawn();
+    let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
     let mut child = child.with_context(|| format!("cannot start {}", program(command)))?;
     let (send, ended) = channel();
     std::thread::spawn(move || send.send(child.wait()));
@@ -59,11 +55,8 @@ pub(crate) fn watch(title: &str, command: &mut Command) -> Result<Done> {
     let (log, mut file) = open_log(title, command)?;
     eprintln!("  {title}");
     let began = Instant::now();
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(file.try_clone()?)
-        .spawn();
+    let child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file.try_clone()?).spawn();
     let mut child = child.with_context(|| format!("cannot start {}", program(command)))?;
     let output = child.stdout.take().context("no pipe")?;
     for line in BufReader::new(output).split(b'\n') {
@@ -78,10 +71,7 @@ pub(crate) fn watch(title: &str, command: &mut Command) -> Result<Done> {
 }
 
 fn open_log(title: &str, command: &Command) -> Result<(PathBuf, File)> {
-    let log = crate::root()
-        .join("target/xtask")
-        .join(slug(title))
-        .with_extension("log");
+    let log = crate::root().join("target/xtask").join(slug(title)).with_extension("log");
     fs::create_dir_all(log.parent().unwrap_or(&log))?;
     let mut file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     writeln!(file, "{command:?}")?;
@@ -115,9 +105,7 @@ fn program(command: &Command) -> String {
 }
 
 fn slug(title: &str) -> String {
-    let words = title
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty());
+    let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-").to_lowercase()
 }
 
@@ -132,11 +120,7 @@ impl Line {
     fn start(title: &str) -> Self {
         let live = std::io::stderr().is_terminal();
         eprint!("  {title} …");
-        Self {
-            title: title.to_owned(),
-            began: Instant::now(),
-            live,
-        }
+        Self { title: title.to_owned(), began: Instant::now(), live }
     }
 
     fn tick(&self) {
@@ -148,11 +132,7 @@ impl Line {
     fn end(self, good: bool) {
         let seconds = self.began.elapsed().as_secs_f64();
         let outcome = if good { "" } else { "FAILED after " };
-        let start = if self.live {
-            format!("\r  {} …", self.title)
-        } else {
-            String::new()
-        };
+        let start = if self.live { format!("\r  {} …", self.title) } else { String::new() };
         eprintln!("{start} {outcome}{seconds:.1} s");
     }
 }
@@ -171,21 +151,12 @@ mod tests {
     fn a_log_holds_both_outputs_in_order() {
         let done = attempt("own test: order", &mut sh("echo a; echo b >&2; echo c")).expect("runs");
         assert!(done.text.ends_with("a\nb\nc\n"), "{}", done.text);
-        assert!(
-            done.log.ends_with("own-test-order.log"),
-            "{}",
-            done.log.display()
-        );
+        assert!(done.log.ends_with("own-test-order.log"), "{}", done.log.display());
     }
 
     #[test]
     fn a_tool_that_fails_is_an_error_that_names_the_step() {
-        let error = run("own test: failure", &mut sh("exit 3"))
-            .err()
-            .expect("it fails");
-        assert!(
-            error.to_string().starts_with("own test: failure: sh"),
-            "{error}"
-        );
+        let error = run("own test: failure", &mut sh("exit 3")).err().expect("it fails");
+        assert!(error.to_string().starts_with("own test: failure: sh"), "{error}");
     }
 }

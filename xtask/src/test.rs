@@ -68,10 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
     let part = only.filter(|name| PARTS.iter().any(|(part, _)| part == name));
     let scenario = if part.is_some() { None } else { only };
     let wanted = part.or(scenario.map(|_| "scenarios"));
-    let mut common = Common {
-        scenario: scenario.map(str::to_owned),
-        ..Common::default()
-    };
+    let mut common = Common { scenario: scenario.map(str::to_owned), ..Common::default() };
     let mut sum = Count::default();
     for (name, part) in PARTS {
         if wanted.is_some_and(|wanted| wanted != name) {
@@ -84,11 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
         });
     }
     println!("{sum}");
-    if sum.failed > 0 {
-        Err(Told.into())
-    } else {
-        Ok(())
-    }
+    if sum.failed > 0 { Err(Told.into()) } else { Ok(()) }
 }
 
 fn in_root(arguments: &[&str]) -> Command {
@@ -122,13 +115,7 @@ fn lint() -> Result<Count> {
     if !has_component("clippy", "clippy") {
         return Ok(Count::skipped("lint", "this Rust has no clippy"));
     }
-    let all = [
-        "clippy",
-        "--workspace",
-        "--exclude",
-        "tracer-ebpf",
-        "--all-targets",
-    ];
+    let all = ["clippy", "--workspace", "--exclude", "tracer-ebpf", "--all-targets"];
     check("linting", in_root(&all).args(["--", "-D", "warnings"]))
 }
 
@@ -147,20 +134,12 @@ fn lint_kernel(common: &mut Common) -> Result<Count> {
         Ok(clippy) => clippy,
         Err(error) => return Ok(Count::skipped("lint-kernel", &format!("{error:#}"))),
     };
-    clippy
-        .arg("--target-dir")
-        .arg(crate::root().join("target/ebpf"));
-    check(
-        "linting the kernel programs",
-        clippy.args(["--", "-D", "warnings"]),
-    )
+    clippy.arg("--target-dir").arg(crate::root().join("target/ebpf"));
+    check("linting the kernel programs", clippy.args(["--", "-D", "warnings"]))
 }
 
 fn unit() -> Result<Count> {
-    cargo_test(
-        "running the unit tests",
-        &mut in_root(&["test", "--no-fail-fast"]),
-    )
+    cargo_test("running the unit tests", &mut in_root(&["test", "--no-fail-fast"]))
 }
 
 /// Runs tests that cargo counts.
@@ -208,21 +187,11 @@ fn system(common: &mut Common) -> Result<Count> {
 
 fn scenarios(common: &mut Common) -> Result<Count> {
     let Some(binary) = common.binary()? else {
-        return Ok(Count::skipped(
-            "scenarios",
-            "network namespaces and probes need root",
-        ));
+        return Ok(Count::skipped("scenarios", "network namespaces and probes need root"));
     };
     let mut scenarios = Command::new(harness("scenarios")?);
-    let done = step::watch(
-        "running the scenarios",
-        on(scenarios.args(&common.scenario), &binary),
-    )?;
-    let last = done
-        .text
-        .lines()
-        .rev()
-        .find_map(|line| line.parse::<Count>().ok());
+    let done = step::watch("running the scenarios", on(scenarios.args(&common.scenario), &binary))?;
+    let last = done.text.lines().rev().find_map(|line| line.parse::<Count>().ok());
     let mut count = last.with_context(|| {
         step::show_tail(&done);
         format!("the scenarios ended with {} and without a sum", done.status)
@@ -237,18 +206,8 @@ fn scenarios(common: &mut Common) -> Result<Count> {
 
 /// Builds the harness; the path of one of its programs.
 pub(crate) fn harness(program: &str) -> Result<PathBuf> {
-    let build = [
-        "build",
-        "--release",
-        "--package",
-        "tests",
-        "--bins",
-        "--target-dir",
-    ];
-    step::run(
-        "building the scenarios",
-        in_root(&build).arg(crate::root().join("target")),
-    )?;
+    let build = ["build", "--release", "--package", "tests", "--bins", "--target-dir"];
+    step::run("building the scenarios", in_root(&build).arg(crate::root().join("target")))?;
     Ok(crate::root().join("target/release").join(program))
 }
 
@@ -265,10 +224,7 @@ mod tests {
     fn compile_errors_count_as_a_failure() {
         let mut failing = Command::new("sh");
         failing.args(["-c", "echo 'error: could not compile'; exit 101"]);
-        assert_eq!(
-            cargo_test("own test: no tests", &mut failing).ok(),
-            Some(Count::FAILED)
-        );
+        assert_eq!(cargo_test("own test: no tests", &mut failing).ok(), Some(Count::FAILED));
     }
 
     #[test]

@@ -15,11 +15,8 @@ use anyhow::{Context, Result};
 use crate::{linker, packages, step};
 
 /// The target triple of the kernel programs: BPF has the byte order of its host.
-pub(crate) const TARGET: &str = if cfg!(target_endian = "big") {
-    "bpfeb-unknown-none"
-} else {
-    "bpfel-unknown-none"
-};
+pub(crate) const TARGET: &str =
+    if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
@@ -61,12 +58,7 @@ impl FromStr for Version {
         let mut number = || parts.next().unwrap_or_default().parse();
         let (major, minor) = (number(), number());
         major
-            .and_then(|major| {
-                Ok(Self {
-                    major,
-                    minor: minor?,
-                })
-            })
+            .and_then(|major| Ok(Self { major, minor: minor? }))
             .with_context(|| format!("not a version: {text:?}"))
     }
 }
@@ -95,10 +87,7 @@ impl Toolchain {
             None => install()?,
         };
         let linker = linker::ensure(compiler.llvm)?;
-        step::note(&format!(
-            "kernel programs: {compiler}, linked by {}",
-            linker.display()
-        ));
+        step::note(&format!("kernel programs: {compiler}, linked by {}", linker.display()));
         Ok(Self { compiler, linker })
     }
 
@@ -143,10 +132,8 @@ impl Toolchain {
     fn aim(&self, cargo: &mut Command) {
         // `--btf` keeps the types that aya needs, which the compiler only writes with full debug
         // information. Encoded flags take precedence over the user's RUSTFLAGS, which are for the host.
-        let flags = format!(
-            "-Clinker={}\u{1f}-Clink-arg=--btf\u{1f}-Cdebuginfo=2",
-            self.linker.display()
-        );
+        let flags =
+            format!("-Clinker={}\u{1f}-Clink-arg=--btf\u{1f}-Cdebuginfo=2", self.linker.display());
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
         cargo.args(["--release", "--target", TARGET, "--package", "tracer-ebpf"]);
         cargo.current_dir(crate::root());
@@ -182,40 +169,27 @@ fn rustup_run(toolchain: &str, tool: &str) -> Command {
 /// Standard output of a command that succeeds.
 pub(crate) fn say(command: &mut Command) -> Result<String> {
     let output = command.output()?;
-    anyhow::ensure!(
-        output.status.success(),
-        "{command:?} ended with {}",
-        output.status
-    );
+    anyhow::ensure!(output.status.success(), "{command:?} ended with {}", output.status);
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The first of rustup's nightlies that can build `core` and whose output a linker can read.
 fn nightly() -> Option<Compiler> {
     let listed = say(Command::new("rustup").args(["toolchain", "list"])).ok()?;
-    let names = listed
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    names
-        .filter(|name| name.starts_with("nightly"))
-        .find_map(|name| {
-            let sysroot = say(rustup_run(name, "rustc").args(["--print", "sysroot"])).ok()?;
-            if !has_sources(Path::new(sysroot.trim())) {
-                step::note(&format!("rustup's {name} has no rust-src: passed over"));
-                return None;
-            }
-            let compiler = ask(
-                Source::Rustup(name.to_owned()),
-                &mut rustup_run(name, "rustc"),
-            )?;
-            if !linker::reads(compiler.llvm) {
-                step::note(&format!(
-                    "{compiler} is too new for bpf-linker here: passed over"
-                ));
-                return None;
-            }
-            Some(compiler)
-        })
+    let names = listed.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| name.starts_with("nightly")).find_map(|name| {
+        let sysroot = say(rustup_run(name, "rustc").args(["--print", "sysroot"])).ok()?;
+        if !has_sources(Path::new(sysroot.trim())) {
+            step::note(&format!("rustup's {name} has no rust-src: passed over"));
+            return None;
+        }
+        let compiler = ask(Source::Rustup(name.to_owned()), &mut rustup_run(name, "rustc"))?;
+        if !linker::reads(compiler.llvm) {
+            step::note(&format!("{compiler} is too new for bpf-linker here: passed over"));
+            return None;
+        }
+        Some(compiler)
+    })
 }
 
 /// A toolchain may be installed without the component; only the files tell.
@@ -236,10 +210,7 @@ fn debian() -> Option<Compiler> {
     if !has_core {
         return None;
     }
-    let compiler = ask(
-        Source::Debian,
-        Command::new(DEBIAN_RUSTC).env_remove("LD_LIBRARY_PATH"),
-    )?;
+    let compiler = ask(Source::Debian, Command::new(DEBIAN_RUSTC).env_remove("LD_LIBRARY_PATH"))?;
     linker::reads(compiler.llvm).then_some(compiler)
 }
 
@@ -252,11 +223,8 @@ fn ask(source: Source, rustc: &mut Command) -> Option<Compiler> {
             .find_map(|line| line.strip_prefix(name))
             .and_then(|v| v.parse::<Version>().ok())
     };
-    let compiler = Compiler {
-        source,
-        release: field("release: ")?,
-        llvm: field("LLVM version: ")?,
-    };
+    let compiler =
+        Compiler { source, release: field("release: ")?, llvm: field("LLVM version: ")? };
     let wanted = env!("CARGO_PKG_RUST_VERSION").parse::<Version>().ok()?;
     if compiler.release < wanted {
         step::note(&format!("{compiler} is older than {wanted}: passed over"));

@@ -54,11 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
         memory: args.memory.clone(),
         icount: args.icount,
     };
-    let status = match machine.run(
-        &args.command,
-        &mut std::io::stdout(),
-        &mut std::io::stderr(),
-    )? {
+    let status = match machine.run(&args.command, &mut std::io::stdout(), &mut std::io::stderr())? {
         End::Exited(status) => i32::from(status),
         End::TimedOut => {
             eprintln!(
@@ -68,11 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
             TIMED_OUT
         }
     };
-    if status == 0 {
-        Ok(())
-    } else {
-        std::process::exit(status)
-    }
+    if status == 0 { Ok(()) } else { std::process::exit(status) }
 }
 
 /// Where all of this is kept.
@@ -85,8 +77,7 @@ fn lock() -> Result<File> {
     fs::create_dir_all(folder())?;
     let path = folder().join("lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    file.lock()
-        .with_context(|| format!("cannot lock {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
 }
 
@@ -115,17 +106,7 @@ mod tests {
         for (text, seconds) in [("90", 90), ("90s", 90), ("10m", 600), ("1h", 3600)] {
             assert_eq!(duration(text).expect(text), Duration::from_secs(seconds));
         }
-        for text in [
-            "",
-            "s",
-            "0",
-            "0m",
-            "1d",
-            "1.5m",
-            "-1s",
-            "1m30",
-            "99999999999999999999h",
-        ] {
+        for text in ["", "s", "0", "0m", "1d", "1.5m", "-1s", "1m30", "99999999999999999999h"] {
             assert!(duration(text).is_err(), "{text:?}");
         }
     }

@@ -54,10 +54,7 @@ fn run(cli: &Cli) -> Result<()> {
         check(&interrupted)?;
         println!("\nexit status {}", told(status));
         let (wanted, got) = (faulty.exit, status.code());
-        ensure!(
-            got == Some(wanted),
-            "the exit status should have been {wanted}"
-        );
+        ensure!(got == Some(wanted), "the exit status should have been {wanted}");
     }
     println!("\nThe same without the fault:");
     let (status, verdicts) = healthy(scenario)?;
@@ -67,10 +64,7 @@ fn run(cli: &Cli) -> Result<()> {
     }
     println!("exit status {}", told(status));
     let wanted = scenario.healthy.exit;
-    ensure!(
-        status.code() == Some(wanted),
-        "the exit status should have been {wanted}"
-    );
+    ensure!(status.code() == Some(wanted), "the exit status should have been {wanted}");
     Ok(())
 }
 
@@ -85,17 +79,12 @@ fn interruption() -> Result<Arc<AtomicBool>> {
 }
 
 fn check(interrupted: &AtomicBool) -> Result<()> {
-    ensure!(
-        !interrupted.load(Ordering::Relaxed),
-        "interrupted; everything was taken down"
-    );
+    ensure!(!interrupted.load(Ordering::Relaxed), "interrupted; everything was taken down");
     Ok(())
 }
 
 fn told(status: ExitStatus) -> String {
-    status
-        .code()
-        .map_or_else(|| status.to_string(), |code| code.to_string())
+    status.code().map_or_else(|| status.to_string(), |code| code.to_string())
 }
 
 fn show_faulty(scenario: &Scenario) -> Result<ExitStatus> {
@@ -106,10 +95,7 @@ fn show_faulty(scenario: &Scenario) -> Result<ExitStatus> {
         options.push_str(option);
     }
     let traffic = short(&scenario.folder.join("traffic.sh"));
-    println!(
-        "$ lasthop trace '{}' --exit-code{options} -- {traffic}",
-        scenario.filter
-    );
+    println!("$ lasthop trace '{}' --exit-code{options} -- {traffic}", scenario.filter);
     std::io::stdout().flush()?;
     Ok(standing.trace(&[])?.stdin(Stdio::null()).status()?)
 }
@@ -134,8 +120,6 @@ fn healthy(scenario: &Scenario) -> Result<(ExitStatus, Vec<String>)> {
 /// The path as somebody in the checkout would type it.
 fn short(path: &Path) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let short = root
-        .and_then(|root| path.strip_prefix(root).ok())
-        .unwrap_or(path);
+    let short = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path);
     short.display().to_string()
 }

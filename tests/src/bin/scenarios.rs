@@ -40,11 +40,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     if cli.list {
         let mut out = std::io::stdout().lock();
         for scenario in &chosen {
-            writeln!(
-                out,
-                "{:28} {}\n{:28} {}",
-                scenario.name, scenario.title, "", scenario.why
-            )?;
+            writeln!(out, "{:28} {}\n{:28} {}", scenario.name, scenario.title, "", scenario.why)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -69,21 +65,14 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             report.add(&name, &result, took);
         }
     }
-    Ok(if report.finish() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn choose(all: Vec<Scenario>, names: &[String]) -> Result<Vec<Scenario>> {
     let is_named = |scenario: &Scenario, name: &str| {
         scenario.name == name || scenario.name.split('/').next() == Some(name)
     };
-    if let Some(unknown) = names
-        .iter()
-        .find(|name| !all.iter().any(|s| is_named(s, name)))
-    {
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|s| is_named(s, name))) {
         bail!("no scenario is called {unknown:?}; --list names them");
     }
     let wanted = |s: &Scenario| names.is_empty() || names.iter().any(|name| is_named(s, name));

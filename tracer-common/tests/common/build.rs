@@ -29,19 +29,8 @@ pub struct Ip {
 /// What the two versions have of their own.
 #[derive(Clone, Debug)]
 pub enum Version {
-    V4 {
-        src: [u8; 4],
-        dst: [u8; 4],
-        id: u16,
-        df: bool,
-        fragment: Option<(u16, bool)>,
-        options: u8,
-    },
-    V6 {
-        src: [u8; 16],
-        dst: [u8; 16],
-        extensions: Vec<Extension>,
-    },
+    V4 { src: [u8; 4], dst: [u8; 4], id: u16, df: bool, fragment: Option<(u16, bool)>, options: u8 },
+    V6 { src: [u8; 16], dst: [u8; 16], extensions: Vec<Extension> },
 }
 
 /// An IPv6 extension header.
@@ -174,14 +163,7 @@ impl Flow {
     pub fn bytes(&self) -> Vec<u8> {
         let body = self.body.bytes();
         let mut out = match &self.ip.version {
-            Version::V4 {
-                src,
-                dst,
-                id,
-                df,
-                fragment,
-                options,
-            } => {
+            Version::V4 { src, dst, id, df, fragment, options } => {
                 let header_len = 20 + 4 * u16::from(*options);
                 let (offset, more) = fragment.unwrap_or((0, false));
                 let flags = u16::from(*df) << 14 | u16::from(more) << 13 | offset;
@@ -195,11 +177,7 @@ impl Flow {
                 out.resize(usize::from(header_len), 1); // No Operation
                 out
             }
-            Version::V6 {
-                src,
-                dst,
-                extensions,
-            } => {
+            Version::V6 { src, dst, extensions } => {
                 let chain = chain(extensions, self.protocol());
                 let mut out = vec![0x60, 0, 0, 0];
                 out.extend(((chain.1.len() + body.len()) as u16).to_be_bytes());
@@ -271,10 +249,8 @@ fn udp(sport: u16, dport: u16, load: &[u8]) -> Vec<u8> {
 }
 
 fn gre(checksum: bool, key: Option<u32>, sequence: bool, ethertype: u16, load: &[u8]) -> Vec<u8> {
-    let mut out = vec![
-        u8::from(checksum) << 7 | u8::from(key.is_some()) << 5 | u8::from(sequence) << 4,
-        0,
-    ];
+    let mut out =
+        vec![u8::from(checksum) << 7 | u8::from(key.is_some()) << 5 | u8::from(sequence) << 4, 0];
     out.extend(ethertype.to_be_bytes());
     if checksum {
         out.extend([0xc5, 0, 0, 0]);
@@ -290,15 +266,7 @@ fn gre(checksum: bool, key: Option<u32>, sequence: bool, ethertype: u16, load: &
 impl Body {
     fn bytes(&self) -> Vec<u8> {
         match self {
-            Body::Tcp {
-                sport,
-                dport,
-                seq,
-                ack,
-                flags,
-                options,
-                load,
-            } => {
+            Body::Tcp { sport, dport, seq, ack, flags, options, load } => {
                 let mut out = Vec::new();
                 out.extend(sport.to_be_bytes());
                 out.extend(dport.to_be_bytes());
@@ -310,12 +278,7 @@ impl Body {
                 out
             }
             Body::Udp { sport, dport, load } => udp(*sport, *dport, load),
-            Body::Sctp {
-                sport,
-                dport,
-                tag,
-                load,
-            } => {
+            Body::Sctp { sport, dport, tag, load } => {
                 let mut out = Vec::new();
                 out.extend(sport.to_be_bytes());
                 out.extend(dport.to_be_bytes());
@@ -324,12 +287,7 @@ impl Body {
                 out.extend(load);
                 out
             }
-            Body::Icmp {
-                kind,
-                code,
-                rest,
-                load,
-            } => {
+            Body::Icmp { kind, code, rest, load } => {
                 let mut out = vec![*kind, *code, 0xc5, 0];
                 out.extend(rest);
                 out.extend(load);
@@ -341,11 +299,7 @@ impl Body {
                 load.extend(inner.bytes());
                 udp(50000, *port, &load)
             }
-            Body::Geneve {
-                vni,
-                options,
-                inner,
-            } => {
+            Body::Geneve { vni, options, inner } => {
                 let mut load = vec![*options, 0];
                 load.extend(ETH_P_TEB.to_be_bytes());
                 load.extend((vni << 8).to_be_bytes());
@@ -353,18 +307,9 @@ impl Body {
                 load.extend(inner.bytes());
                 udp(50001, 6081, &load)
             }
-            Body::Gre {
-                checksum,
-                key,
-                sequence,
-                inner,
-            } => gre(
-                *checksum,
-                *key,
-                *sequence,
-                inner.ethertype(),
-                &inner.bytes(),
-            ),
+            Body::Gre { checksum, key, sequence, inner } => {
+                gre(*checksum, *key, *sequence, inner.ethertype(), &inner.bytes())
+            }
             Body::Gretap { key, inner } => gre(false, *key, false, ETH_P_TEB, &inner.bytes()),
             Body::IpIp(inner) => inner.bytes(),
         }

@@ -25,11 +25,7 @@ pub fn describe(frame: &[u8]) -> Vec<String> {
                 Kind::Gre => "gre",
                 Kind::IpIp => "ipip",
             };
-            lines.push(
-                tunnel
-                    .key
-                    .map_or(kind.to_owned(), |key| format!("{kind} {key}")),
-            );
+            lines.push(tunnel.key.map_or(kind.to_owned(), |key| format!("{kind} {key}")));
         } else {
             lines.extend(detail(frame, layer));
         }
@@ -74,10 +70,7 @@ fn flow(layer: &Layer) -> String {
     };
     let port = |port| (t.has_ports != 0).then_some(port);
     let (src, dst) = (end(t.src, port(t.sport)), end(t.dst, port(t.dport)));
-    let mut words = vec![format!(
-        "{name} {src} > {dst} ttl {} len {}",
-        n.ttl, n.total_len
-    )];
+    let mut words = vec![format!("{name} {src} > {dst} ttl {} len {}", n.ttl, n.total_len)];
     let fragment = n.frag_offset != 0 || n.more_fragments;
     if n.version == 4 || fragment {
         words.push(format!("id {}", n.id));
@@ -105,17 +98,11 @@ fn detail(frame: &[u8], layer: &Layer) -> Option<String> {
             .into_iter()
             .filter_map(|(bit, letter)| (tcp.flags & bit != 0).then_some(letter))
             .collect();
-        return Some(format!(
-            "{flags} seq {} ack {} header {}",
-            tcp.seq, tcp.ack, tcp.header_len
-        ));
+        return Some(format!("{flags} seq {} ack {} header {}", tcp.seq, tcp.ack, tcp.header_len));
     }
     let icmp = icmp(&layer.transport)?;
     let mut words = vec![format!("type {} code {}", icmp.kind, icmp.code)];
-    words.extend(
-        icmp.echo(n.proto)
-            .map(|(id, seq)| format!("id {id} seq {seq}")),
-    );
+    words.extend(icmp.echo(n.proto).map(|(id, seq)| format!("id {id} seq {seq}")));
     words.extend(icmp.mtu(n.proto).map(|mtu| format!("mtu {mtu}")));
     Some(words.join(" "))
 }

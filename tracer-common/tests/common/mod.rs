@@ -1,11 +1,6 @@
 //! What the tests of the parser share.
 #![allow(dead_code, reason = "each test crate uses its part")]
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::doc_markdown,
-    reason = "test code"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::doc_markdown, reason = "test code")]
 
 pub mod build;
 pub mod describe;
@@ -20,10 +15,7 @@ pub use invariants::layers;
 
 /// The bytes that hexadecimal digits stand for; white space is skipped.
 pub fn hex(digits: &str) -> Vec<u8> {
-    let digits: Vec<u8> = digits
-        .bytes()
-        .filter(|b| !b.is_ascii_whitespace())
-        .collect();
+    let digits: Vec<u8> = digits.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
     assert!(digits.len().is_multiple_of(2));
     digits
         .chunks(2)

@@ -34,29 +34,16 @@ fn carrying(inner: BoxedStrategy<Flow>) -> impl Strategy<Value = Flow> {
     let flow = inner.clone().prop_map(Box::new);
     let frame = framed(inner).prop_map(Box::new).boxed();
     let body = prop_oneof![
-        (
-            prop_oneof![Just(4789_u16), Just(8472)],
-            vni.clone(),
-            frame.clone()
-        )
+        (prop_oneof![Just(4789_u16), Just(8472)], vni.clone(), frame.clone())
             .prop_map(|(port, vni, inner)| Body::Vxlan { port, vni, inner }),
         (vni, 0_u8..64, frame.clone()).prop_map(|(vni, options, inner)| Body::Geneve {
             vni,
             options,
             inner
         }),
-        (
-            any::<bool>(),
-            option::of(any::<u32>()),
-            any::<bool>(),
-            flow.clone()
-        )
-            .prop_map(|(checksum, key, sequence, inner)| Body::Gre {
-                checksum,
-                key,
-                sequence,
-                inner
-            }),
+        (any::<bool>(), option::of(any::<u32>()), any::<bool>(), flow.clone()).prop_map(
+            |(checksum, key, sequence, inner)| Body::Gre { checksum, key, sequence, inner }
+        ),
         (option::of(any::<u32>()), frame).prop_map(|(key, inner)| Body::Gretap { key, inner }),
         flow.prop_map(Body::IpIp),
     ];
@@ -71,22 +58,9 @@ fn ip(fragments: bool) -> impl Strategy<Value = Ip> {
 fn v4(fragments: bool) -> impl Strategy<Value = Version> {
     let fragment = option::weighted(0.3, (0_u16..0x2000, any::<bool>()))
         .prop_map(move |f| f.filter(|_| fragments));
-    (
-        v4_address(),
-        v4_address(),
-        any::<u16>(),
-        any::<bool>(),
-        fragment,
-        0_u8..=10,
+    (v4_address(), v4_address(), any::<u16>(), any::<bool>(), fragment, 0_u8..=10).prop_map(
+        |(src, dst, id, df, fragment, options)| Version::V4 { src, dst, id, df, fragment, options },
     )
-        .prop_map(|(src, dst, id, df, fragment, options)| Version::V4 {
-            src,
-            dst,
-            id,
-            df,
-            fragment,
-            options,
-        })
 }
 
 fn v4_address() -> impl Strategy<Value = [u8; 4]> {
@@ -108,11 +82,7 @@ fn v6(fragments: bool) -> impl Strategy<Value = Version> {
     (address.clone(), address, vec(before, 0..=4), fragment).prop_map(
         |(src, dst, mut extensions, fragment)| {
             extensions.extend(fragment);
-            Version::V6 {
-                src,
-                dst,
-                extensions,
-            }
+            Version::V6 { src, dst, extensions }
         },
     )
 }
@@ -125,15 +95,7 @@ fn leaf() -> impl Strategy<Value = Body> {
     prop_oneof![
         (ports, words, any::<u8>(), 0_u8..=10, load.clone()).prop_map(
             |((sport, dport), (seq, ack), flags, options, load)| {
-                Body::Tcp {
-                    sport,
-                    dport,
-                    seq,
-                    ack,
-                    flags,
-                    options,
-                    load,
-                }
+                Body::Tcp { sport, dport, seq, ack, flags, options, load }
             }
         ),
         (any::<u16>(), 0_u16..=1024, load.clone()).prop_map(|(sport, dport, load)| Body::Udp {
@@ -147,13 +109,7 @@ fn leaf() -> impl Strategy<Value = Body> {
             tag,
             load
         }),
-        (any::<u8>(), any::<u8>(), any::<[u8; 4]>(), load).prop_map(|(kind, code, rest, load)| {
-            Body::Icmp {
-                kind,
-                code,
-                rest,
-                load,
-            }
-        }),
+        (any::<u8>(), any::<u8>(), any::<[u8; 4]>(), load)
+            .prop_map(|(kind, code, rest, load)| { Body::Icmp { kind, code, rest, load } }),
     ]
 }

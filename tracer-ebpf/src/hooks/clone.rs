@@ -22,19 +22,8 @@ fn cloned(old: u64, new: u64) {
         return;
     };
     let life = maps::follow(new, known.mark, cpu());
-    let found = Match {
-        life,
-        flags: FLAG_FIRST_SIGHT,
-    };
-    emit(
-        Hook::Clone,
-        new,
-        found,
-        Occasion {
-            parent: known.life,
-            ..Occasion::default()
-        },
-    );
+    let found = Match { life, flags: FLAG_FIRST_SIGHT };
+    emit(Hook::Clone, new, found, Occasion { parent: known.life, ..Occasion::default() });
 }
 
 /// Programs for the return of `struct sk_buff *FUNCTION(struct sk_buff *skb, …)`. Behind its

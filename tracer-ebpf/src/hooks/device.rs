@@ -23,12 +23,7 @@ fn see(ctx: &TcContext, hook: Hook, network_at: u32) -> i32 {
     let skb = address(ctx.as_ptr().cast());
     // SAFETY: `__sk_buff` fields of the program's own context.
     let protocol = u16::from_be(unsafe { (*ctx.skb.skb).protocol } as u16);
-    if let Some(found) = judge(
-        skb,
-        &Packet { ctx: ctx.as_ptr() },
-        protocol,
-        network_at,
-    ) {
+    if let Some(found) = judge(skb, &Packet { ctx: ctx.as_ptr() }, protocol, network_at) {
         emit(hook, skb, found, Occasion::default());
     }
     NEXT

@@ -15,10 +15,7 @@ use crate::maps;
 fn judge_direct(skb: *const u8, address: u64) -> Option<Match> {
     // SAFETY: `skb` is the tracepoint's BTF-typed argument.
     let (protocol, geometry) = unsafe {
-        (
-            u16::from_be(Direct::field::<u16>(skb, at!(skb_protocol))),
-            Geometry::direct(skb),
-        )
+        (u16::from_be(Direct::field::<u16>(skb, at!(skb_protocol))), Geometry::direct(skb))
     };
     judge(address, &geometry.from_network(), protocol, 0)
 }
@@ -28,10 +25,7 @@ fn judge_direct(skb: *const u8, address: u64) -> Option<Match> {
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn drop(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
-    let mut occasion = Occasion {
-        location: ctx.arg::<*const u8>(1) as u64,
-        ..Occasion::default()
-    };
+    let mut occasion = Occasion { location: ctx.arg::<*const u8>(1) as u64, ..Occasion::default() };
     if at!(kfree_has_reason) != 0 {
         occasion.reason = ctx.arg::<u32>(2);
     }

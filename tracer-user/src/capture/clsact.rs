@@ -42,13 +42,7 @@ pub fn mark_in_use() -> io::Result<InUse> {
 }
 
 fn open_lock() -> io::Result<File> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(LOCK)
+    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(LOCK)
 }
 
 /// A classifier of lasthop's on a device of the namespace it was found in.
@@ -67,20 +61,14 @@ pub fn leftovers_here(ifindex: u32) -> io::Result<Vec<Leftover>> {
     let mut found = Vec::new();
     for minor in [TcHandle::MIN_INGRESS, TcHandle::MIN_EGRESS] {
         let mut message = TcMessage::with_index(index(ifindex));
-        message.header.parent = TcHandle {
-            major: u16::MAX,
-            minor,
-        };
+        message.header.parent = TcHandle { major: u16::MAX, minor };
         let asked = RouteNetlinkMessage::GetTrafficFilter(message);
         for answer in ask(asked, NLM_F_REQUEST | NLM_F_DUMP)? {
             if let RouteNetlinkMessage::NewTrafficFilter(filter) = answer
                 && let Some(name) = bpf_name(&filter)
                 && name.starts_with(PREFIX)
             {
-                found.push(Leftover {
-                    name,
-                    header: filter.header,
-                });
+                found.push(Leftover { name, header: filter.header });
             }
         }
     }
@@ -94,11 +82,7 @@ pub fn leftovers_here(ifindex: u32) -> io::Result<Vec<Leftover>> {
 pub fn remove_here(leftover: &Leftover) -> io::Result<()> {
     let mut message = TcMessage::default();
     message.header = leftover.header.clone();
-    ask(
-        RouteNetlinkMessage::DelTrafficFilter(message),
-        NLM_F_REQUEST | NLM_F_ACK,
-    )
-    .map(drop)
+    ask(RouteNetlinkMessage::DelTrafficFilter(message), NLM_F_REQUEST | NLM_F_ACK).map(drop)
 }
 
 /// Removes the clsact qdisc of a device of the calling thread's namespace, unless somebody's
@@ -109,10 +93,7 @@ pub fn remove_here(leftover: &Leftover) -> io::Result<()> {
 pub fn remove_empty_qdisc_here(ifindex: u32) -> io::Result<()> {
     for minor in [TcHandle::MIN_INGRESS, TcHandle::MIN_EGRESS] {
         let mut message = TcMessage::with_index(index(ifindex));
-        message.header.parent = TcHandle {
-            major: u16::MAX,
-            minor,
-        };
+        message.header.parent = TcHandle { major: u16::MAX, minor };
         let asked = RouteNetlinkMessage::GetTrafficFilter(message);
         if !ask(asked, NLM_F_REQUEST | NLM_F_DUMP)?.is_empty() {
             return Ok(());
@@ -120,18 +101,9 @@ pub fn remove_empty_qdisc_here(ifindex: u32) -> io::Result<()> {
     }
     let mut message = TcMessage::with_index(index(ifindex));
     message.header.parent = TcHandle::CLSACT;
-    message.header.handle = TcHandle {
-        major: u16::MAX,
-        minor: 0,
-    };
-    message
-        .attributes
-        .push(TcAttribute::Kind("clsact".to_owned()));
-    ask(
-        RouteNetlinkMessage::DelQueueDiscipline(message),
-        NLM_F_REQUEST | NLM_F_ACK,
-    )
-    .map(drop)
+    message.header.handle = TcHandle { major: u16::MAX, minor: 0 };
+    message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
+    ask(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_REQUEST | NLM_F_ACK).map(drop)
 }
 
 fn index(ifindex: u32) -> i32 {
@@ -139,16 +111,13 @@ fn index(ifindex: u32) -> i32 {
 }
 
 fn bpf_name(filter: &TcMessage) -> Option<String> {
-    filter
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            TcAttribute::Options(options) => options.iter().find_map(|option| match option {
-                TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => Some(name.clone()),
-                _ => None,
-            }),
+    filter.attributes.iter().find_map(|attribute| match attribute {
+        TcAttribute::Options(options) => options.iter().find_map(|option| match option {
+            TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => Some(name.clone()),
             _ => None,
-        })
+        }),
+        _ => None,
+    })
 }
 
 /// One request and all that is answered to it.

@@ -23,21 +23,13 @@ const KINDS: [(Counter, &str); 3] = [
 impl Counters {
     /// Takes the counters out of the loaded object; they outlive the programs.
     pub fn take(loaded: &mut Loaded) -> anyhow::Result<Self> {
-        let map = loaded
-            .ebpf
-            .take_map("COUNTS")
-            .context("no map COUNTS inside")?;
-        Ok(Self {
-            map: PerCpuArray::try_from(map)?,
-            told: Vec::new(),
-        })
+        let map = loaded.ebpf.take_map("COUNTS").context("no map COUNTS inside")?;
+        Ok(Self { map: PerCpuArray::try_from(map)?, told: Vec::new() })
     }
 
     /// Events written so far, over all processors.
     pub fn written(&self) -> u64 {
-        self.map
-            .get(&(Counter::Written as u32), 0)
-            .map_or(0, |v| v.iter().sum())
+        self.map.get(&(Counter::Written as u32), 0).map_or(0, |v| v.iter().sum())
     }
 
     /// What was lost since the last call, by processor and kind. `ts`: nanoseconds since the trace
@@ -46,8 +38,7 @@ impl Counters {
         let mut lost = Vec::new();
         for (kind, (counter, what)) in KINDS.iter().enumerate() {
             let values = self.map.get(&(*counter as u32), 0)?;
-            self.told
-                .resize(values.len().max(self.told.len()), [0; KINDS.len()]);
+            self.told.resize(values.len().max(self.told.len()), [0; KINDS.len()]);
             for (cpu, (now, told)) in values.iter().zip(&mut self.told).enumerate() {
                 let Some(told) = told.get_mut(kind) else {
                     continue;
@@ -55,12 +46,7 @@ impl Counters {
                 let count = now.saturating_sub(*told);
                 *told = *now;
                 if count != 0 {
-                    lost.push(Lost {
-                        cpu: cpu as u32,
-                        count,
-                        ts,
-                        what: Some((*what).to_owned()),
-                    });
+                    lost.push(Lost { cpu: cpu as u32, count, ts, what: Some((*what).to_owned()) });
                 }
             }
         }

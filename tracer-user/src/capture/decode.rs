@@ -85,20 +85,10 @@ impl Decoder {
     }
 
     fn drop(&self, reason: u32, place: Option<Place>) -> Drop {
-        let reason = self
-            .names
-            .reasons
-            .any()
-            .then(|| self.names.reasons.name(reason));
+        let reason = self.names.reasons.any().then(|| self.names.reasons.name(reason));
         let (name, subsystem) = reason.map_or((None, None), |r| (Some(r.name), Some(r.subsystem)));
         let (symbol, offset) = place.map_or((None, None), |p| (Some(p.symbol), Some(p.offset)));
-        Drop {
-            reason: name,
-            subsystem,
-            symbol,
-            offset,
-            silent: false,
-        }
+        Drop { reason: name, subsystem, symbol, offset, silent: false }
     }
 
     /// Where the skb was given up: as the tracepoint says, else the innermost caller on the stack.
@@ -121,9 +111,7 @@ impl Decoder {
     }
 
     fn stack(&self, decoded: &Decoded) -> Vec<String> {
-        self.callers(decoded)
-            .map(|p| format!("{}+{:#x}", p.symbol, p.offset))
-            .collect()
+        self.callers(decoded).map(|p| format!("{}+{:#x}", p.symbol, p.offset)).collect()
     }
 }
 
@@ -165,37 +153,22 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn read(event: &'a Event) -> Self {
-        let captured = event
-            .headers
-            .get(..usize::from(event.header_len))
-            .unwrap_or(&[]);
+        let captured = event.headers.get(..usize::from(event.header_len)).unwrap_or(&[]);
         let bytes = Bytes(captured);
         let mut vlans = Vec::new();
         if event.vlan_proto != 0 {
-            vlans.push(vlan(VlanTag {
-                tpid: event.vlan_proto,
-                tci: event.vlan_tci,
-            }));
+            vlans.push(vlan(VlanTag { tpid: event.vlan_proto, tci: event.vlan_tci }));
         }
         let (mut ethertype, mut at) = (event.protocol, u32::from(event.l3_offset));
         let mut eth = None;
         if event.flags & FLAG_LINK_HEADER != 0
             && let Some(link) = packet::link(&bytes, 0)
         {
-            eth = Some(Eth {
-                src: mac(link.src),
-                dst: mac(link.dst),
-            });
+            eth = Some(Eth { src: mac(link.src), dst: mac(link.dst) });
             vlans.extend(link.vlans.into_iter().filter(|tag| tag.tpid != 0).map(vlan));
             (ethertype, at) = (link.ethertype, link.network_at);
         }
-        let mut seen = Self {
-            bytes,
-            eth,
-            vlans,
-            tunnel: None,
-            layer: None,
-        };
+        let mut seen = Self { bytes, eth, vlans, tunnel: None, layer: None };
         for _ in 0..MAX_LAYERS {
             let Some(layer) = tunnel::layer(&bytes, ethertype, at) else {
                 break;
@@ -339,20 +312,11 @@ fn proto_name(number: u16) -> String {
 
 /// SYN first, as `S` and `SA` are what people look for.
 fn tcp_flags(bits: u8) -> String {
-    [
-        (2, 'S'),
-        (1, 'F'),
-        (4, 'R'),
-        (8, 'P'),
-        (16, 'A'),
-        (32, 'U'),
-        (64, 'E'),
-        (128, 'C'),
-    ]
-    .into_iter()
-    .filter(|(bit, _)| bits & bit != 0)
-    .map(|(_, letter)| letter)
-    .collect()
+    [(2, 'S'), (1, 'F'), (4, 'R'), (8, 'P'), (16, 'A'), (32, 'U'), (64, 'E'), (128, 'C')]
+        .into_iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .map(|(_, letter)| letter)
+        .collect()
 }
 
 fn ip(addr: Addr) -> IpAddr {
@@ -360,18 +324,11 @@ fn ip(addr: Addr) -> IpAddr {
 }
 
 fn mac(b: [u8; 6]) -> String {
-    format!(
-        "{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}",
-        b[0], b[1], b[2], b[3], b[4], b[5]
-    )
+    format!("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", b[0], b[1], b[2], b[3], b[4], b[5])
 }
 
 fn vlan(tag: VlanTag) -> Vlan {
-    Vlan {
-        id: tag.id(),
-        tpid: tag.tpid,
-        pcp: tag.pcp(),
-    }
+    Vlan { id: tag.id(), tpid: tag.tpid, pcp: tag.pcp() }
 }
 
 /// The device's name at the time of the event; what is no text is replaced.

@@ -3,10 +3,8 @@
 /// The BPF object, aligned as an ELF file's reader wants it; `None` in a binary that was built
 /// without one, that is, not by `cargo xtask build`.
 #[cfg(lasthop_bpf_object)]
-pub static OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(
-    env!("OUT_DIR"),
-    "/tracer-ebpf"
-)));
+pub static OBJECT: Option<&[u8]> =
+    Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf")));
 
 /// The BPF object, aligned as an ELF file's reader wants it; `None` in a binary that was built
 /// without one, that is, not by `cargo xtask build`.

@@ -39,36 +39,24 @@ pub struct Ports {
     alone: bool,
 }
 
-const ETHERNET: [(&str, TcAttachType); 2] = [
-    ("lasthop_in", TcAttachType::Ingress),
-    ("lasthop_out", TcAttachType::Egress),
-];
-const NETWORK: [(&str, TcAttachType); 2] = [
-    ("lasthop_l3_in", TcAttachType::Ingress),
-    ("lasthop_l3_out", TcAttachType::Egress),
-];
+const ETHERNET: [(&str, TcAttachType); 2] =
+    [("lasthop_in", TcAttachType::Ingress), ("lasthop_out", TcAttachType::Egress)];
+const NETWORK: [(&str, TcAttachType); 2] =
+    [("lasthop_l3_in", TcAttachType::Ingress), ("lasthop_l3_out", TcAttachType::Egress)];
 
 impl Ports {
     /// Loads the classifiers.
     pub fn new(loaded: &mut Loaded) -> anyhow::Result<Self> {
         for (name, _) in ETHERNET.into_iter().chain(NETWORK) {
             let program = program(loaded, name)?;
-            program
-                .load()
-                .map_err(|e| anyhow!("the kernel refused {name}: {}", chain(&e)))?;
+            program.load().map_err(|e| anyhow!("the kernel refused {name}: {}", chain(&e)))?;
         }
         let tier = best_tier(loaded)?;
-        let mut ports = Self {
-            tier,
-            attached: HashMap::new(),
-            in_use: None,
-            alone: false,
-        };
+        let mut ports = Self { tier, attached: HashMap::new(), in_use: None, alone: false };
         if tier == Tier::Clsact {
             ports.alone = clsact::is_unused();
-            ports.in_use = clsact::mark_in_use()
-                .inspect_err(|e| log::warn!("{}: {e}", clsact::LOCK))
-                .ok();
+            ports.in_use =
+                clsact::mark_in_use().inspect_err(|e| log::warn!("{}: {e}", clsact::LOCK)).ok();
         }
         Ok(ports)
     }
@@ -102,16 +90,8 @@ impl Ports {
         if self.tier == Tier::Clsact && self.alone {
             self.remove_leftovers(link);
         }
-        let programs = if link.mac.is_some() {
-            ETHERNET
-        } else {
-            NETWORK
-        };
-        let mut port = Port {
-            link: link.clone(),
-            made_qdisc: false,
-            links: Vec::new(),
-        };
+        let programs = if link.mac.is_some() { ETHERNET } else { NETWORK };
+        let mut port = Port { link: link.clone(), made_qdisc: false, links: Vec::new() };
         for (name, direction) in programs {
             let program = program(loaded, name)?;
             let tier = self.tier;
@@ -144,12 +124,7 @@ impl Ports {
         self.find_leftovers(link)
             .iter()
             .map(|l| {
-                format!(
-                    "{} on {} in {}",
-                    l.name,
-                    link.name.escape_debug(),
-                    link.netns.label()
-                )
+                format!("{} on {} in {}", l.name, link.name.escape_debug(), link.netns.label())
             })
             .collect()
     }
@@ -179,11 +154,7 @@ impl Ports {
             // A classifier is removed by netlink, inside its device's namespace.
             let done = enter(&link.netns, || {
                 release(loaded, port);
-                if made {
-                    clsact::remove_empty_qdisc_here(link.ifindex)
-                } else {
-                    Ok(())
-                }
+                if made { clsact::remove_empty_qdisc_here(link.ifindex) } else { Ok(()) }
             });
             if let Err(e) = done.and_then(|r| r) {
                 log::debug!("{}: {e}", link.name);
@@ -204,12 +175,8 @@ impl Ports {
 
     /// Forgets all devices of a namespace that is gone.
     pub fn netns_gone(&mut self, loaded: &mut Loaded, netns: u32) {
-        let gone: Vec<u32> = self
-            .attached
-            .keys()
-            .filter(|(inode, _)| *inode == netns)
-            .map(|(_, i)| *i)
-            .collect();
+        let gone: Vec<u32> =
+            self.attached.keys().filter(|(inode, _)| *inode == netns).map(|(_, i)| *i).collect();
         for ifindex in gone {
             self.gone(loaded, netns, ifindex);
         }
@@ -217,10 +184,8 @@ impl Ports {
 }
 
 fn program<'a>(loaded: &'a mut Loaded, name: &str) -> anyhow::Result<&'a mut SchedClassifier> {
-    let program = loaded
-        .ebpf
-        .program_mut(name)
-        .with_context(|| format!("no program {name} inside"))?;
+    let program =
+        loaded.ebpf.program_mut(name).with_context(|| format!("no program {name} inside"))?;
     Ok(program.try_into()?)
 }
 
@@ -271,10 +236,7 @@ fn attach_here(
             TcAttachOptions::Netlink(NlOptions::default())
         }
     };
-    Ok((
-        program.attach_with_options(name, direction, options)?,
-        made_qdisc,
-    ))
+    Ok((program.attach_with_options(name, direction, options)?, made_qdisc))
 }
 
 fn io_error(e: std::io::Error) -> ProgramError {

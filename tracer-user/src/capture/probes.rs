@@ -118,12 +118,7 @@ fn attach_kind(loaded: &mut Loaded, kind: &Kind) -> Attached {
                 let mut names = labels;
                 names.dedup();
                 let probe = Some(names.join(" "));
-                return Attached {
-                    kind: kind.name,
-                    probe,
-                    refused,
-                    costs: kind.costs,
-                };
+                return Attached { kind: kind.name, probe, refused, costs: kind.costs };
             }
             Err(e) => {
                 for (name, _) in *programs {
@@ -134,19 +129,12 @@ fn attach_kind(loaded: &mut Loaded, kind: &Kind) -> Attached {
             }
         }
     }
-    Attached {
-        kind: kind.name,
-        probe: None,
-        refused,
-        costs: kind.costs,
-    }
+    Attached { kind: kind.name, probe: None, refused, costs: kind.costs }
 }
 
 fn attach_one(loaded: &mut Loaded, name: &str, way: Way) -> anyhow::Result<()> {
     let Loaded { ebpf, btf } = loaded;
-    let program = ebpf
-        .program_mut(name)
-        .ok_or_else(|| anyhow!("no program {name} inside"))?;
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("no program {name} inside"))?;
     attach_program(program, btf, way).map_err(|e| {
         match e.downcast::<aya::programs::ProgramError>() {
             Ok(e) => anyhow!("{}", chain(&e)),

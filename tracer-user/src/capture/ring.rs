@@ -27,10 +27,7 @@ impl AsRawFd for Buffer {
 impl Ring {
     /// Takes the ring buffer out of the loaded object.
     pub fn take(loaded: &mut Loaded) -> anyhow::Result<Self> {
-        let map = loaded
-            .ebpf
-            .take_map("EVENTS")
-            .context("no map EVENTS inside")?;
+        let map = loaded.ebpf.take_map("EVENTS").context("no map EVENTS inside")?;
         let buffer = Buffer(RingBuf::try_from(map)?);
         // SAFETY: the ring owns its descriptor, and keeps it open until it is dropped, which the
         // `AsyncFd` outlives; it never hands out another.

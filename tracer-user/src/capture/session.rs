@@ -44,9 +44,8 @@ pub struct Session {
 
 /// CLOCK_MONOTONIC, nanoseconds.
 pub fn monotonic() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
-        t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
-    })
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
 }
 
 /// How many events are decoded before other things get their turn.
@@ -112,9 +111,7 @@ impl Session {
             super::ports::Tier::Tcx => "tcx",
             super::ports::Tier::Clsact => "clsact",
         };
-        node_wide
-            .chain([format!("{tc}:ingress"), format!("{tc}:egress")])
-            .collect()
+        node_wide.chain([format!("{tc}:ingress"), format!("{tc}:egress")]).collect()
     }
 
     /// How devices are hooked.
@@ -147,12 +144,7 @@ impl Session {
 
     /// Hands over what hops there are, at most a batch; returns how many.
     pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
-        let Self {
-            ring,
-            decoder,
-            topology,
-            ..
-        } = self;
+        let Self { ring, decoder, topology, .. } = self;
         ring.drain(BATCH, |event| each(decoder.hop(&event, topology)))
     }
 
@@ -176,10 +168,7 @@ impl Session {
                     if (self.wants_port)(&link.name)
                         && let Err(e) = self.ports.attach(loaded, link)
                     {
-                        log::warn!(
-                            "packets are not seen at {}: {e:#}",
-                            link.name.escape_debug()
-                        );
+                        log::warn!("packets are not seen at {}: {e:#}", link.name.escape_debug());
                     }
                 }
                 LinkEvent::Gone { netns, ifindex } => self.ports.gone(loaded, *netns, *ifindex),

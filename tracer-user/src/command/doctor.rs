@@ -48,14 +48,7 @@ struct Check {
 impl Check {
     fn new(name: &str, status: Status, detail: impl Into<String>) -> Self {
         let (name, detail) = (name.to_owned(), detail.into());
-        Self {
-            r#type: "check",
-            name,
-            status,
-            detail,
-            costs: None,
-            fix: None,
-        }
+        Self { r#type: "check", name, status, detail, costs: None, fix: None }
     }
 
     fn costs(mut self, costs: &str) -> Self {
@@ -102,11 +95,7 @@ fn write_text(out: &mut impl std::io::Write, check: &Check) -> std::io::Result<(
         Status::Missing => ("missing", anstyle::AnsiColor::Red),
     };
     let style = anstyle::Style::new().fg_color(Some(colour.into()));
-    writeln!(
-        out,
-        "{style}{mark}{style:#}  {:<14} {}",
-        check.name, check.detail
-    )?;
+    writeln!(out, "{style}{mark}{style:#}  {:<14} {}", check.name, check.detail)?;
     for (label, text) in [("costs", &check.costs), ("fix", &check.fix)] {
         if let Some(text) = text {
             writeln!(out, "{:25}{label}: {text}", "")?;
@@ -137,10 +126,8 @@ fn examine() -> Vec<Check> {
 }
 
 fn kernel() -> Check {
-    let release = nix::sys::utsname::uname().map_or_else(
-        |e| e.to_string(),
-        |u| u.release().to_string_lossy().into_owned(),
-    );
+    let release = nix::sys::utsname::uname()
+        .map_or_else(|e| e.to_string(), |u| u.release().to_string_lossy().into_owned());
     Check::new("kernel", Status::Ok, format!("Linux {release}"))
 }
 
@@ -162,25 +149,17 @@ fn reasons(btf: &KernelBtf) -> Check {
     if Reasons::read(btf).any() {
         Check::new("drop reasons", Status::Ok, "this kernel names its reasons")
     } else {
-        Check::new(
-            "drop reasons",
-            Status::Limited,
-            "this kernel gives none (it does since 5.17)",
-        )
-        .costs("a drop is explained by the function that dropped it alone")
+        Check::new("drop reasons", Status::Limited, "this kernel gives none (it does since 5.17)")
+            .costs("a drop is explained by the function that dropped it alone")
     }
 }
 
 fn symbols() -> Check {
     match Symbols::read() {
         Ok(symbols) if !symbols.is_empty() => Check::new("symbols", Status::Ok, "/proc/kallsyms"),
-        Ok(_) => Check::new(
-            "symbols",
-            Status::Limited,
-            "/proc/kallsyms hides its addresses",
-        )
-        .costs("places in the kernel stay unnamed")
-        .fix("grant CAP_SYSLOG, or set kernel.kptr_restrict to 1"),
+        Ok(_) => Check::new("symbols", Status::Limited, "/proc/kallsyms hides its addresses")
+            .costs("places in the kernel stay unnamed")
+            .fix("grant CAP_SYSLOG, or set kernel.kptr_restrict to 1"),
         Err(e) => Check::new("symbols", Status::Limited, format!("/proc/kallsyms: {e}"))
             .costs("places in the kernel stay unnamed"),
     }
@@ -213,11 +192,7 @@ fn devices(ports: &mut Ports, loaded: &mut crate::capture::load::Loaded) -> Vec<
         };
         leftovers.extend(ports.leftovers(&link));
         if let Err(e) = ports.attach(loaded, &link) {
-            let detail = format!(
-                "{} in {}: {e:#}",
-                link.name.escape_debug(),
-                link.netns.label()
-            );
+            let detail = format!("{} in {}: {e:#}", link.name.escape_debug(), link.netns.label());
             checks.push(
                 Check::new("tc", Status::Limited, detail)
                     .costs("packets are not seen at this device"),
@@ -241,11 +216,8 @@ fn devices(ports: &mut Ports, loaded: &mut crate::capture::load::Loaded) -> Vec<
 }
 
 fn node_wide(attached: &Attached) -> Check {
-    let refused: Vec<String> = attached
-        .refused
-        .iter()
-        .map(|(probe, why)| format!("{probe} refused: {why}"))
-        .collect();
+    let refused: Vec<String> =
+        attached.refused.iter().map(|(probe, why)| format!("{probe} refused: {why}")).collect();
     match &attached.probe {
         Some(probe) => {
             let mut detail = probe.clone();
@@ -256,11 +228,7 @@ fn node_wide(attached: &Attached) -> Check {
         }
         None => {
             let fatal = attached.kind == "drop";
-            let status = if fatal {
-                Status::Missing
-            } else {
-                Status::Limited
-            };
+            let status = if fatal { Status::Missing } else { Status::Limited };
             Check::new(attached.kind, status, refused.join("; ")).costs(attached.costs)
         }
     }
@@ -268,16 +236,8 @@ fn node_wide(attached: &Attached) -> Check {
 
 fn openvswitch(btf: &KernelBtf) -> Check {
     if Path::new("/sys/module/openvswitch").exists() {
-        let types = if btf.module("openvswitch").is_some() {
-            "with BTF"
-        } else {
-            "without BTF"
-        };
-        Check::new(
-            "openvswitch",
-            Status::Ok,
-            format!("the module is loaded, {types}"),
-        )
+        let types = if btf.module("openvswitch").is_some() { "with BTF" } else { "without BTF" };
+        Check::new("openvswitch", Status::Ok, format!("the module is loaded, {types}"))
     } else {
         Check::new(
             "openvswitch",

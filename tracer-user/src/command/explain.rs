@@ -65,11 +65,7 @@ pub fn explain(
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let parsed = if explanation.head {
-            parse(&line)
-        } else {
-            head(&line).map(Line::Meta)
-        };
+        let parsed = if explanation.head { parse(&line) } else { head(&line).map(Line::Meta) };
         match parsed {
             Ok(record) => explanation.take(record)?,
             // The writer was killed in the middle of a line: all before it is whole.
@@ -118,7 +114,9 @@ enum Line {
     Hop(Box<Hop>),
     Lost(Lost),
     /// When the trace ended.
-    Verdict { ts: u64 },
+    Verdict {
+        ts: u64,
+    },
     Other,
 }
 

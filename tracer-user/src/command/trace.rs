@@ -31,9 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(4000);
 /// One line: what could not be done, and what to do.
 pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
     preflight::check()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(trace(args))
 }
 
@@ -50,10 +48,8 @@ struct Ends {
 
 async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
     // Before anything is attached: a signal from here on is a clean stop.
-    let (interrupt, terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
+    let (interrupt, terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let ports = args.clone();
     let plan = Plan {
         filter: args.filter,
@@ -62,7 +58,8 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         ring_bytes: RING_BYTES,
     };
     let mut session = Session::start(plan)?;
-    let mut report = Report::new(Box::new(std::io::stdout()), Form::for_stdout(args.json), Shows::Everything);
+    let mut report =
+        Report::new(Box::new(std::io::stdout()), Form::for_stdout(args.json), Shows::Everything);
     report.meta(&meta(&session, &args.filter_text))?;
     report.flush()?;
     announce(&session);
@@ -75,13 +72,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         lingering_since: None,
         last_hop: now,
     };
-    follow(
-        &mut session,
-        &mut report,
-        &mut ends,
-        args.packets.map(std::num::NonZero::get),
-    )
-    .await?;
+    follow(&mut session, &mut report, &mut ends, args.packets.map(std::num::NonZero::get)).await?;
     if let Some(mut child) = ends.child.take() {
         let _ = child.start_kill();
         let _ = child.wait().await;
@@ -173,10 +164,7 @@ fn announce(session: &Session) {
     }
     let (probes, devices) = session.size();
     let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(
-        stderr,
-        "lasthop: ready: {probes} probes on {devices} devices"
-    );
+    let _ = writeln!(stderr, "lasthop: ready: {probes} probes on {devices} devices");
 }
 
 /// Starts CMD. With `--json` its standard output goes to stderr: stdout is the recording's.
@@ -192,10 +180,7 @@ fn spawn(args: &TraceArgs) -> anyhow::Result<Option<Child>> {
         ));
     }
     let child = command.spawn().with_context(|| {
-        format!(
-            "cannot run the command {}",
-            program.to_string_lossy().escape_debug()
-        )
+        format!("cannot run the command {}", program.to_string_lossy().escape_debug())
     })?;
     Ok(Some(child))
 }
@@ -208,12 +193,8 @@ fn meta(session: &Session, filter: &str) -> Meta {
     Meta {
         version: 1,
         tool: concat!("lasthop ", env!("CARGO_PKG_VERSION")).to_owned(),
-        kernel: uname
-            .as_ref()
-            .map_or_else(String::new, |u| text(u.release())),
-        hostname: uname
-            .as_ref()
-            .map_or_else(String::new, |u| text(u.nodename())),
+        kernel: uname.as_ref().map_or_else(String::new, |u| text(u.release())),
+        hostname: uname.as_ref().map_or_else(String::new, |u| text(u.nodename())),
         start: began.to_string(),
         start_monotonic_ns: session.start_monotonic().to_string(),
         filter: filter.to_owned(),

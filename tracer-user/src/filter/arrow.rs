@@ -53,9 +53,7 @@ fn endpoint(side: u8, word: &Word, builder: &mut Builder) -> Result<(), FilterEr
     }
     let (host, colon_port) = match word.text.find(']') {
         Some(end) if word.text.starts_with('[') => word.text.split_at(end + 1),
-        _ => word
-            .text
-            .split_at(word.text.find(':').unwrap_or(word.text.len())),
+        _ => word.text.split_at(word.text.find(':').unwrap_or(word.text.len())),
     };
     if word.text.parse::<IpAddr>().is_ok_and(|a| a.is_ipv6()) {
         let said = word.text;
@@ -63,9 +61,7 @@ fn endpoint(side: u8, word: &Word, builder: &mut Builder) -> Result<(), FilterEr
     }
     if host.contains('/') || colon_port.contains('/') {
         let said = word.quoted();
-        return Err(word.error(format!(
-            "{said}: an arrow has no networks; use src net, dst net"
-        )));
+        return Err(word.error(format!("{said}: an arrow has no networks; use src net, dst net")));
     }
     if !host.is_empty() && host != "*" {
         builder.net(side, IpNet::from(endpoint_address(host, word)?), word)?;
@@ -74,10 +70,7 @@ fn endpoint(side: u8, word: &Word, builder: &mut Builder) -> Result<(), FilterEr
         Some("*") => Ok(()),
         Some(number) => {
             let column = word.column + word.text.chars().count() - number.chars().count();
-            let number = Word {
-                column,
-                text: number,
-            };
+            let number = Word { column, text: number };
             builder.port(side, port(&number)?, &number)
         }
         None if colon_port.is_empty() => Ok(()),
@@ -87,17 +80,11 @@ fn endpoint(side: u8, word: &Word, builder: &mut Builder) -> Result<(), FilterEr
 
 fn endpoint_address(host: &str, word: &Word) -> Result<IpAddr, FilterError> {
     let Some(inside) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) else {
-        let v4 = address(&Word {
-            text: host,
-            ..*word
-        });
+        let v4 = address(&Word { text: host, ..*word });
         return v4.map_err(|_| word.error(unexpected(word, ENDPOINT)));
     };
     match inside.parse() {
         Ok(IpAddr::V6(v6)) => Ok(IpAddr::V6(v6)),
-        _ => Err(word.error(format!(
-            "{} has no IPv6 address in its brackets",
-            word.quoted()
-        ))),
+        _ => Err(word.error(format!("{} has no IPv6 address in its brackets", word.quoted()))),
     }
 }

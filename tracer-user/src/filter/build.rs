@@ -51,10 +51,8 @@ impl Builder {
         }
         self.check_family(word)?;
         if side != SIDE_EITHER
-            && let Some((_, other)) = self
-                .nets
-                .iter()
-                .find(|(s, o)| *s == side && disjoint(o, &net))
+            && let Some((_, other)) =
+                self.nets.iter().find(|(s, o)| *s == side && disjoint(o, &net))
         {
             let end = side_name(side);
             let said = word.quoted();
@@ -62,16 +60,7 @@ impl Builder {
         }
         self.nets.push((side, net));
         let (addr, mask) = words_of(&net, word)?;
-        self.push(
-            Term {
-                addr,
-                mask,
-                kind: TERM_NET,
-                side,
-                ..Term::default()
-            },
-            word,
-        )
+        self.push(Term { addr, mask, kind: TERM_NET, side, ..Term::default() }, word)
     }
 
     /// Requires the end `side` to have `port`.
@@ -86,15 +75,7 @@ impl Builder {
             let (end, other) = (side_name(side), other.port);
             return Err(word.error(format!("no packet has the {end} ports {other} and {port}")));
         }
-        self.push(
-            Term {
-                port,
-                kind: TERM_PORT,
-                side,
-                ..Term::default()
-            },
-            word,
-        )
+        self.push(Term { port, kind: TERM_PORT, side, ..Term::default() }, word)
     }
 
     fn push(&mut self, term: Term, word: &Word) -> Result<(), FilterError> {
@@ -117,9 +98,7 @@ impl Builder {
             _ => return Ok(()),
         };
         let name = proto_name(self.filter.proto).unwrap_or("this protocol");
-        Err(word.error(format!(
-            "{name} has {wanted} addresses only, and {family} is none"
-        )))
+        Err(word.error(format!("{name} has {wanted} addresses only, and {family} is none")))
     }
 
     fn check_ports(&self, word: &Word) -> Result<(), FilterError> {
@@ -159,20 +138,14 @@ fn words_of(net: &IpNet, word: &Word) -> Result<(Addr, Addr), FilterError> {
     };
     // The mapped form of RFC 4291, 2.5.5.2 is how IPv4 is told apart.
     if v6.network().to_ipv4_mapped().is_some() {
-        return Err(word.error(format!(
-            "write the IPv4 address in {} plainly",
-            word.quoted()
-        )));
+        return Err(word.error(format!("write the IPv4 address in {} plainly", word.quoted())));
     }
     if v6.contains(&Ipv4Addr::UNSPECIFIED.to_ipv6_mapped()) {
         let said = word.quoted();
         let message = format!("{said} takes in ::ffff:0:0/96, which is IPv4; name a narrower net");
         return Err(word.error(message));
     }
-    Ok((
-        in_network_order(v6.network()),
-        in_network_order(v6.netmask()),
-    ))
+    Ok((in_network_order(v6.network()), in_network_order(v6.netmask())))
 }
 
 fn in_network_order(addr: Ipv6Addr) -> Addr {

@@ -57,17 +57,11 @@ pub fn parse(text: &str) -> Result<Filter, FilterError> {
 }
 
 fn proto_number(word: &Word) -> Option<u16> {
-    PROTOS
-        .iter()
-        .find(|(name, _)| *name == word.text)
-        .map(|(_, number)| *number)
+    PROTOS.iter().find(|(name, _)| *name == word.text).map(|(_, number)| *number)
 }
 
 fn proto_name(number: u16) -> Option<&'static str> {
-    PROTOS
-        .iter()
-        .find(|(_, n)| *n == number)
-        .map(|(name, _)| *name)
+    PROTOS.iter().find(|(_, n)| *n == number).map(|(name, _)| *name)
 }
 
 #[cfg(test)]

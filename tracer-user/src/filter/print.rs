@@ -15,10 +15,7 @@ pub fn describe(filter: &Filter) -> String {
     let proto = proto_name(filter.proto);
     if filter.replies != 0 {
         let (src, dst) = (endpoint(terms, SIDE_SRC), endpoint(terms, SIDE_DST));
-        return format!(
-            "{}{src} -> {dst}",
-            proto.map(|p| format!("{p} ")).unwrap_or_default()
-        );
+        return format!("{}{src} -> {dst}", proto.map(|p| format!("{p} ")).unwrap_or_default());
     }
     let mut parts: Vec<String> = proto.into_iter().map(str::to_owned).collect();
     parts.extend(terms.iter().map(term));
@@ -44,10 +41,7 @@ fn term(term: &Term) -> String {
 
 fn endpoint(terms: &[Term], side: u8) -> String {
     let mut of_side = terms.iter().filter(|t| t.side == side);
-    let host = of_side
-        .clone()
-        .find(|t| t.kind != TERM_PORT)
-        .map(|t| network(t).addr());
+    let host = of_side.clone().find(|t| t.kind != TERM_PORT).map(|t| network(t).addr());
     let mut text = match host {
         Some(IpAddr::V6(v6)) => format!("[{v6}]"),
         Some(IpAddr::V4(v4)) => v4.to_string(),
@@ -61,12 +55,7 @@ fn endpoint(terms: &[Term], side: u8) -> String {
 }
 
 fn network(term: &Term) -> IpNet {
-    let ones = term
-        .mask
-        .octets()
-        .iter()
-        .map(|b| b.count_ones())
-        .sum::<u32>();
+    let ones = term.mask.octets().iter().map(|b| b.count_ones()).sum::<u32>();
     let addr = Ipv6Addr::from(term.addr.octets());
     let (addr, len) = match addr.to_ipv4_mapped() {
         Some(v4) => (IpAddr::V4(v4), ones.saturating_sub(96)),

@@ -52,11 +52,7 @@ fn condition(
         "dst" => SIDE_DST,
         _ => SIDE_EITHER,
     };
-    let kind = if side == SIDE_EITHER {
-        first
-    } else {
-        after(first, rest, "host, net or port")?
-    };
+    let kind = if side == SIDE_EITHER { first } else { after(first, rest, "host, net or port")? };
     match kind.text {
         "host" => {
             let word = after(kind, rest, "an address")?;
@@ -70,10 +66,9 @@ fn condition(
             let word = after(kind, rest, "a port number")?;
             builder.port(side, port(word)?, word)
         }
-        _ if side != SIDE_EITHER => Err(kind.error(unexpected(
-            kind,
-            &format!("host, net or port after `{}`", first.text),
-        ))),
+        _ if side != SIDE_EITHER => {
+            Err(kind.error(unexpected(kind, &format!("host, net or port after `{}`", first.text))))
+        }
         _ => Err(stray(first, TERM)),
     }
 }
@@ -102,8 +97,7 @@ fn after<'s, 't>(
     rest: &mut std::slice::Iter<'s, Word<'t>>,
     wanted: &str,
 ) -> Result<&'s Word<'t>, FilterError> {
-    rest.next()
-        .ok_or_else(|| word.error(format!("`{}` needs {wanted} after it", word.text)))
+    rest.next().ok_or_else(|| word.error(format!("`{}` needs {wanted} after it", word.text)))
 }
 
 /// An address without a prefix length.
@@ -124,9 +118,7 @@ pub(super) fn address(word: &Word) -> Result<IpAddr, FilterError> {
 fn network(word: &Word) -> Result<IpNet, FilterError> {
     let said = word.quoted();
     let Some((addr, len)) = word.text.split_once('/') else {
-        return Err(word.error(format!(
-            "{said} has no prefix length; a network is written A/L"
-        )));
+        return Err(word.error(format!("{said} has no prefix length; a network is written A/L")));
     };
     let Ok(addr) = addr.parse::<IpAddr>() else {
         return Err(word.error(format!("{said} does not begin with an IP address")));
@@ -149,10 +141,7 @@ fn network(word: &Word) -> Result<IpNet, FilterError> {
 pub(super) fn port(word: &Word) -> Result<u16, FilterError> {
     match digits(word.text).and_then(|n| u16::try_from(n).ok()) {
         Some(n) if n != 0 => Ok(n),
-        _ => Err(word.error(format!(
-            "{} is no port number from 1 to 65535",
-            word.quoted()
-        ))),
+        _ => Err(word.error(format!("{} is no port number from 1 to 65535", word.quoted()))),
     }
 }
 
@@ -166,11 +155,7 @@ fn digits(text: &str) -> Option<u32> {
 
 /// Says that `word` cannot stand where `allowed` may, and what to write for it where that is known.
 pub(super) fn unexpected(word: &Word, allowed: &str) -> String {
-    format!(
-        "{} cannot stand here{}; expected {allowed}",
-        word.quoted(),
-        hint(word)
-    )
+    format!("{} cannot stand here{}; expected {allowed}", word.quoted(), hint(word))
 }
 
 /// What someone who wrote `word` probably has to know.

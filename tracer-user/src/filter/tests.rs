@@ -18,31 +18,15 @@ fn v6(text: &str) -> Addr {
 }
 
 fn host(side: u8, addr: Addr) -> Term {
-    Term {
-        addr,
-        mask: ALL,
-        kind: TERM_NET,
-        side,
-        ..Term::default()
-    }
+    Term { addr, mask: ALL, kind: TERM_NET, side, ..Term::default() }
 }
 
 fn port(side: u8, port: u16) -> Term {
-    Term {
-        port,
-        kind: TERM_PORT,
-        side,
-        ..Term::default()
-    }
+    Term { port, kind: TERM_PORT, side, ..Term::default() }
 }
 
 fn filter(proto: u16, replies: u16, terms: &[Term]) -> Filter {
-    let mut filter = Filter {
-        proto,
-        replies,
-        n_terms: terms.len() as u32,
-        ..Filter::default()
-    };
+    let mut filter = Filter { proto, replies, n_terms: terms.len() as u32, ..Filter::default() };
     filter.terms[..terms.len()].copy_from_slice(terms);
     filter
 }
@@ -72,63 +56,29 @@ fn nothing_asked_for_matches_everything() {
 #[test]
 fn terms() {
     is("tcp", &filter(proto::TCP, 0, &[]));
-    is(
-        "udp and port 53",
-        &filter(proto::UDP, 0, &[port(SIDE_EITHER, 53)]),
-    );
+    is("udp and port 53", &filter(proto::UDP, 0, &[port(SIDE_EITHER, 53)]));
     is(
         "src host 10.0.0.1 and dst port 443 and tcp",
-        &filter(
-            proto::TCP,
-            0,
-            &[host(SIDE_SRC, v4([10, 0, 0, 1])), port(SIDE_DST, 443)],
-        ),
+        &filter(proto::TCP, 0, &[host(SIDE_SRC, v4([10, 0, 0, 1])), port(SIDE_DST, 443)]),
     );
-    is(
-        "icmp6 and host fd00::1",
-        &filter(proto::ICMP6, 0, &[host(SIDE_EITHER, v6("fd00::1"))]),
-    );
-    is(
-        "arp and host 10.0.0.9",
-        &filter(proto::ARP, 0, &[host(SIDE_EITHER, v4([10, 0, 0, 9]))]),
-    );
-    is(
-        "sctp port 36412",
-        &filter(proto::SCTP, 0, &[port(SIDE_EITHER, 36412)]),
-    );
-    is(
-        "tcp dst port 80",
-        &filter(proto::TCP, 0, &[port(SIDE_DST, 80)]),
-    );
+    is("icmp6 and host fd00::1", &filter(proto::ICMP6, 0, &[host(SIDE_EITHER, v6("fd00::1"))]));
+    is("arp and host 10.0.0.9", &filter(proto::ARP, 0, &[host(SIDE_EITHER, v4([10, 0, 0, 9]))]));
+    is("sctp port 36412", &filter(proto::SCTP, 0, &[port(SIDE_EITHER, 36412)]));
+    is("tcp dst port 80", &filter(proto::TCP, 0, &[port(SIDE_DST, 80)]));
 }
 
 #[test]
 fn networks_compare_only_their_prefix_and_their_family() {
     let parsed = parse("dst net 10.96.0.0/12").unwrap();
-    let at = |dst: [u8; 4]| Tuple {
-        dst: v4(dst),
-        ..Tuple::default()
-    };
+    let at = |dst: [u8; 4]| Tuple { dst: v4(dst), ..Tuple::default() };
     assert!(parsed.matches(&at([10, 111, 255, 255])));
     assert!(!parsed.matches(&at([10, 112, 0, 0])));
     let any4 = parse("src net 0.0.0.0/0").unwrap();
-    assert!(any4.matches(&Tuple {
-        src: v4([1, 2, 3, 4]),
-        ..Tuple::default()
-    }));
-    assert!(!any4.matches(&Tuple {
-        src: v6("fd00::1"),
-        ..Tuple::default()
-    }));
+    assert!(any4.matches(&Tuple { src: v4([1, 2, 3, 4]), ..Tuple::default() }));
+    assert!(!any4.matches(&Tuple { src: v6("fd00::1"), ..Tuple::default() }));
     let net6 = parse("src net fd00:1:2::/47").unwrap();
-    assert!(net6.matches(&Tuple {
-        src: v6("fd00:1:3:ffff::1"),
-        ..Tuple::default()
-    }));
-    assert!(!net6.matches(&Tuple {
-        src: v6("fd00:1:4::1"),
-        ..Tuple::default()
-    }));
+    assert!(net6.matches(&Tuple { src: v6("fd00:1:3:ffff::1"), ..Tuple::default() }));
+    assert!(!net6.matches(&Tuple { src: v6("fd00:1:4::1"), ..Tuple::default() }));
     is("net 10.0.0.1/32", &parse("host 10.0.0.1").unwrap());
 }
 
@@ -140,16 +90,10 @@ fn arrows() {
         host(SIDE_DST, v4([10, 96, 0, 1])),
         port(SIDE_DST, 443),
     ];
-    is(
-        "tcp 10.0.0.1:4242 -> 10.96.0.1:443",
-        &filter(proto::TCP, 1, &both),
-    );
+    is("tcp 10.0.0.1:4242 -> 10.96.0.1:443", &filter(proto::TCP, 1, &both));
     is("10.0.0.1:4242->10.96.0.1:443", &filter(0, 1, &both));
     is("* 10.0.0.1:4242 -> 10.96.0.1:443", &filter(0, 1, &both));
-    is(
-        "udp * -> *:53",
-        &filter(proto::UDP, 1, &[port(SIDE_DST, 53)]),
-    );
+    is("udp * -> *:53", &filter(proto::UDP, 1, &[port(SIDE_DST, 53)]));
     is("udp -> :53", &filter(proto::UDP, 1, &[port(SIDE_DST, 53)]));
     is("10.0.0.1 ->", &filter(0, 1, &both[..1]));
     is("10.0.0.1:* -> *:*", &filter(0, 1, &both[..1]));
@@ -160,11 +104,7 @@ fn arrows() {
         &filter(
             0,
             1,
-            &[
-                host(SIDE_SRC, v6("fd00::1")),
-                port(SIDE_SRC, 443),
-                host(SIDE_DST, v6("fd00::2")),
-            ],
+            &[host(SIDE_SRC, v6("fd00::1")), port(SIDE_SRC, 443), host(SIDE_DST, v6("fd00::2"))],
         ),
     );
 }
@@ -181,11 +121,7 @@ fn an_arrow_follows_the_replies() {
         has_ports: 1,
     };
     assert!(arrow.matches(&there) && arrow.matches(&there.reversed()));
-    assert!(!arrow.matches(&Tuple {
-        sport: 443,
-        dport: 4242,
-        ..there
-    }));
+    assert!(!arrow.matches(&Tuple { sport: 443, dport: 4242, ..there }));
 }
 
 #[test]
@@ -252,11 +188,7 @@ fn contradictions_are_refused_at_the_word_that_makes_them() {
     refused("icmp and host fd00::1", 15, "IPv4");
     refused("host 10.0.0.1 and icmp6", 19, "IPv6");
     refused("arp and net fd00::/64", 13, "IPv4");
-    refused(
-        "src host 10.0.0.1 and dst host fd00::1",
-        32,
-        "no packet has",
-    );
+    refused("src host 10.0.0.1 and dst host fd00::1", 32, "no packet has");
     refused("src host 10.0.0.1 and src host 10.0.0.2", 32, "source");
     refused("src net 10.0.0.0/8 and src net 11.0.0.0/8", 32, "source");
     refused("dst port 1 and dst port 2", 25, "destination ports");
@@ -315,10 +247,7 @@ fn any_arrow() -> impl Strategy<Value = String> {
             any::<std::net::Ipv4Addr>().prop_map(|a| a.to_string()),
             any::<std::net::Ipv6Addr>().prop_map(|a| format!("[{a}]")),
         ];
-        let port = prop_oneof![
-            Just(String::new()),
-            any::<u16>().prop_map(|p| format!(":{p}"))
-        ];
+        let port = prop_oneof![Just(String::new()), any::<u16>().prop_map(|p| format!(":{p}"))];
         (host, port).prop_map(|(h, p)| h + &p)
     };
     let proto = prop::sample::select(vec!["", "tcp ", "udp ", "icmp ", "icmp6 ", "* "]);

@@ -16,21 +16,14 @@ pub(super) struct Word<'a> {
 impl Word<'_> {
     /// An error at the beginning of this word.
     pub fn error(&self, message: impl Into<String>) -> FilterError {
-        FilterError {
-            column: self.column,
-            message: message.into(),
-        }
+        FilterError { column: self.column, message: message.into() }
     }
 
     /// The word as it may be shown in a one-line message, whatever bytes it is made of.
     pub fn quoted(&self) -> String {
         const SHOWN: usize = 40;
-        let mut shown: String = self
-            .text
-            .chars()
-            .take(SHOWN)
-            .flat_map(char::escape_debug)
-            .collect();
+        let mut shown: String =
+            self.text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
         if self.text.chars().nth(SHOWN).is_some() {
             shown.push('…');
         }
@@ -47,10 +40,7 @@ pub(super) fn split(text: &str) -> Vec<Word<'_>> {
             first.len_utf8()
         } else {
             let len = word_len(rest);
-            words.push(Word {
-                column,
-                text: &rest[..len],
-            });
+            words.push(Word { column, text: &rest[..len] });
             len
         };
         column += rest[..len].chars().count();

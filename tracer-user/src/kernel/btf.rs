@@ -76,10 +76,7 @@ impl KernelBtf {
             .ok_or_else(missing)?;
         for part in rest {
             let (field, kind) = member(&self.vmlinux, &at, part).ok_or_else(missing)?;
-            found = Field {
-                bit: found.bit + field.bit,
-                bits: field.bits,
-            };
+            found = Field { bit: found.bit + field.bit, bits: field.bits };
             at = kind;
         }
         Ok(found)
@@ -88,17 +85,12 @@ impl KernelBtf {
     /// How many arguments a tracepoint hands to a program, or `None` when the kernel has none of
     /// that name. From its prototype `btf_trace_NAME`, whose first parameter is internal.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
-        let types = self
-            .vmlinux
-            .resolve_types_by_name(&format!("btf_trace_{name}"))
-            .ok()?;
+        let types = self.vmlinux.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?;
         let typedef = types.into_iter().find(|t| matches!(t, Type::Typedef(_)))?;
-        self.vmlinux
-            .chained_type_iter(typedef.as_btf_type()?)
-            .find_map(|t| match t {
-                Type::FuncProto(p) => p.parameters.len().checked_sub(1),
-                _ => None,
-            })
+        self.vmlinux.chained_type_iter(typedef.as_btf_type()?).find_map(|t| match t {
+            Type::FuncProto(p) => p.parameters.len().checked_sub(1),
+            _ => None,
+        })
     }
 }
 
@@ -112,24 +104,12 @@ fn member(btf: &Btf, of: &Type, name: &str) -> Option<(Field, Type)> {
         let own = btf.resolve_name(m).unwrap_or_default();
         if own == name {
             let bits = m.bitfield_size().filter(|b| *b != 0);
-            return Some((
-                Field {
-                    bit: m.bit_offset(),
-                    bits,
-                },
-                kind,
-            ));
+            return Some((Field { bit: m.bit_offset(), bits }, kind));
         }
         if own.is_empty()
             && let Some((inner, kind)) = member(btf, &kind, name)
         {
-            return Some((
-                Field {
-                    bit: inner.bit + m.bit_offset(),
-                    ..inner
-                },
-                kind,
-            ));
+            return Some((Field { bit: inner.bit + m.bit_offset(), ..inner }, kind));
         }
     }
     None

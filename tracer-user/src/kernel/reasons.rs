@@ -45,9 +45,7 @@ impl Reasons {
             }
         }
         for (number, name) in enum_members(btf.vmlinux(), "skb_drop_reason") {
-            let name = name
-                .strip_prefix(CORE)
-                .or_else(|| name.strip_prefix("SKB_"));
+            let name = name.strip_prefix(CORE).or_else(|| name.strip_prefix("SKB_"));
             match name {
                 Some("SUBSYS_MASK") => reasons.subsystem_mask = number,
                 Some("MAX") | None => {}
@@ -74,10 +72,7 @@ impl Reasons {
     }
 
     fn add(&mut self, number: u32, name: &str, subsystem: &str) {
-        let reason = Reason {
-            name: name.to_owned(),
-            subsystem: subsystem.to_owned(),
-        };
+        let reason = Reason { name: name.to_owned(), subsystem: subsystem.to_owned() };
         self.by_number.entry(number).or_insert(reason);
     }
 
@@ -88,16 +83,13 @@ impl Reasons {
 
     /// The reason numbered `number`; one without a name is named by its number.
     pub fn name(&self, number: u32) -> Reason {
-        self.by_number
-            .get(&number)
-            .cloned()
-            .unwrap_or_else(|| Reason {
-                name: format!("{number:#x}"),
-                subsystem: self
-                    .subsystems
-                    .get(&((number & self.subsystem_mask) >> SUBSYSTEM_SHIFT))
-                    .cloned()
-                    .unwrap_or_else(|| "unknown".to_owned()),
-            })
+        self.by_number.get(&number).cloned().unwrap_or_else(|| Reason {
+            name: format!("{number:#x}"),
+            subsystem: self
+                .subsystems
+                .get(&((number & self.subsystem_mask) >> SUBSYSTEM_SHIFT))
+                .cloned()
+                .unwrap_or_else(|| "unknown".to_owned()),
+        })
     }
 }

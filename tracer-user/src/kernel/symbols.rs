@@ -63,17 +63,10 @@ impl Symbols {
 
     /// The function that holds the code at `address`, and how far in it is.
     pub fn place(&self, address: u64) -> Option<Place> {
-        let after = self
-            .functions
-            .partition_point(|(start, ..)| *start <= address);
+        let after = self.functions.partition_point(|(start, ..)| *start <= address);
         let (start, name, len) = *self.functions.get(after.checked_sub(1)?)?;
-        let symbol = self
-            .names
-            .get(name as usize..name as usize + usize::from(len))?;
-        Some(Place {
-            symbol: symbol.to_owned(),
-            offset: address - start,
-        })
+        let symbol = self.names.get(name as usize..name as usize + usize::from(len))?;
+        Some(Place { symbol: symbol.to_owned(), offset: address - start })
     }
 }
 
@@ -96,10 +89,7 @@ mod tests {
             s.place(0xffff_ffff_8100_0004).map(|p| (p.symbol, p.offset)),
             Some(("first".into(), 4))
         );
-        assert_eq!(
-            s.place(0xffff_ffff_8100_0190).map(|p| p.symbol),
-            Some("second".into())
-        );
+        assert_eq!(s.place(0xffff_ffff_8100_0190).map(|p| p.symbol), Some("second".into()));
         assert_eq!(s.place(0x1000), None);
     }
 }

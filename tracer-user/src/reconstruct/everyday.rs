@@ -10,13 +10,8 @@ use crate::reconstruct::tuple::Proto;
 
 /// Reasons for which TCP lets go of a segment that it has dealt with: what it carried was acted
 /// upon, or had been received before.
-const TCP_HANDLED: &[&str] = &[
-    "TCP_RESET",
-    "TCP_OLD_DATA",
-    "TCP_OLD_ACK",
-    "TCP_OLD_SEQUENCE",
-    "TCP_OFOMERGE",
-];
+const TCP_HANDLED: &[&str] =
+    &["TCP_RESET", "TCP_OLD_DATA", "TCP_OLD_ACK", "TCP_OLD_SEQUENCE", "TCP_OFOMERGE"];
 
 /// Reasons for which a socket lets go of what it had taken, whatever the protocol: it was closed
 /// with data unread.
@@ -38,10 +33,7 @@ pub fn is_socket_handling(delivered: &Sight, drop: &Sight) -> bool {
     let Some(cause) = &drop.cause else {
         return false;
     };
-    let tcp = delivered
-        .tuple
-        .or(drop.tuple)
-        .is_some_and(|t| t.proto == Proto::Tcp);
+    let tcp = delivered.tuple.or(drop.tuple).is_some_and(|t| t.proto == Proto::Tcp);
     match cause.reason() {
         Some(reason) => SOCKET_GONE.contains(&reason) || (tcp && TCP_HANDLED.contains(&reason)),
         None => tcp && cause.place().is_some_and(|(s, _)| TCP_SILENT.contains(&s)),
@@ -57,9 +49,7 @@ pub fn is_time_wait(drop: &Sight) -> bool {
     let (Some(cause), Some(flags)) = (&drop.cause, drop.tcp) else {
         return false;
     };
-    let in_rcv = cause
-        .place()
-        .is_some_and(|(s, _)| s == "tcp_v4_rcv" || s == "tcp_v6_rcv");
+    let in_rcv = cause.place().is_some_and(|(s, _)| s == "tcp_v4_rcv" || s == "tcp_v6_rcv");
     let ours = !matches!(drop.pkt_type, Some(PktType::OtherHost));
     in_rcv
         && ours
@@ -90,13 +80,7 @@ pub fn is_unwanted_copy(drop: &Sight) -> bool {
 }
 
 /// Where the kernel first looks at an IP packet.
-const FIRST_LOOK: &[&str] = &[
-    "ip_rcv",
-    "ip_rcv_core",
-    "ip6_rcv",
-    "ip6_rcv_core",
-    "ipv6_rcv",
-];
+const FIRST_LOOK: &[&str] = &["ip_rcv", "ip_rcv_core", "ip6_rcv", "ip6_rcv_core", "ipv6_rcv"];
 
 /// The kernel's first look at an IP packet, where a frame for another host ends. Kernels before
 /// 5.17 give no reason there, and some later ones none that says it.

@@ -142,20 +142,24 @@ pub fn is_decided(packet: &Packet) -> bool {
     all_ended && any_told
 }
 
+/// Whether the kernel holds no copy of it any more, as far as it shows that: TCP frees what a socket
+/// has taken without telling.
+pub fn is_over(packet: &Packet) -> bool {
+    packet.lives.iter().all(|life| {
+        life.freed.is_some()
+            || life.delivered.as_ref().is_some_and(|at| at.tcp.is_some())
+            || end_of(life).0 == End::Forwarded
+    })
+}
+
 /// What became of the packet. `unended` is what to call one that nothing ended:
 /// [`Outcome::Vanished`] or [`Outcome::InFlight`].
 pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
-    let ends: Vec<_> = packet
-        .lives
-        .iter()
-        .map(|life| (end_of(life), life))
-        .collect();
+    let ends: Vec<_> = packet.lives.iter().map(|life| (end_of(life), life)).collect();
     // Of several copies that ended alike, the last one tells most.
     let last = |wanted: End| ends.iter().rfind(|((end, _), _)| *end == wanted);
     // A datagram needs all its fragments: one that died is a loss even where others went on.
-    let fragment = ends
-        .iter()
-        .rfind(|((end, _), l)| *end == End::Dropped && l.is_fragment);
+    let fragment = ends.iter().rfind(|((end, _), l)| *end == End::Dropped && l.is_fragment);
     let stranded = ends.iter().rfind(|((end, at), l)| {
         *end == End::OtherHost || (*end == End::Open && is_stranger(at) && l.freed.is_none())
     });
@@ -171,35 +175,19 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
         // Only pieces of it go on, and each is a packet of its own.
         .or_else(|| last(End::Replaced).map(|f| (Outcome::Forwarded, f)));
     match found {
-        Some((outcome, ((_, at), life))) => Fate {
-            outcome,
-            at: (*at).clone(),
-            before: life.port.clone(),
-        },
-        None => Fate {
-            outcome: unended,
-            at: packet.last.clone(),
-            before: None,
-        },
+        Some((outcome, ((_, at), life))) => {
+            Fate { outcome, at: (*at).clone(), before: life.port.clone() }
+        }
+        None => Fate { outcome: unended, at: packet.last.clone(), before: None },
     }
 }
 
 fn dropped_by(at: &Sight) -> Outcome {
-    let ovs = at
-        .cause
-        .as_ref()
-        .and_then(|c| c.drop.as_ref())
-        .is_some_and(|d| {
-            d.subsystem.as_deref() == Some("openvswitch")
-                || d.reason
-                    .as_deref()
-                    .is_some_and(|r| r.starts_with("OVS_DROP"))
-        });
-    if ovs {
-        Outcome::DroppedByOvs
-    } else {
-        Outcome::Dropped
-    }
+    let ovs = at.cause.as_ref().and_then(|c| c.drop.as_ref()).is_some_and(|d| {
+        d.subsystem.as_deref() == Some("openvswitch")
+            || d.reason.as_deref().is_some_and(|r| r.starts_with("OVS_DROP"))
+    });
+    if ovs { Outcome::DroppedByOvs } else { Outcome::Dropped }
 }
 
 #[cfg(test)]

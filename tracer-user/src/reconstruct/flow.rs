@@ -139,10 +139,7 @@ impl Flow {
             return Direction::Forward;
         };
         let back = |own: &FlowTuple| own.reversed() == *t && *own != *t;
-        let forward = [self.forward, self.translated]
-            .iter()
-            .flatten()
-            .any(|own| own == t);
+        let forward = [self.forward, self.translated].iter().flatten().any(|own| own == t);
         if forward {
             return Direction::Forward;
         }
@@ -150,14 +147,8 @@ impl Flow {
             return Direction::Reply;
         }
         // A tuple of a half-way translation (DNAT done, SNAT not): the ends tell.
-        let from_client = self
-            .forward
-            .is_none_or(|own| t.src == own.src || t.dst == own.dst);
-        if from_client {
-            Direction::Forward
-        } else {
-            Direction::Reply
-        }
+        let from_client = self.forward.is_none_or(|own| t.src == own.src || t.dst == own.dst);
+        if from_client { Direction::Forward } else { Direction::Reply }
     }
 
     /// One copy of a packet of this flow shows `now` where it showed `was` before: a translation.
@@ -191,25 +182,16 @@ impl Flow {
         side.syns = side.syns.saturating_sub(u64::from(was_syn));
         if matches!(outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.good = side.good.saturating_sub(1);
-            side.left = side
-                .left
-                .saturating_sub(u64::from(outcome == Outcome::Forwarded));
+            side.left = side.left.saturating_sub(u64::from(outcome == Outcome::Forwarded));
             return;
         }
         let same = |l: &&mut Loss| l.outcome == outcome && l.direction == direction;
-        let by_evidence = self
-            .losses
-            .iter_mut()
-            .filter(same)
-            .find(|l| l.evidence.contains(&number));
+        let by_evidence =
+            self.losses.iter_mut().filter(same).find(|l| l.evidence.contains(&number));
         // Past MAX_EVIDENCE the packet is not named; it is one of those counted.
         if let Some(loss) = match by_evidence {
             Some(loss) => Some(loss),
-            None => self
-                .losses
-                .iter_mut()
-                .filter(same)
-                .find(|l| l.count > l.evidence.len() as u64),
+            None => self.losses.iter_mut().filter(same).find(|l| l.count > l.evidence.len() as u64),
         } {
             loss.count -= 1;
             loss.evidence.retain(|n| *n != number);

@@ -31,24 +31,15 @@ pub struct Marks {
 impl Marks {
     /// By what else a copy of this packet may be known: its fingerprint.
     pub fn fingerprint(&self, hop: &Hop) -> Option<Mark> {
-        hop.fingerprint
-            .as_deref()
-            .map(|f| Mark(self.hasher.hash_one(f)))
+        hop.fingerprint.as_deref().map(|f| Mark(self.hasher.hash_one(f)))
     }
 
     /// The datagram that this packet is, or is a fragment of: source, destination, protocol and
     /// identification (RFC 791). `None` for what is never fragmented on its way.
     pub fn datagram(&self, hop: &Hop) -> Option<Mark> {
         let (ip, tuple) = (hop.ip.as_ref()?, hop.tuple.as_ref()?);
-        let id = ip
-            .id
-            .filter(|id| *id != 0 && (!ip.df || is_fragment(hop)))?;
-        Some(Mark(self.hasher.hash_one((
-            &tuple.proto,
-            tuple.src,
-            tuple.dst,
-            id,
-        ))))
+        let id = ip.id.filter(|id| *id != 0 && (!ip.df || is_fragment(hop)))?;
+        Some(Mark(self.hasher.hash_one((&tuple.proto, tuple.src, tuple.dst, id))))
     }
 
     /// The packet that carried this mark last.
@@ -72,9 +63,7 @@ impl Marks {
 
 /// Whether the hop shows a fragment of a datagram.
 pub fn is_fragment(hop: &Hop) -> bool {
-    hop.ip
-        .as_ref()
-        .is_some_and(|ip| ip.more_fragments || ip.frag_offset.is_some_and(|o| o > 0))
+    hop.ip.as_ref().is_some_and(|ip| ip.more_fragments || ip.frag_offset.is_some_and(|o| o > 0))
 }
 
 /// Whether a second skb at a place where the packet has been is a repetition of it. Listeners at

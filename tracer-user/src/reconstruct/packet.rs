@@ -140,10 +140,7 @@ impl Packet {
         let before = (self.hops > 0).then(|| self.last.clone());
         self.hops = self.hops.saturating_add(1);
         self.last_ts = self.last_ts.max(sight.ts);
-        let known = self
-            .lives
-            .iter()
-            .position(|l| l.id == life || l.ends_with(&sight));
+        let known = self.lives.iter().position(|l| l.id == life || l.ends_with(&sight));
         let full = self.lives.len() >= MAX_LIVES;
         let previous = if let Some(i) = known.or_else(|| full.then_some(MAX_LIVES - 1)) {
             let previous = self.lives[i].last.clone();

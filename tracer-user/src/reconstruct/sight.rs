@@ -80,10 +80,7 @@ impl TcpFlags {
 
 /// For whom a frame is, as the kernel sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "named as PACKET_* of include/uapi/linux/if_packet.h"
-)]
+#[expect(missing_docs, reason = "named as PACKET_* of include/uapi/linux/if_packet.h")]
 pub enum PktType {
     Host,
     Broadcast,
@@ -130,11 +127,7 @@ pub struct Cause {
 impl Cause {
     /// The kernel's reason, unless it is the one that says nothing.
     pub fn reason(&self) -> Option<&str> {
-        self.drop
-            .as_ref()?
-            .reason
-            .as_deref()
-            .filter(|r| *r != "NOT_SPECIFIED")
+        self.drop.as_ref()?.reason.as_deref().filter(|r| *r != "NOT_SPECIFIED")
     }
 
     /// The function that let go of it, and how far into it.
@@ -148,14 +141,8 @@ impl Cause {
 
     /// The function that let go of it, then its callers, innermost first.
     pub fn symbols(&self) -> impl Iterator<Item = &str> {
-        let callers = self
-            .stack
-            .iter()
-            .map(|frame| frame.split('+').next().unwrap_or(frame));
-        self.place()
-            .map(|(symbol, _)| symbol)
-            .into_iter()
-            .chain(callers)
+        let callers = self.stack.iter().map(|frame| frame.split('+').next().unwrap_or(frame));
+        self.place().map(|(symbol, _)| symbol).into_iter().chain(callers)
     }
 }
 
@@ -238,19 +225,13 @@ impl Sight {
 
     /// Name of the device's kind, empty where it has none.
     pub fn kind(&self) -> &str {
-        self.dev
-            .as_ref()
-            .and_then(|d| d.kind.as_deref())
-            .unwrap_or("")
+        self.dev.as_ref().and_then(|d| d.kind.as_deref()).unwrap_or("")
     }
 }
 
 /// The name of a namespace, or its inode where it has none.
 pub fn netns_name(netns: &Netns) -> String {
-    netns
-        .name
-        .clone()
-        .unwrap_or_else(|| netns.inode.to_string())
+    netns.name.clone().unwrap_or_else(|| netns.inode.to_string())
 }
 
 /// How many devices and namespaces are remembered for sharing; past that it starts anew, which
@@ -276,10 +257,7 @@ impl Catalog {
             hook: hop.hook,
             netns: hop.netns.as_ref().map(|n| self.share_netns(n)),
             dev: hop.dev.as_ref().map(|d| self.share_dev(inode, d)),
-            eth: hop
-                .eth
-                .as_ref()
-                .and_then(|e| Some((Mac::parse(&e.src)?, Mac::parse(&e.dst)?))),
+            eth: hop.eth.as_ref().and_then(|e| Some((Mac::parse(&e.src)?, Mac::parse(&e.dst)?))),
             vlan: hop.vlan.clone(),
             tuple: hop.tuple.as_ref().and_then(FlowTuple::from_record),
             ttl: hop.ip.as_ref().map(|ip| ip.ttl),
@@ -310,10 +288,7 @@ impl Catalog {
         if self.devs.len() >= SHARED {
             self.devs.clear();
         }
-        let known = self
-            .devs
-            .entry((inode, dev.ifindex))
-            .or_insert_with(|| Arc::new(dev.clone()));
+        let known = self.devs.entry((inode, dev.ifindex)).or_insert_with(|| Arc::new(dev.clone()));
         if **known != *dev {
             *known = Arc::new(dev.clone());
         }
@@ -324,10 +299,7 @@ impl Catalog {
         if self.netns.len() >= SHARED {
             self.netns.clear();
         }
-        let known = self
-            .netns
-            .entry(netns.inode)
-            .or_insert_with(|| Arc::new(netns.clone()));
+        let known = self.netns.entry(netns.inode).or_insert_with(|| Arc::new(netns.clone()));
         if **known != *netns {
             *known = Arc::new(netns.clone());
         }
@@ -363,13 +335,8 @@ mod tests {
         assert_eq!(mac.to_string(), "02:00:00:00:0a:ff");
         assert!(!mac.is_group());
         assert!(Mac::parse("33:33:00:00:00:01").unwrap().is_group());
-        for bad in [
-            "",
-            "02:00:00:00:0a",
-            "02:00:00:00:0a:ff:00",
-            "2:0:0:0:a:f",
-            "+2:00:00:00:00:0",
-        ] {
+        for bad in ["", "02:00:00:00:0a", "02:00:00:00:0a:ff:00", "2:0:0:0:a:f", "+2:00:00:00:00:0"]
+        {
             assert_eq!(Mac::parse(bad), None, "{bad}");
         }
     }

@@ -15,6 +15,9 @@ use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
 
 /// How long after its end a packet is held open for what may still overrule it, nanoseconds.
 const GRACE: u64 = 1_000_000_000;
+/// How long a packet that the kernel may still hold (in a tap's or a socket's queue, say) is held
+/// open after its last sign of life, nanoseconds.
+const HELD: u64 = 60_000_000_000;
 /// How long a packet may be silent before it counts as vanished, nanoseconds. Longer than the 3 s
 /// for which neighbour resolution holds one (`mcast_solicit` × `retrans_time`).
 const SILENCE: u64 = 5_000_000_000;
@@ -135,11 +138,7 @@ impl Story {
                 self.wakes.push(Reverse((due, number)));
                 continue;
             }
-            let unended = if due > now {
-                Outcome::InFlight
-            } else {
-                Outcome::Vanished
-            };
+            let unended = unended(packet, now);
             journeys.extend(self.close(number, unended));
         }
         self.flows.age_out();
@@ -158,12 +157,7 @@ impl Story {
         open.sort_unstable();
         let mut journeys = Vec::with_capacity(open.len());
         for number in open {
-            let silent = self.open.get(&number).is_some_and(|p| due(p) <= end);
-            let unended = if silent {
-                Outcome::Vanished
-            } else {
-                Outcome::InFlight
-            };
+            let unended = self.open.get(&number).map_or(Outcome::Vanished, |p| unended(p, end));
             journeys.extend(self.close(number, unended));
         }
         self.wakes.clear();
@@ -306,12 +300,17 @@ impl Story {
 
 /// When a packet is settled unless something more is seen of it.
 fn due(packet: &Packet) -> u64 {
-    let wait = if fate::is_decided(packet) {
-        GRACE
-    } else {
-        SILENCE
-    };
+    let wait = if fate::is_over(packet) { GRACE } else { HELD };
     packet.last_ts.saturating_add(wait)
+}
+
+/// What to call a packet that nothing has ended.
+fn unended(packet: &Packet, now: u64) -> Outcome {
+    if packet.last_ts.saturating_add(SILENCE) <= now {
+        Outcome::Vanished
+    } else {
+        Outcome::InFlight
+    }
 }
 
 fn journey(packet: &Packet, flow: u64, fate: &Fate) -> Journey {

@@ -83,13 +83,8 @@ pub const OWN_MAC: &str = "02:00:00:00:00:01";
 
 impl HopExt for Hop {
     fn on(mut self, netns: &str, dev: &str, kind: Option<&str>) -> Self {
-        let inode = netns
-            .bytes()
-            .fold(1, |n, b| n * 31 % 100_003 + u32::from(b));
-        self.netns = Some(Netns {
-            inode,
-            name: Some(netns.to_owned()),
-        });
+        let inode = netns.bytes().fold(1, |n, b| n * 31 % 100_003 + u32::from(b));
+        self.netns = Some(Netns { inode, name: Some(netns.to_owned()) });
         self.dev = Some(Dev {
             ifindex: dev.bytes().fold(1, |n, b| n * 31 % 100_003 + u32::from(b)),
             name: dev.to_owned(),
@@ -103,11 +98,7 @@ impl HopExt for Hop {
     }
 
     fn paired(mut self) -> Self {
-        let peer = Peer {
-            netns: 9,
-            ifindex: 9,
-            name: Some("other".to_owned()),
-        };
+        let peer = Peer { netns: 9, ifindex: 9, name: Some("other".to_owned()) };
         self.dev.as_mut().unwrap().peer = Some(peer);
         self
     }
@@ -121,11 +112,7 @@ impl HopExt for Hop {
         self.drop = Some(Drop {
             reason: reason.map(str::to_owned),
             subsystem: reason.map(|r| {
-                if r.starts_with("OVS") {
-                    "openvswitch".to_owned()
-                } else {
-                    "core".to_owned()
-                }
+                if r.starts_with("OVS") { "openvswitch".to_owned() } else { "core".to_owned() }
             }),
             symbol: Some(symbol.to_owned()),
             offset: Some(16),
@@ -135,18 +122,12 @@ impl HopExt for Hop {
     }
 
     fn taken_by(mut self, symbol: &str) -> Self {
-        self.by = Some(Place {
-            symbol: symbol.to_owned(),
-            offset: 16,
-        });
+        self.by = Some(Place { symbol: symbol.to_owned(), offset: 16 });
         self
     }
 
     fn to_mac(mut self, dst: &str) -> Self {
-        self.eth = Some(Eth {
-            src: "02:00:00:00:00:99".to_owned(),
-            dst: dst.to_owned(),
-        });
+        self.eth = Some(Eth { src: "02:00:00:00:00:99".to_owned(), dst: dst.to_owned() });
         self
     }
 
@@ -157,11 +138,7 @@ impl HopExt for Hop {
 
     fn tcp(mut self, flags: &str) -> Self {
         self.tuple.as_mut().unwrap().proto = "tcp".to_owned();
-        self.tcp = Some(Tcp {
-            flags: flags.to_owned(),
-            seq: 1,
-            ack: 0,
-        });
+        self.tcp = Some(Tcp { flags: flags.to_owned(), seq: 1, ack: 0 });
         self
     }
 

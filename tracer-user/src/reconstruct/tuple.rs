@@ -88,13 +88,7 @@ impl FlowTuple {
     /// The same flow seen from the other side.
     #[must_use]
     pub fn reversed(self) -> Self {
-        Self {
-            src: self.dst,
-            sport: self.dport,
-            dst: self.src,
-            dport: self.sport,
-            ..self
-        }
+        Self { src: self.dst, sport: self.dport, dst: self.src, dport: self.sport, ..self }
     }
 }
 
@@ -113,12 +107,7 @@ impl FlowKey {
     pub fn new(tuple: &FlowTuple, icmp: Option<&Icmp>) -> Self {
         let (a, b) = ((tuple.src, tuple.sport), (tuple.dst, tuple.dport));
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
-        Self {
-            proto: tuple.proto,
-            low,
-            high,
-            icmp_id: icmp.and_then(|i| i.id),
-        }
+        Self { proto: tuple.proto, low, high, icmp_id: icmp.and_then(|i| i.id) }
     }
 }
 
@@ -138,46 +127,22 @@ mod tests {
 
     #[test]
     fn both_directions_are_one_flow() {
-        assert_eq!(
-            FlowKey::new(&tuple(), None),
-            FlowKey::new(&tuple().reversed(), None)
-        );
-        let other = FlowTuple {
-            sport: Some(53),
-            dport: Some(5000),
-            ..tuple()
-        };
+        assert_eq!(FlowKey::new(&tuple(), None), FlowKey::new(&tuple().reversed(), None));
+        let other = FlowTuple { sport: Some(53), dport: Some(5000), ..tuple() };
         assert_ne!(FlowKey::new(&tuple(), None), FlowKey::new(&other, None));
     }
 
     #[test]
     fn echoes_of_two_pings_are_two_flows() {
-        let t = FlowTuple {
-            proto: Proto::Icmp,
-            sport: None,
-            dport: None,
-            ..tuple()
-        };
-        let echo = |id| Icmp {
-            r#type: 8,
-            code: 0,
-            id: Some(id),
-            seq: Some(1),
-            mtu: None,
-        };
-        assert_ne!(
-            FlowKey::new(&t, Some(&echo(1))),
-            FlowKey::new(&t, Some(&echo(2)))
-        );
+        let t = FlowTuple { proto: Proto::Icmp, sport: None, dport: None, ..tuple() };
+        let echo = |id| Icmp { r#type: 8, code: 0, id: Some(id), seq: Some(1), mtu: None };
+        assert_ne!(FlowKey::new(&t, Some(&echo(1))), FlowKey::new(&t, Some(&echo(2))));
     }
 
     #[test]
     fn a_record_survives_the_round_trip() {
         for name in ["tcp", "udp", "icmp", "icmp6", "sctp", "arp", "ip-47"] {
-            let record = Tuple {
-                proto: name.into(),
-                ..tuple().to_record()
-            };
+            let record = Tuple { proto: name.into(), ..tuple().to_record() };
             assert_eq!(FlowTuple::from_record(&record).unwrap().to_record(), record);
         }
         assert_eq!(Proto::parse("ip-256"), None);

@@ -60,13 +60,7 @@ fn tunnel(was: Option<&Tunnel>, new: Option<&Tunnel>, now: &Hop, found: &mut Vec
         (Some(old), None) => found.push(format!("tunnel off ({})", name(old))),
         (None, Some(t)) => found.push(format!("tunnel on ({} {} -> {})", name(t), t.src, t.dst)),
         (Some(old), Some(t)) => {
-            found.push(format!(
-                "tunnel {} -> {} {} -> {}",
-                name(old),
-                name(t),
-                t.src,
-                t.dst
-            ));
+            found.push(format!("tunnel {} -> {} {} -> {}", name(old), name(t), t.src, t.dst));
         }
         (None, None) => {}
     }
@@ -112,12 +106,8 @@ mod tests {
 
     #[test]
     fn what_stays_is_not_told() {
-        let was = hop(TcEgress, 1, 1)
-            .on("a", "veth0", Some("veth"))
-            .to_mac("02:00:00:00:00:05");
-        let now = hop(TcIngress, 2, 1)
-            .on("b", "veth1", Some("veth"))
-            .to_mac("02:00:00:00:00:05");
+        let was = hop(TcEgress, 1, 1).on("a", "veth0", Some("veth")).to_mac("02:00:00:00:00:05");
+        let now = hop(TcIngress, 2, 1).on("b", "veth1", Some("veth")).to_mac("02:00:00:00:00:05");
         assert_eq!(between(&was, &now), Vec::<String>::new());
     }
 
@@ -127,11 +117,7 @@ mod tests {
         let mut now = hop(TcEgress, 2, 1).to_mac("02:00:00:00:00:06");
         now.tuple = Some(tuple("udp", "10.0.0.1", 1000, "10.7.7.7", 53));
         now.ip.as_mut().unwrap().ttl = 63;
-        now.vlan = vec![Vlan {
-            id: 10,
-            tpid: 0x8100,
-            pcp: 0,
-        }];
+        now.vlan = vec![Vlan { id: 10, tpid: 0x8100, pcp: 0 }];
         now.tunnel = Some(Tunnel {
             kind: "vxlan".into(),
             key: Some(42),
@@ -151,10 +137,7 @@ mod tests {
             ]
         );
         let back = between(&now, &was);
-        assert!(
-            back.contains(&"tunnel off (vxlan 42)".to_owned()),
-            "{back:?}"
-        );
+        assert!(back.contains(&"tunnel off (vxlan 42)".to_owned()), "{back:?}");
         assert!(back.contains(&"VLAN off (10)".to_owned()), "{back:?}");
     }
 

@@ -21,19 +21,11 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line() {
-        let record = Record::Lost(Lost {
-            cpu: 1,
-            count: 2,
-            ts: 3,
-            what: Some("a\nb".into()),
-        });
+        let record = Record::Lost(Lost { cpu: 1, count: 2, ts: 3, what: Some("a\nb".into()) });
         let mut out = Vec::new();
         write(&mut out, &record).unwrap();
         let line = String::from_utf8(out).unwrap();
-        assert_eq!(
-            line,
-            "{\"type\":\"lost\",\"cpu\":1,\"count\":2,\"ts\":3,\"what\":\"a\\nb\"}\n"
-        );
+        assert_eq!(line, "{\"type\":\"lost\",\"cpu\":1,\"count\":2,\"ts\":3,\"what\":\"a\\nb\"}\n");
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::{Lost, HookName, Hop, Meta, Outcome, Verdict};
+use crate::model::{HookName, Hop, Lost, Meta, Outcome, Verdict};
 use crate::reconstruct::sight::Sight;
 use crate::render::change::changes;
 use crate::verdict::Tally;
@@ -31,11 +31,7 @@ impl Text {
     }
 
     fn paint(self, style: Style, text: &str) -> String {
-        if self.colour {
-            format!("{style}{text}{style:#}")
-        } else {
-            text.to_owned()
-        }
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
     /// What was traced, from the head of a recording.
@@ -43,11 +39,7 @@ impl Text {
     /// # Errors
     /// Those of the writer.
     pub fn meta(self, out: &mut dyn Write, meta: &Meta) -> io::Result<()> {
-        let filter = if meta.filter.is_empty() {
-            "everything"
-        } else {
-            meta.filter.as_str()
-        };
+        let filter = if meta.filter.is_empty() { "everything" } else { meta.filter.as_str() };
         writeln!(
             out,
             "{} on {}, kernel {}, from {}: {}",
@@ -57,9 +49,7 @@ impl Text {
             safe(&meta.start),
             safe(filter)
         )?;
-        meta.blind
-            .iter()
-            .try_for_each(|line| writeln!(out, "  not seen: {}", safe(line)))
+        meta.blind.iter().try_for_each(|line| writeln!(out, "  not seen: {}", safe(line)))
     }
 
     /// One hop; `was` is where its packet was seen before, to show what changed since.
@@ -199,10 +189,7 @@ pub fn outcome_name(outcome: Outcome) -> &'static str {
 fn netns(hop: &Hop) -> String {
     match &hop.netns {
         None => "-".to_owned(),
-        Some(n) => n
-            .name
-            .as_deref()
-            .map_or_else(|| n.inode.to_string(), |s| safe(s).into_owned()),
+        Some(n) => n.name.as_deref().map_or_else(|| n.inode.to_string(), |s| safe(s).into_owned()),
     }
 }
 
@@ -226,13 +213,7 @@ fn facts(hop: &Hop) -> String {
             _ => a.to_string(),
         };
         let (src, dst) = (addr(t.src, t.sport), addr(t.dst, t.dport));
-        let _ = write!(
-            text,
-            "{} {src}{} > {dst}{}",
-            safe(&t.proto),
-            port(t.sport),
-            port(t.dport)
-        );
+        let _ = write!(text, "{} {src}{} > {dst}{}", safe(&t.proto), port(t.sport), port(t.dport));
     }
     if let Some(tcp) = &hop.tcp {
         let _ = write!(text, " {}", safe(&tcp.flags));

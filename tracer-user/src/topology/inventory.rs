@@ -53,19 +53,13 @@ impl Inventory {
     /// The names of all namespaces, followed or not.
     pub fn set_names(&mut self, names: &BTreeMap<u32, String>) {
         let lost = self.names.keys().filter(|inode| !names.contains_key(inode));
-        let lost = lost.map(|inode| LinkEvent::NetnsNamed {
-            inode: *inode,
-            name: None,
-        });
+        let lost = lost.map(|inode| LinkEvent::NetnsNamed { inode: *inode, name: None });
         self.events.extend(lost);
-        let new = names
-            .iter()
-            .filter(|(inode, name)| self.names.get(inode) != Some(name));
-        self.events
-            .extend(new.map(|(inode, name)| LinkEvent::NetnsNamed {
-                inode: *inode,
-                name: Some(name.clone()),
-            }));
+        let new = names.iter().filter(|(inode, name)| self.names.get(inode) != Some(name));
+        self.events.extend(new.map(|(inode, name)| LinkEvent::NetnsNamed {
+            inode: *inode,
+            name: Some(name.clone()),
+        }));
         self.names.clone_from(names);
     }
 
@@ -87,20 +81,15 @@ impl Inventory {
     pub fn drop_link(&mut self, inode: u32, ifindex: u32) {
         self.changed |= self.raw.remove(&(inode, ifindex)).is_some();
         if self.links.remove(&(inode, ifindex)).is_some() {
-            self.events.push(LinkEvent::Gone {
-                netns: inode,
-                ifindex,
-            });
+            self.events.push(LinkEvent::Gone { netns: inode, ifindex });
         }
     }
 
     /// Of this namespace's links, all but these have gone.
     pub fn keep_only(&mut self, inode: u32, ifindexes: &HashSet<u32>) {
         let here = self.raw.range((inode, 0)..=(inode, u32::MAX));
-        let gone: Vec<u32> = here
-            .map(|(key, _)| key.1)
-            .filter(|ifindex| !ifindexes.contains(ifindex))
-            .collect();
+        let gone: Vec<u32> =
+            here.map(|(key, _)| key.1).filter(|ifindex| !ifindexes.contains(ifindex)).collect();
         for ifindex in gone {
             self.drop_link(inode, ifindex);
         }
@@ -114,10 +103,7 @@ impl Inventory {
         }
         for ((inode, _), link) in &self.raw {
             if let Some(nsid) = link.link_nsid.filter(|_| link.is_paired())
-                && self
-                    .nsids
-                    .get(inode)
-                    .is_none_or(|ids| !ids.contains_key(&nsid))
+                && self.nsids.get(inode).is_none_or(|ids| !ids.contains_key(&nsid))
             {
                 unknown.entry(*inode).or_default().insert(nsid);
             }
@@ -135,10 +121,7 @@ impl Inventory {
             .flatten()
             .copied()
             .collect();
-        let others = self
-            .netns
-            .values()
-            .filter(|n| n.inode != inode && !known.contains(&n.inode));
+        let others = self.netns.values().filter(|n| n.inode != inode && !known.contains(&n.inode));
         others.cloned().collect()
     }
 
@@ -178,9 +161,7 @@ impl Inventory {
         let named: HashMap<Key, Key> = self.raw.iter().filter_map(own).collect();
         let mut peers = named.clone();
         for (key, peer) in &named {
-            let stands = named
-                .get(peer)
-                .is_some_and(|back| self.raw.contains_key(back));
+            let stands = named.get(peer).is_some_and(|back| self.raw.contains_key(back));
             if !stands && self.raw.get(peer).is_some_and(RawLink::is_paired) {
                 peers.insert(*peer, *key);
             }
@@ -254,13 +235,7 @@ mod tests {
         assert_eq!(told(&mut inventory), [("appeared", 1, None)]);
         inventory.set_link(100, veth(1, None, None));
         assert_eq!(told(&mut inventory), []);
-        inventory.set_link(
-            100,
-            RawLink {
-                up: true,
-                ..veth(1, None, None)
-            },
-        );
+        inventory.set_link(100, RawLink { up: true, ..veth(1, None, None) });
         assert_eq!(told(&mut inventory), [("changed", 1, None)]);
     }
 
@@ -277,10 +252,7 @@ mod tests {
         let mut inventory = two_namespaces();
         inventory.set_link(100, veth(1, None, None));
         inventory.set_link(100, veth(2, Some(1), None));
-        let pair = [
-            ("appeared", 1, Some((100, 2))),
-            ("appeared", 2, Some((100, 1))),
-        ];
+        let pair = [("appeared", 1, Some((100, 2))), ("appeared", 2, Some((100, 1)))];
         assert_eq!(told(&mut inventory), pair);
     }
 
@@ -293,11 +265,8 @@ mod tests {
         inventory.drop_link(100, 2);
         inventory.set_nsid(200, 0, Some(100));
         inventory.set_link(200, veth(2, Some(1), Some(0)));
-        let moved = [
-            ("gone", 2, None),
-            ("changed", 1, Some((200, 2))),
-            ("appeared", 2, Some((100, 1))),
-        ];
+        let moved =
+            [("gone", 2, None), ("changed", 1, Some((200, 2))), ("appeared", 2, Some((100, 1)))];
         assert_eq!(told(&mut inventory), moved);
     }
 
@@ -305,48 +274,27 @@ mod tests {
     fn an_id_is_looked_up_once_and_again_when_a_namespace_comes() {
         let mut inventory = two_namespaces();
         inventory.set_link(100, veth(1, Some(7), Some(4)));
-        assert_eq!(
-            inventory.unknown_nsids(),
-            BTreeMap::from([(100, BTreeSet::from([4]))])
-        );
+        assert_eq!(inventory.unknown_nsids(), BTreeMap::from([(100, BTreeSet::from([4]))]));
         inventory.set_nsid(100, 4, None);
         assert!(inventory.unknown_nsids().is_empty());
         assert_eq!(told(&mut inventory), [("appeared", 1, None)]);
         inventory.set_netns(Netns::for_test(300, None));
-        assert_eq!(
-            inventory.unknown_nsids(),
-            BTreeMap::from([(100, BTreeSet::from([4]))])
-        );
+        assert_eq!(inventory.unknown_nsids(), BTreeMap::from([(100, BTreeSet::from([4]))]));
         inventory.set_nsid(100, 4, Some(300));
         assert_eq!(told(&mut inventory), [("changed", 1, Some((300, 7)))]);
-        let others: Vec<u32> = inventory
-            .without_nsid(100)
-            .iter()
-            .map(|n| n.inode)
-            .collect();
+        let others: Vec<u32> = inventory.without_nsid(100).iter().map(|n| n.inode).collect();
         assert_eq!(others, [200]);
         inventory.drop_netns(300);
-        assert_eq!(
-            told(&mut inventory),
-            [("netns gone", 300, None), ("changed", 1, None)]
-        );
+        assert_eq!(told(&mut inventory), [("netns gone", 300, None), ("changed", 1, None)]);
     }
 
     #[test]
     fn a_device_beneath_is_no_peer() {
         let mut inventory = two_namespaces();
-        inventory.set_link(
-            100,
-            RawLink {
-                kind: Some("vlan".to_owned()),
-                ..veth(2, Some(1), None)
-            },
-        );
+        inventory
+            .set_link(100, RawLink { kind: Some("vlan".to_owned()), ..veth(2, Some(1), None) });
         inventory.set_link(100, veth(1, None, None));
-        assert_eq!(
-            told(&mut inventory),
-            [("appeared", 1, None), ("appeared", 2, None)]
-        );
+        assert_eq!(told(&mut inventory), [("appeared", 1, None), ("appeared", 2, None)]);
     }
 
     #[test]
@@ -369,12 +317,6 @@ mod tests {
         inventory.set_names(&names("x"));
         assert_eq!(inventory.take_events(), []);
         inventory.set_names(&BTreeMap::new());
-        assert_eq!(
-            inventory.take_events(),
-            [LinkEvent::NetnsNamed {
-                inode: 5,
-                name: None
-            }]
-        );
+        assert_eq!(inventory.take_events(), [LinkEvent::NetnsNamed { inode: 5, name: None }]);
     }
 }

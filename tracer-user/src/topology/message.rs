@@ -89,23 +89,14 @@ impl RawLink {
 
 fn info_kind(info: &[u8]) -> Option<String> {
     let kind = |nla: &NlaBuffer<&[u8]>| nla.kind() == IFLA_INFO_KIND;
-    NlasIterator::new(info)
-        .flatten()
-        .find(kind)
-        .and_then(|nla| parse_string(nla.value()).ok())
+    NlasIterator::new(info).flatten().find(kind).and_then(|nla| parse_string(nla.value()).ok())
 }
 
 /// A request for all links of the socket's namespace, without their counters.
 pub(super) fn dump_links(seq: u32) -> Vec<u8> {
     let mut message = LinkMessage::default();
-    message
-        .attributes
-        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    request(
-        RouteNetlinkMessage::GetLink(message),
-        seq,
-        NLM_F_REQUEST | NLM_F_DUMP,
-    )
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    request(RouteNetlinkMessage::GetLink(message), seq, NLM_F_REQUEST | NLM_F_DUMP)
 }
 
 fn request(message: RouteNetlinkMessage, seq: u32, flags: u16) -> Vec<u8> {
@@ -139,27 +130,18 @@ impl NsidQuery {
     pub fn ask(&mut self, other: BorrowedFd) -> io::Result<Option<i32>> {
         self.seq += 1;
         let mut message = NsidMessage::default();
-        message
-            .attributes
-            .push(NsidAttribute::Fd(other.as_raw_fd().cast_unsigned()));
-        let bytes = request(
-            RouteNetlinkMessage::GetNsId(message),
-            self.seq,
-            NLM_F_REQUEST,
-        );
+        message.attributes.push(NsidAttribute::Fd(other.as_raw_fd().cast_unsigned()));
+        let bytes = request(RouteNetlinkMessage::GetNsId(message), self.seq, NLM_F_REQUEST);
         self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
         let (answer, _) = self.socket.recv_from_full()?;
         let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
         match answer.payload {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(message)) => {
-                let id = message
-                    .attributes
-                    .iter()
-                    .find_map(|attribute| match attribute {
-                        NsidAttribute::Id(id) => Some(*id),
-                        _ => None,
-                    });
+                let id = message.attributes.iter().find_map(|attribute| match attribute {
+                    NsidAttribute::Id(id) => Some(*id),
+                    _ => None,
+                });
                 Ok(id.filter(|id| *id >= 0))
             }
             NetlinkPayload::Error(error) => Err(error.to_io()),

@@ -57,13 +57,7 @@ impl Monitor {
         let mut address = SocketAddr::new(0, 0);
         socket.get_address(&mut address)?;
         let port = address.port_number();
-        let mut monitor = Self {
-            socket,
-            port,
-            seq: 0,
-            dump: None,
-            stale: false,
-        };
+        let mut monitor = Self { socket, port, seq: 0, dump: None, stale: false };
         monitor.ask()?;
         Ok(monitor)
     }
@@ -97,8 +91,7 @@ impl Monitor {
 
     fn ask(&mut self) -> io::Result<()> {
         self.seq += 1;
-        self.socket
-            .send_to(&dump_links(self.seq), &SocketAddr::new(0, 0), 0)?;
+        self.socket.send_to(&dump_links(self.seq), &SocketAddr::new(0, 0), 0)?;
         self.stale = false;
         self.dump = Some(Dump {
             seq: self.seq,
@@ -171,9 +164,7 @@ impl Monitor {
         if dump.interrupted || self.stale {
             return self.ask();
         }
-        tell(Update::Only(
-            dump.seen.union(&dump.by_event).copied().collect(),
-        ));
+        tell(Update::Only(dump.seen.union(&dump.by_event).copied().collect()));
         Ok(())
     }
 }
@@ -195,10 +186,7 @@ mod tests {
     use super::*;
 
     fn ip(args: &str) {
-        let status = Command::new("ip")
-            .args(args.split_whitespace())
-            .status()
-            .unwrap();
+        let status = Command::new("ip").args(args.split_whitespace()).status().unwrap();
         assert!(status.success(), "ip {args}");
     }
 
@@ -242,10 +230,7 @@ mod tests {
             settle(&mut monitor, &mut links);
             assert_eq!(links.len(), loopback.len() + 20);
             let asked = monitor.seq;
-            assert!(
-                asked > 1,
-                "a buffer of the smallest size holds it all: nothing is tested"
-            );
+            assert!(asked > 1, "a buffer of the smallest size holds it all: nothing is tested");
             for i in 0..20 {
                 ip(&format!("link del br{i}"));
             }

@@ -40,28 +40,17 @@ impl Netns {
         let file = File::open(path)?;
         let inode = namespace_inode(&file.metadata()?, nsfs_device()?)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no namespace"))?;
-        Ok(Self {
-            inode,
-            name,
-            fd: Arc::new(Mutex::new(Some(file.into()))),
-        })
+        Ok(Self { inode, name, fd: Arc::new(Mutex::new(Some(file.into()))) })
     }
 
     /// The same namespace under another name.
     pub(super) fn renamed(&self, name: Option<String>) -> Self {
-        Self {
-            inode: self.inode,
-            name,
-            fd: Arc::clone(&self.fd),
-        }
+        Self { inode: self.inode, name, fd: Arc::clone(&self.fd) }
     }
 
     /// Closes the descriptor.
     pub(super) fn release(&self) {
-        self.fd
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.fd.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// A descriptor of its own for the caller, who is to close it soon.
@@ -79,18 +68,12 @@ impl Netns {
 
     /// Its name, or its inode where it has none; for messages.
     pub fn label(&self) -> String {
-        self.name
-            .clone()
-            .unwrap_or_else(|| format!("net:[{}]", self.inode))
+        self.name.clone().unwrap_or_else(|| format!("net:[{}]", self.inode))
     }
 
     #[cfg(test)]
     pub(super) fn for_test(inode: u32, name: Option<&str>) -> Arc<Self> {
-        Arc::new(Self {
-            inode,
-            name: name.map(str::to_owned),
-            fd: Arc::default(),
-        })
+        Arc::new(Self { inode, name: name.map(str::to_owned), fd: Arc::default() })
     }
 }
 
@@ -102,9 +85,7 @@ pub(super) fn nsfs_device() -> io::Result<u64> {
 /// The inode of the namespace that `file` is, when it is one.
 pub(super) fn namespace_inode(file: &Metadata, nsfs: u64) -> Option<u32> {
     // The kernel numbers namespaces with 32 bits (`struct ns_common`, `inum`).
-    u32::try_from(file.ino())
-        .ok()
-        .filter(|_| file.dev() == nsfs)
+    u32::try_from(file.ino()).ok().filter(|_| file.dev() == nsfs)
 }
 
 /// Runs `work` inside `netns` and returns what it returned. It runs on a thread of its own, which
@@ -119,17 +100,10 @@ pub(super) fn namespace_inode(file: &Metadata, nsfs: u64) -> Option<u32> {
 pub fn enter<T: Send>(netns: &Netns, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     let run = || netns.enter_here().map(|()| work());
     let result = thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .name("netns".to_owned())
-            .spawn_scoped(scope, run)?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let thread = thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, run)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     result.map_err(|e| {
-        io::Error::new(
-            e.kind(),
-            format!("cannot enter network namespace {}: {e}", netns.label()),
-        )
+        io::Error::new(e.kind(), format!("cannot enter network namespace {}: {e}", netns.label()))
     })
 }

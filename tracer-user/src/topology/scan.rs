@@ -48,12 +48,7 @@ impl Scanner {
     pub fn new(scope: Scope) -> anyhow::Result<Self> {
         let nsfs = nsfs_device().context("cannot look at the current network namespace")?;
         let (of_processes, dead) = (BTreeMap::new(), BTreeMap::new());
-        let mut scanner = Self {
-            scope,
-            nsfs,
-            of_processes,
-            dead,
-        };
+        let mut scanner = Self { scope, nsfs, of_processes, dead };
         let by_name = scanner.by_name(false);
         for selector in &scanner.scope.selectors {
             scanner.check(selector, &by_name)?;
@@ -107,10 +102,7 @@ impl Scanner {
             found.wanted.insert(inode, CURRENT.into());
         }
         for (name, inode) in by_name {
-            found
-                .wanted
-                .entry(*inode)
-                .or_insert_with(|| Path::new(NAMES_DIR).join(name));
+            found.wanted.entry(*inode).or_insert_with(|| Path::new(NAMES_DIR).join(name));
         }
     }
 
@@ -151,10 +143,7 @@ impl Scanner {
 
     fn walk_processes(&self) -> BTreeMap<u32, PathBuf> {
         let mut found = BTreeMap::new();
-        for pid in names_in(Path::new("/proc"))
-            .into_iter()
-            .filter(|n| n.parse::<u32>().is_ok())
-        {
+        for pid in names_in(Path::new("/proc")).into_iter().filter(|n| n.parse::<u32>().is_ok()) {
             let path = Path::new("/proc").join(pid).join("ns/net");
             if let Some(inode) = self.inode(&path) {
                 found.entry(inode).or_insert(path);
@@ -168,10 +157,7 @@ impl Scanner {
             Selector::All => Ok(()),
             Selector::Name(name) if self.inode(self.path_of(name, by_name)).is_some() => Ok(()),
             Selector::Name(name) => {
-                bail!(
-                    "there is no network namespace named `{name}`; {}",
-                    existing(by_name)
-                )
+                bail!("there is no network namespace named `{name}`; {}", existing(by_name))
             }
             Selector::Path(path) => {
                 let shown = path.display();
@@ -196,12 +182,7 @@ fn existing(by_name: &BTreeMap<String, u32>) -> String {
     if by_name.is_empty() {
         return format!("{NAMES_DIR} has none (`host` and `all` always exist)");
     }
-    let mut names = by_name
-        .keys()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut names = by_name.keys().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if by_name.len() > SHOWN {
         names = format!("{names} and {} more", by_name.len() - SHOWN);
     }
@@ -211,7 +192,5 @@ fn existing(by_name: &BTreeMap<String, u32>) -> String {
 /// Names of the entries of `dir`, sorted; none when it does not exist yet.
 fn names_in(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }

@@ -28,9 +28,7 @@ impl Scope {
             path if path.contains('/') => Selector::Path(path.into()),
             name => Selector::Name(name.to_owned()),
         };
-        Self {
-            selectors: options.iter().map(selector).collect(),
-        }
+        Self { selectors: options.iter().map(selector).collect() }
     }
 
     /// Whether namespaces without a name belong to it, which only a walk over all processes finds.

@@ -43,12 +43,8 @@ impl Topology {
             }
             LinkEvent::Gone { netns, ifindex } => self.depart((netns, ifindex), now),
             LinkEvent::NetnsGone { inode } => {
-                let keys: Vec<_> = self
-                    .links
-                    .keys()
-                    .filter(|key| key.0 == inode)
-                    .copied()
-                    .collect();
+                let keys: Vec<_> =
+                    self.links.keys().filter(|key| key.0 == inode).copied().collect();
                 for key in keys {
                     self.depart(key, now);
                 }
@@ -58,11 +54,8 @@ impl Topology {
             }
             LinkEvent::NetnsNamed { inode, name } => {
                 let named = name.is_some();
-                let before = if named {
-                    self.names.insert(inode, name)
-                } else {
-                    self.names.remove(&inode)
-                };
+                let before =
+                    if named { self.names.insert(inode, name) } else { self.names.remove(&inode) };
                 if let Some(Some(before)) = before.filter(|_| !named) {
                     self.past_names.entry(inode).or_default().push_back(before);
                     self.departed.push_back((now, Departed::Name(inode)));
@@ -105,9 +98,7 @@ impl Topology {
     /// The device of that index, or the last one that was.
     pub fn link(&self, netns: u32, ifindex: u32) -> Option<&Link> {
         let key = (netns, ifindex);
-        self.links
-            .get(&key)
-            .or_else(|| self.past_links.get(&key)?.back())
+        self.links.get(&key).or_else(|| self.past_links.get(&key)?.back())
     }
 
     /// The record of the device that a packet's event is about: index and name (empty: unknown) as
@@ -117,18 +108,10 @@ impl Topology {
             return None;
         }
         let key = (netns, ifindex);
-        let past = self
-            .past_links
-            .get(&key)
-            .into_iter()
-            .flat_map(|past| past.iter().rev());
+        let past = self.past_links.get(&key).into_iter().flat_map(|past| past.iter().rev());
         // Another name: the device was renamed, or it has gone and its numbers are in use again.
-        let of_that_name = self
-            .links
-            .get(&key)
-            .into_iter()
-            .chain(past)
-            .find(|l| l.name == name_seen);
+        let of_that_name =
+            self.links.get(&key).into_iter().chain(past).find(|l| l.name == name_seen);
         let link = of_that_name.or_else(|| self.link(netns, ifindex));
         let name = match link {
             _ if !name_seen.is_empty() => name_seen.to_owned(),
@@ -148,10 +131,8 @@ impl Topology {
             dev.kind.clone_from(&link.kind);
             dev.mac = link.mac.map(mac_text);
             dev.mtu = link.mtu;
-            dev.master = link
-                .master
-                .and_then(|m| self.link(netns, m))
-                .map(|master| master.name.clone());
+            dev.master =
+                link.master.and_then(|m| self.link(netns, m)).map(|master| master.name.clone());
             dev.peer = link.peer.map(|(netns, ifindex)| model::Peer {
                 netns,
                 ifindex,
@@ -163,10 +144,7 @@ impl Topology {
 
     /// The record of the namespace with that inode.
     pub fn model_netns(&self, inode: u32) -> model::Netns {
-        model::Netns {
-            inode,
-            name: self.netns_name(inode).map(str::to_owned),
-        }
+        model::Netns { inode, name: self.netns_name(inode).map(str::to_owned) }
     }
 }
 
@@ -213,27 +191,16 @@ mod tests {
 
     #[test]
     fn a_device_is_described_with_its_relations() {
-        let bridge = Link {
-            kind: Some("bridge".to_owned()),
-            ..link(7, 9, "br0")
-        };
+        let bridge = Link { kind: Some("bridge".to_owned()), ..link(7, 9, "br0") };
         let (topology, _) = with(vec![
-            Link {
-                master: Some(9),
-                peer: Some((8, 3)),
-                ..link(7, 2, "veth-r")
-            },
+            Link { master: Some(9), peer: Some((8, 3)), ..link(7, 2, "veth-r") },
             bridge,
             link(8, 3, "eth0"),
         ]);
         let dev = topology.model_dev(7, 2, "veth-r").unwrap();
         assert_eq!(dev.mac.as_deref(), Some("02:00:00:00:ab:01"));
         assert_eq!(dev.master.as_deref(), Some("br0"));
-        let peer = model::Peer {
-            netns: 8,
-            ifindex: 3,
-            name: Some("eth0".to_owned()),
-        };
+        let peer = model::Peer { netns: 8, ifindex: 3, name: Some("eth0".to_owned()) };
         assert_eq!(dev.peer, Some(peer));
         assert_eq!(topology.model_netns(7).name.as_deref(), Some("router"));
     }
@@ -242,46 +209,23 @@ mod tests {
     fn of_an_unknown_device_the_event_itself_is_told() {
         let topology = Topology::default();
         let dev = topology.model_dev(7, 2, "veth-r").unwrap();
-        assert_eq!(
-            (dev.ifindex, dev.name.as_str(), dev.kind),
-            (2, "veth-r", None)
-        );
+        assert_eq!((dev.ifindex, dev.name.as_str(), dev.kind), (2, "veth-r", None));
         assert_eq!(topology.model_dev(7, 2, ""), None);
         assert_eq!(topology.model_dev(7, 0, "x"), None);
-        assert_eq!(
-            topology.model_netns(7),
-            model::Netns {
-                inode: 7,
-                name: None
-            }
-        );
+        assert_eq!(topology.model_netns(7), model::Netns { inode: 7, name: None });
     }
 
     #[test]
     fn what_has_gone_is_known_for_a_while() {
         let (mut topology, now) = with(vec![link(7, 2, "veth-r"), link(7, 3, "veth-s")]);
-        topology.apply(
-            LinkEvent::Gone {
-                netns: 7,
-                ifindex: 2,
-            },
-            now,
-        );
+        topology.apply(LinkEvent::Gone { netns: 7, ifindex: 2 }, now);
         topology.apply(LinkEvent::NetnsGone { inode: 7 }, now);
-        topology.apply(
-            LinkEvent::NetnsNamed {
-                inode: 7,
-                name: None,
-            },
-            now,
-        );
+        topology.apply(LinkEvent::NetnsNamed { inode: 7, name: None }, now);
         assert_eq!(topology.link(7, 2).unwrap().name, "veth-r");
         assert!(topology.model_dev(7, 3, "veth-s").unwrap().kind.is_some());
         assert_eq!(topology.netns_name(7), Some("router"));
-        topology.apply(
-            LinkEvent::NetnsGone { inode: 1 },
-            now + REMEMBERED + Duration::from_secs(1),
-        );
+        topology
+            .apply(LinkEvent::NetnsGone { inode: 1 }, now + REMEMBERED + Duration::from_secs(1));
         assert_eq!(topology.link(7, 2), None);
         assert_eq!(topology.netns_name(7), None);
     }
@@ -290,27 +234,15 @@ mod tests {
     fn numbers_in_use_again_do_not_hide_what_had_them() {
         let (mut topology, now) = with(vec![link(7, 2, "old")]);
         topology.apply(LinkEvent::NetnsGone { inode: 7 }, now);
-        topology.apply(
-            LinkEvent::NetnsNamed {
-                inode: 7,
-                name: None,
-            },
-            now,
-        );
+        topology.apply(LinkEvent::NetnsNamed { inode: 7, name: None }, now);
         let tun = Link {
             kind: Some("tun".to_owned()),
             netns: Netns::for_test(7, None),
             ..link(7, 2, "new")
         };
         topology.apply(LinkEvent::Appeared(tun), now);
-        assert_eq!(
-            topology.model_dev(7, 2, "old").unwrap().kind.as_deref(),
-            Some("veth")
-        );
-        assert_eq!(
-            topology.model_dev(7, 2, "new").unwrap().kind.as_deref(),
-            Some("tun")
-        );
+        assert_eq!(topology.model_dev(7, 2, "old").unwrap().kind.as_deref(), Some("veth"));
+        assert_eq!(topology.model_dev(7, 2, "new").unwrap().kind.as_deref(), Some("tun"));
         assert_eq!(topology.netns_name(7), None, "it is another namespace now");
     }
 
@@ -319,10 +251,7 @@ mod tests {
         let (mut topology, now) = with(vec![link(7, 2, "before")]);
         topology.apply(LinkEvent::Changed(link(7, 2, "after")), now);
         let dev = topology.model_dev(7, 2, "before").unwrap();
-        assert_eq!(
-            (dev.name.as_str(), dev.kind.as_deref()),
-            ("before", Some("veth"))
-        );
+        assert_eq!((dev.name.as_str(), dev.kind.as_deref()), ("before", Some("veth")));
     }
 
     #[test]

@@ -67,14 +67,8 @@ impl Watch {
             .name("topology".to_owned())
             .spawn(run)
             .context("cannot start a thread")?;
-        let watch = Self {
-            events,
-            stop: Some(stop),
-            thread: Some(thread),
-        };
-        let initial = first
-            .recv()
-            .map_err(|_| anyhow!("the topology thread has ended"))??;
+        let watch = Self { events, stop: Some(stop), thread: Some(thread) };
+        let initial = first.recv().map_err(|_| anyhow!("the topology thread has ended"))??;
         Ok((watch, initial))
     }
 
@@ -133,22 +127,13 @@ impl Follower {
         };
         follower.look(true, true)?;
         let deadline = Instant::now() + PATIENCE;
-        while follower
-            .followed
-            .values()
-            .any(|(_, monitor)| !monitor.is_settled())
-        {
+        while follower.followed.values().any(|(_, monitor)| !monitor.is_settled()) {
             if Instant::now() > deadline {
-                return Err(anyhow!(
-                    "the kernel does not list the links of all namespaces"
-                ));
+                return Err(anyhow!("the kernel does not list the links of all namespaces"));
             }
             follower.wait(None, LOOK_EVERY)?;
         }
-        anyhow::ensure!(
-            !follower.followed.is_empty(),
-            "there is no network namespace to follow"
-        );
+        anyhow::ensure!(!follower.followed.is_empty(), "there is no network namespace to follow");
         let initial = follower.events();
         Ok((follower, initial))
     }
@@ -196,14 +181,10 @@ impl Follower {
     ) -> anyhow::Result<(bool, bool, Vec<u32>)> {
         let fixed = [
             stopped.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
-            self.mounts
-                .as_ref()
-                .map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI)),
+            self.mounts.as_ref().map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI)),
         ];
-        let sockets = self
-            .followed
-            .values()
-            .map(|(_, m)| PollFd::new(m.as_fd(), PollFlags::POLLIN));
+        let sockets =
+            self.followed.values().map(|(_, m)| PollFd::new(m.as_fd(), PollFlags::POLLIN));
         let mut fds: Vec<PollFd> = fixed.iter().flatten().cloned().chain(sockets).collect();
         // Up to the next millisecond: rounded down, the end of a wait would be spent awake.
         let timeout = PollTimeout::try_from(timeout + Duration::from_millis(1))
@@ -212,18 +193,10 @@ impl Follower {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error).context("poll"),
         }
-        let mut news = fds
-            .iter()
-            .map(|fd| fd.revents().is_some_and(|e| !e.is_empty()));
+        let mut news = fds.iter().map(|fd| fd.revents().is_some_and(|e| !e.is_empty()));
         let stop = stopped.is_some() && news.next() == Some(true);
         let mounts = self.mounts.is_some() && news.next() == Some(true);
-        let ready = self
-            .followed
-            .keys()
-            .zip(news)
-            .filter(|(_, n)| *n)
-            .map(|(i, _)| *i)
-            .collect();
+        let ready = self.followed.keys().zip(news).filter(|(_, n)| *n).map(|(i, _)| *i).collect();
         Ok((stop, mounts, ready))
     }
 
@@ -235,12 +208,8 @@ impl Follower {
         }
         let Found { names, wanted } = self.scanner.scan(thorough);
         self.inventory.set_names(&names);
-        let gone: Vec<u32> = self
-            .followed
-            .keys()
-            .filter(|inode| !wanted.contains_key(inode))
-            .copied()
-            .collect();
+        let gone: Vec<u32> =
+            self.followed.keys().filter(|inode| !wanted.contains_key(inode)).copied().collect();
         for inode in gone {
             self.unfollow(inode);
         }
@@ -325,10 +294,7 @@ impl Follower {
         });
         if let Err(error) = result {
             // The next look begins anew with it.
-            log::warn!(
-                "lost sight of the network namespace {}: {error}",
-                netns.label()
-            );
+            log::warn!("lost sight of the network namespace {}: {error}", netns.label());
             self.unfollow(inode);
         }
     }
@@ -371,9 +337,7 @@ impl Follower {
 }
 
 fn is_forbidden(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// As far as it may be raised; where it may not, some namespaces will be refused, which is said.

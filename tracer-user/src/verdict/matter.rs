@@ -49,11 +49,7 @@ pub fn of(drop: &Sight, before: Option<&Sight>) -> (Matter, Option<&'static str>
     let Some(cause) = drop.cause.as_deref() else {
         return (Matter::Unknown, None);
     };
-    let by_symbol = || {
-        cause
-            .place()
-            .and_then(|(symbol, _)| symbols::meaning(symbol))
-    };
+    let by_symbol = || cause.place().and_then(|(symbol, _)| symbols::meaning(symbol));
     let found = match cause.reason() {
         Some("IP_INHDR") if is_forwarding(drop) => Some(TTL_EXPIRED),
         Some(reason) => reasons::meaning(reason),
@@ -62,22 +58,17 @@ pub fn of(drop: &Sight, before: Option<&Sight>) -> (Matter, Option<&'static str>
         }
         None => by_symbol(),
     };
-    found.map_or((Matter::Unknown, None), |(matter, words)| {
-        (matter, Some(words))
-    })
+    found.map_or((Matter::Unknown, None), |(matter, words)| (matter, Some(words)))
 }
 
 /// The kernel has no reason of its own for it: `ip_forward` and `ip6_forward` say `IP_INHDR`.
-const TTL_EXPIRED: (Matter, &str) = (
-    Matter::Ttl,
-    "its TTL (hop limit) ran out here: too many routers, or a loop",
-);
+const TTL_EXPIRED: (Matter, &str) =
+    (Matter::Ttl, "its TTL (hop limit) ran out here: too many routers, or a loop");
 
 fn is_forwarding(drop: &Sight) -> bool {
     matches!(drop.symbol(), Some("ip_forward" | "ip6_forward"))
 }
 
 fn ttl(drop: &Sight, before: Option<&Sight>) -> Option<u8> {
-    drop.ttl
-        .or_else(|| before.filter(|b| b.hook == HookName::TcIngress)?.ttl)
+    drop.ttl.or_else(|| before.filter(|b| b.hook == HookName::TcIngress)?.ttl)
 }

@@ -51,11 +51,7 @@ impl<'a> Spot<'a> {
     }
 
     fn family(&self) -> &'static str {
-        if self.tuple.is_some_and(|t| t.dst.is_ipv6()) {
-            "ipv6"
-        } else {
-            "ipv4"
-        }
+        if self.tuple.is_some_and(|t| t.dst.is_ipv6()) { "ipv6" } else { "ipv4" }
     }
 
     fn route_to(&self, addr: Option<std::net::IpAddr>) -> String {
@@ -67,21 +63,9 @@ impl<'a> Spot<'a> {
 
     fn sockets(&self, options: &str) -> String {
         let (letter, port) = match self.tuple {
-            Some(FlowTuple {
-                proto: Proto::Tcp,
-                dport,
-                ..
-            }) => ("t", dport),
-            Some(FlowTuple {
-                proto: Proto::Udp,
-                dport,
-                ..
-            }) => ("u", dport),
-            Some(FlowTuple {
-                proto: Proto::Sctp,
-                dport,
-                ..
-            }) => ("S", dport),
+            Some(FlowTuple { proto: Proto::Tcp, dport, .. }) => ("t", dport),
+            Some(FlowTuple { proto: Proto::Udp, dport, .. }) => ("u", dport),
+            Some(FlowTuple { proto: Proto::Sctp, dport, .. }) => ("S", dport),
             _ => ("w", None),
         };
         let port = port.map(|p| format!(" 'sport = :{p}'")).unwrap_or_default();
@@ -118,10 +102,7 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
         Matter::Neighbour => vec![spot.route_to(dst), spot.iproute("ip", "neigh")],
         Matter::Address | Matter::Ndisc => vec![link(), spot.iproute("ip", "addr")],
         Matter::ReceiveBuffer => {
-            vec![
-                spot.sockets("am"),
-                spot.run("nstat -az '*RcvbufErrors' '*TCPBacklogDrop'"),
-            ]
+            vec![spot.sockets("am"), spot.run("nstat -az '*RcvbufErrors' '*TCPBacklogDrop'")]
         }
         Matter::Backlog => vec![
             spot.sockets("l"),
@@ -130,10 +111,7 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
         ],
         Matter::VlanFilter => vec![spot.iproute("bridge", "vlan show")],
         Matter::Bridge => {
-            vec![
-                spot.iproute("bridge", "-d link show"),
-                spot.iproute("bridge", "fdb show"),
-            ]
+            vec![spot.iproute("bridge", "-d link show"), spot.iproute("bridge", "fdb show")]
         }
         Matter::Xdp => vec![link(), "bpftool prog show".to_owned()],
         Matter::Tc => vec![
@@ -145,15 +123,9 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
         Matter::Ring | Matter::Tap => vec![link(), readers_of(&dev)],
         Matter::Device => vec![link()],
         Matter::Tunnel => {
-            vec![
-                link(),
-                spot.iproute("bridge", &format!("fdb show dev {dev}")),
-            ]
+            vec![link(), spot.iproute("bridge", &format!("fdb show dev {dev}"))]
         }
-        Matter::Ipsec => vec![
-            spot.iproute("ip", "-s xfrm policy"),
-            spot.run("nstat -az 'Xfrm*'"),
-        ],
+        Matter::Ipsec => vec![spot.iproute("ip", "-s xfrm policy"), spot.run("nstat -az 'Xfrm*'")],
         Matter::Ipv6 => vec![spot.run("sysctl -ar 'net.ipv6.conf.*.disable_ipv6'")],
         Matter::CpuBacklog => {
             vec![
@@ -170,14 +142,10 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
         }
         Matter::Bpf => vec!["bpftool cgroup tree".to_owned()],
         Matter::Security => vec!["journalctl -k -g 'avc|apparmor'".to_owned()],
-        Matter::Checksum => vec![
-            spot.run(&format!("ethtool -k {dev}")),
-            spot.run("nstat -az '*Csum*' '*InErrors'"),
-        ],
-        Matter::Ovs => vec![
-            "ovs-appctl dpctl/dump-flows -m".into(),
-            "ovs-vsctl show".into(),
-        ],
+        Matter::Checksum => {
+            vec![spot.run(&format!("ethtool -k {dev}")), spot.run("nstat -az '*Csum*' '*InErrors'")]
+        }
+        Matter::Ovs => vec!["ovs-appctl dpctl/dump-flows -m".into(), "ovs-vsctl show".into()],
         Matter::Memory => vec!["cat /proc/pressure/memory /proc/net/sockstat".into()],
         Matter::Header | Matter::Unknown => {
             let mut commands = vec![spot.run("nstat -az")];

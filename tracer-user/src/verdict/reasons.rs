@@ -9,10 +9,7 @@ use crate::verdict::matter::Matter::{
 
 /// The matter a reason belongs to and what it means, as a clause; `None` for an unknown name.
 pub fn meaning(reason: &str) -> Option<(Matter, &'static str)> {
-    MEANINGS
-        .iter()
-        .find(|(name, _, _)| *name == reason)
-        .map(|(_, matter, words)| (*matter, *words))
+    MEANINGS.iter().find(|(name, _, _)| *name == reason).map(|(_, matter, words)| (*matter, *words))
 }
 
 /// `NOT_SPECIFIED` is missing on purpose: it says nothing.

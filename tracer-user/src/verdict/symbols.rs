@@ -11,10 +11,7 @@ use crate::verdict::matter::Matter::{
 pub fn meaning(symbol: &str) -> Option<(Matter, &'static str)> {
     // What the compiler split off a function is still that function.
     let symbol = symbol.split('.').next().unwrap_or(symbol);
-    MEANINGS
-        .iter()
-        .find(|(name, _, _)| *name == symbol)
-        .map(|(_, matter, words)| (*matter, *words))
+    MEANINGS.iter().find(|(name, _, _)| *name == symbol).map(|(_, matter, words)| (*matter, *words))
 }
 
 #[rustfmt::skip]

@@ -99,16 +99,8 @@ mod tests {
 
     #[test]
     fn what_is_lost_from_sight_is_a_loss_and_what_is_on_its_way_is_not() {
-        for outcome in [
-            Outcome::Vanished,
-            Outcome::Misaddressed,
-            Outcome::DroppedByOvs,
-        ] {
-            assert_eq!(
-                exit_code(&[verdict(outcome)], true, false),
-                10,
-                "{outcome:?}"
-            );
+        for outcome in [Outcome::Vanished, Outcome::Misaddressed, Outcome::DroppedByOvs] {
+            assert_eq!(exit_code(&[verdict(outcome)], true, false), 10, "{outcome:?}");
         }
         assert_eq!(exit_code(&[verdict(Outcome::InFlight)], true, false), 0);
     }

@@ -20,49 +20,30 @@ fn verdicts(hops: Vec<Hop>) -> Vec<Verdict> {
 }
 
 fn out(ms: u64, life: u64) -> Hop {
-    hop(TcEgress, ms, life)
-        .on("client", "veth-c", Some("veth"))
-        .paired()
-        .print(&life.to_string())
+    hop(TcEgress, ms, life).on("client", "veth-c", Some("veth")).paired().print(&life.to_string())
 }
 
 fn arrive(ms: u64, life: u64) -> Hop {
-    let at = hop(TcIngress, ms, life)
-        .on("server", "veth-s", Some("veth"))
-        .paired();
+    let at = hop(TcIngress, ms, life).on("server", "veth-s", Some("veth")).paired();
     at.for_whom("host").print(&life.to_string())
 }
 
 fn drop(ms: u64, life: u64, reason: Option<&str>, symbol: &str) -> Hop {
-    let at = hop(Drop, ms, life)
-        .on("server", "veth-s", Some("veth"))
-        .paired();
+    let at = hop(Drop, ms, life).on("server", "veth-s", Some("veth")).paired();
     at.because(reason, symbol).print(&life.to_string())
 }
 
 fn taken(ms: u64, life: u64) -> Hop {
-    hop(Deliver, ms, life)
-        .on("server", "veth-s", Some("veth"))
-        .paired()
-        .print(&life.to_string())
+    hop(Deliver, ms, life).on("server", "veth-s", Some("veth")).paired().print(&life.to_string())
 }
 
 #[test]
 fn each_outcome_has_its_rule() {
     let hardware = hop(TcEgress, 1, 1).on("host", "eth0", None);
     let cases = [
-        (
-            vec![arrive(1, 1), drop(2, 1, Some("OVS_DROP_METER"), "x")],
-            Outcome::DroppedByOvs,
-        ),
-        (
-            vec![arrive(1, 1), drop(2, 1, Some("XDP"), "do_xdp_generic")],
-            Outcome::Dropped,
-        ),
-        (
-            vec![arrive(1, 1), drop(2, 1, Some("OTHERHOST"), "ip_rcv_core")],
-            Outcome::Misaddressed,
-        ),
+        (vec![arrive(1, 1), drop(2, 1, Some("OVS_DROP_METER"), "x")], Outcome::DroppedByOvs),
+        (vec![arrive(1, 1), drop(2, 1, Some("XDP"), "do_xdp_generic")], Outcome::Dropped),
+        (vec![arrive(1, 1), drop(2, 1, Some("OTHERHOST"), "ip_rcv_core")], Outcome::Misaddressed),
         (vec![out(1, 1)], Outcome::Vanished),
         (vec![out(19_000, 1)], Outcome::InFlight),
         (vec![hardware], Outcome::Forwarded),
@@ -85,28 +66,16 @@ fn the_gravest_of_several_gives_the_verdict() {
         drop(7, 4, Some("IP_RPFILTER"), "ip_rcv_finish_core"),
     ];
     let v = verdict(hops);
-    assert_eq!(
-        (v.outcome, v.packets, v.delivered),
-        (Outcome::Dropped, 4, 1)
-    );
+    assert_eq!((v.outcome, v.packets, v.delivered), (Outcome::Dropped, 4, 1));
     assert_eq!(v.reason.as_deref(), Some("IP_RPFILTER"));
     assert_eq!(v.evidence, [4]);
     assert!(v.text.contains("1 other got through"), "{}", v.text);
-    assert!(
-        v.text
-            .contains("2 other packets of the flow came to harm elsewhere"),
-        "{}",
-        v.text
-    );
+    assert!(v.text.contains("2 other packets of the flow came to harm elsewhere"), "{}", v.text);
 }
 
 #[test]
 fn a_verdict_says_who_where_why_and_what_next() {
-    let v = verdict(vec![
-        out(1, 1),
-        arrive(2, 1),
-        drop(3, 1, Some("NO_SOCKET"), "__udp4_lib_rcv"),
-    ]);
+    let v = verdict(vec![out(1, 1), arrive(2, 1), drop(3, 1, Some("NO_SOCKET"), "__udp4_lib_rcv")]);
     assert_eq!(
         v.text,
         "The UDP packet 10.0.0.1:1000 -> 10.0.0.2:53 was dropped in netns server on veth-s (veth) \
@@ -130,10 +99,7 @@ fn three_syns_without_an_answer_are_one_verdict() {
     };
     let v = verdict((1..=3).flat_map(syn).collect());
     assert_eq!((v.packets, v.evidence.len()), (3, 3));
-    assert!(
-        v.text
-            .starts_with("All 3 TCP SYNs 10.0.0.1:1000 -> 10.0.0.2:53 were dropped")
-    );
+    assert!(v.text.starts_with("All 3 TCP SYNs 10.0.0.1:1000 -> 10.0.0.2:53 were dropped"));
     assert!(v.text.ends_with("No answer was seen."), "{}", v.text);
     assert_eq!(v.next[0], "ip netns exec server nft list ruleset");
 }
@@ -142,11 +108,7 @@ fn three_syns_without_an_answer_are_one_verdict() {
 fn the_last_packet_of_a_whole_flow_may_be_on_its_way() {
     let v = verdict(vec![arrive(1, 1), taken(2, 1), out(19_000, 2)]);
     assert_eq!(v.outcome, Outcome::Delivered);
-    assert!(
-        v.text.contains("1 more packet was still on the way"),
-        "{}",
-        v.text
-    );
+    assert!(v.text.contains("1 more packet was still on the way"), "{}", v.text);
 }
 
 #[test]
@@ -159,10 +121,7 @@ fn a_translation_is_told() {
     ];
     let v = verdict(hops);
     assert_eq!(v.translated, Some(inside));
-    assert!(
-        v.text
-            .contains("(by then translated to 10.0.0.1:1000 -> 10.7.7.7:5353)")
-    );
+    assert!(v.text.contains("(by then translated to 10.0.0.1:1000 -> 10.7.7.7:5353)"));
     assert_eq!(v.next, ["ip netns exec server ss -lunp 'sport = :5353'"]);
 }
 
@@ -176,10 +135,7 @@ fn ttl_is_told_by_what_forwards() {
     assert!(expired(Some("IP_INHDR"), 1).contains("TTL (hop limit) ran out"));
     assert!(expired(None, 1).contains("TTL (hop limit) ran out"));
     assert!(!expired(None, 64).contains("TTL"));
-    let bad = verdict(vec![
-        arrive(1, 1),
-        drop(2, 1, Some("IP_INHDR"), "ip_rcv_core"),
-    ]);
+    let bad = verdict(vec![arrive(1, 1), drop(2, 1, Some("IP_INHDR"), "ip_rcv_core")]);
     assert!(bad.text.contains("the IP header is malformed"));
 }
 
@@ -190,10 +146,7 @@ fn without_a_reason_a_well_known_function_tells_and_another_does_not() {
     assert!(text(Some("NOT_SPECIFIED"), "br_handle_vlan").contains("VLAN filter"));
     assert!(text(Some("NOT_SPECIFIED"), "br_handle_vlan.isra.0").contains("VLAN filter"));
     let unknown = text(Some("NOT_SPECIFIED"), "some_function");
-    assert!(
-        unknown.contains("the kernel gives no reason [NOT_SPECIFIED]"),
-        "{unknown}"
-    );
+    assert!(unknown.contains("the kernel gives no reason [NOT_SPECIFIED]"), "{unknown}");
     assert!(text(None, "some_function").contains("this kernel gives no reasons"));
     assert!(
         text(Some("NEW_REASON"), "some_function").ends_with("some_function+0x10 [NEW_REASON].")
@@ -206,21 +159,11 @@ fn a_tap_that_is_not_read_and_an_unknown_end_are_told_apart() {
     let v = verdict(vec![tap]);
     assert!(v.text.contains("waits in the tap's queue"), "{}", v.text);
     assert!(v.next.iter().any(|c| c.contains("fdinfo")), "{:?}", v.next);
-    assert!(
-        verdict(vec![out(1, 1)])
-            .text
-            .contains("nothing on the record freed it")
-    );
+    assert!(verdict(vec![out(1, 1)]).text.contains("nothing on the record freed it"));
     let port = arrive(1, 1).enslaved();
-    let gone = hop(Consume, 2, 1)
-        .on("server", "veth-s", Some("veth"))
-        .taken_by("mystery");
+    let gone = hop(Consume, 2, 1).on("server", "veth-s", Some("veth")).taken_by("mystery");
     let v = verdict(vec![port, gone]);
-    assert!(
-        v.text.contains("consumed by mystery+0x10 there"),
-        "{}",
-        v.text
-    );
+    assert!(v.text.contains("consumed by mystery+0x10 there"), "{}", v.text);
 }
 
 #[test]
@@ -232,14 +175,8 @@ fn commands_find_their_namespace() {
     };
     assert_eq!(next("r", Some("r")), "ip netns exec r nft list ruleset");
     assert_eq!(next("host", Some("host")), "nft list ruleset");
-    assert_eq!(
-        next("r", Some("my ns")),
-        "ip netns exec 'my ns' nft list ruleset"
-    );
-    assert_eq!(
-        next("r", Some("$(reboot)")),
-        "ip netns exec '$(reboot)' nft list ruleset"
-    );
+    assert_eq!(next("r", Some("my ns")), "ip netns exec 'my ns' nft list ruleset");
+    assert_eq!(next("r", Some("$(reboot)")), "ip netns exec '$(reboot)' nft list ruleset");
     let unnamed = next("r", None);
     assert!(unnamed.starts_with("nsenter -n -t ") && unnamed.ends_with(" nft list ruleset"));
 }
@@ -248,39 +185,21 @@ fn commands_find_their_namespace() {
 fn an_incomplete_record_says_so() {
     let mut story = Story::new();
     story.observe(&mut drop(1, 1, Some("XDP"), "do_xdp_generic"));
-    story.lost(&crate::model::Lost {
-        cpu: 0,
-        count: 9,
-        ts: 2_000_000,
-        what: None,
-    });
+    story.lost(&crate::model::Lost { cpu: 0, count: 9, ts: 2_000_000, what: None });
     let v = story.finish(3_000_000).1.remove(0);
-    assert!(
-        v.incomplete && v.text.contains("Events were lost"),
-        "{}",
-        v.text
-    );
+    assert!(v.incomplete && v.text.contains("Events were lost"), "{}", v.text);
 }
 
 #[test]
 fn packets_without_a_flow_are_judged_too() {
     let bare = |ms, life| {
-        let mut h = drop(
-            ms,
-            life,
-            Some("UNHANDLED_PROTO"),
-            "__netif_receive_skb_core",
-        );
+        let mut h = drop(ms, life, Some("UNHANDLED_PROTO"), "__netif_receive_skb_core");
         (h.tuple, h.ip) = (None, None);
         h
     };
     let v = verdict(vec![bare(1, 1), bare(2, 2)]);
     assert_eq!((v.packets, v.forward), (2, None));
-    assert!(
-        v.text.starts_with("Both packets were dropped"),
-        "{}",
-        v.text
-    );
+    assert!(v.text.starts_with("Both packets were dropped"), "{}", v.text);
 }
 
 #[test]

@@ -35,11 +35,7 @@ pub fn ends(tuple: &FlowTuple) -> String {
         Some(port) => std::net::SocketAddr::new(addr, port).to_string(),
         None => addr.to_string(),
     };
-    format!(
-        "{} -> {}",
-        end(tuple.src, tuple.sport),
-        end(tuple.dst, tuple.dport)
-    )
+    format!("{} -> {}", end(tuple.src, tuple.sport), end(tuple.dst, tuple.dport))
 }
 
 /// The protocol's name in a sentence.
@@ -69,10 +65,9 @@ pub fn kind(sight: &Sight) -> String {
             Some(f) if f.is_fin() => "FIN",
             _ => "segment",
         },
-        Proto::Icmp | Proto::Icmp6 => sight
-            .icmp
-            .as_ref()
-            .map_or("packet", |i| icmp(tuple.proto, i.r#type)),
+        Proto::Icmp | Proto::Icmp6 => {
+            sight.icmp.as_ref().map_or("packet", |i| icmp(tuple.proto, i.r#type))
+        }
         Proto::Arp => match sight.arp {
             Some(ArpOp::Request) => "request",
             Some(ArpOp::Reply) => "reply",
@@ -80,11 +75,7 @@ pub fn kind(sight: &Sight) -> String {
         },
         _ => "packet",
     };
-    let fragment = if sight.fragment.is_some() {
-        " (fragmented)"
-    } else {
-        ""
-    };
+    let fragment = if sight.fragment.is_some() { " (fragmented)" } else { "" };
     format!("{proto} {what}{fragment}")
 }
 
@@ -117,11 +108,7 @@ pub fn in_netns(netns: Option<&Netns>) -> String {
 /// `veth-c (veth)`; `None` where it is unknown.
 pub fn device(sight: &Sight) -> Option<String> {
     let dev = sight.dev.as_ref()?;
-    let kind = dev
-        .kind
-        .as_deref()
-        .map(|k| format!(" ({})", safe(k)))
-        .unwrap_or_default();
+    let kind = dev.kind.as_deref().map(|k| format!(" ({})", safe(k))).unwrap_or_default();
     Some(format!("{}{kind}", safe(&dev.name)))
 }
 
@@ -150,11 +137,7 @@ pub fn symbol(sight: &Sight) -> Option<String> {
 
 /// One or many: `1 packet`, `3 packets`.
 pub fn count(n: u64, what: &str) -> String {
-    if n == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{n} {what}s")
-    }
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// A word of a shell command, quoted where the shell would do more than read it.
@@ -184,10 +167,7 @@ mod tests {
     fn nothing_that_a_terminal_acts_upon_gets_through() {
         assert_eq!(safe("veth-c"), "veth-c");
         assert_eq!(safe("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
-        assert_eq!(
-            safe("\u{9b}2J\u{202e}x\u{7f}\n"),
-            "\\u{9b}2J\\u{202e}x\\u{7f}\\u{a}"
-        );
+        assert_eq!(safe("\u{9b}2J\u{202e}x\u{7f}\n"), "\\u{9b}2J\\u{202e}x\\u{7f}\\u{a}");
     }
 
     #[test]

@@ -27,27 +27,16 @@ pub(crate) use root_or_skip;
 /// Runs `ip` with these arguments.
 #[track_caller]
 pub fn ip(args: &str) {
-    let out = Command::new("ip")
-        .args(args.split_whitespace())
-        .output()
-        .expect("iproute2");
-    assert!(
-        out.status.success(),
-        "ip {args}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let out = Command::new("ip").args(args.split_whitespace()).output().expect("iproute2");
+    assert!(out.status.success(), "ip {args}: {}", String::from_utf8_lossy(&out.stderr));
 }
 
 /// Runs many `ip` commands in one process.
 #[track_caller]
 pub fn ip_batch(before: &[&str], lines: impl Iterator<Item = String>) {
     let mut command = Command::new("ip");
-    let mut child = command
-        .args(before)
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("iproute2");
+    let mut child =
+        command.args(before).args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("iproute2");
     let mut stdin = child.stdin.take().expect("piped");
     for line in lines {
         writeln!(stdin, "{line}").expect("ip reads");
@@ -65,10 +54,7 @@ pub struct Names {
 impl Names {
     pub fn new(test: &str, names: &[&str]) -> Self {
         let prefix = format!("lh-{}-{test}", std::process::id());
-        let mut made = Self {
-            prefix,
-            names: Vec::new(),
-        };
+        let mut made = Self { prefix, names: Vec::new() };
         for name in names {
             made.add(name);
         }
@@ -116,23 +102,11 @@ impl Names {
 
 impl Drop for Names {
     fn drop(&mut self) {
-        for name in self
-            .names
-            .iter()
-            .filter(|n| Path::new("/run/netns").join(n).exists())
-        {
+        for name in self.names.iter().filter(|n| Path::new("/run/netns").join(n).exists()) {
             let _ = Command::new("ip").args(["netns", "del", name]).status();
         }
-        for entry in std::fs::read_dir("/run/netns")
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            if entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(&format!("{}-", self.prefix))
-            {
+        for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&format!("{}-", self.prefix)) {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
@@ -152,13 +126,7 @@ impl Unshared {
             .expect("util-linux");
         let mut unshared = Self(child);
         // Once `cat` answers, it is in the new namespace.
-        unshared
-            .0
-            .stdin
-            .as_mut()
-            .expect("piped")
-            .write_all(b"x")
-            .expect("cat reads");
+        unshared.0.stdin.as_mut().expect("piped").write_all(b"x").expect("cat reads");
         let mut answer = [0];
         let stdout = unshared.0.stdout.as_mut().expect("piped");
         std::io::Read::read_exact(stdout, &mut answer).expect("cat answers");
@@ -192,19 +160,11 @@ pub struct Follow {
 
 impl Follow {
     pub fn start(scope: &Scope) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (watch, initial) = Watch::start(scope.clone()).expect("a watch");
         let (told, links, topology) = (Vec::new(), HashMap::new(), Topology::default());
-        let mut follow = Self {
-            watch,
-            runtime,
-            told,
-            links,
-            topology,
-        };
+        let mut follow = Self { watch, runtime, told, links, topology };
         follow.take(initial);
         follow
     }
@@ -213,25 +173,15 @@ impl Follow {
         for event in events {
             match &event {
                 LinkEvent::Appeared(link) => {
-                    let before = self
-                        .links
-                        .insert((link.netns.inode, link.ifindex), link.clone());
+                    let before = self.links.insert((link.netns.inode, link.ifindex), link.clone());
                     assert_eq!(before, None, "appeared twice");
                 }
                 LinkEvent::Changed(link) => {
-                    let before = self
-                        .links
-                        .insert((link.netns.inode, link.ifindex), link.clone());
-                    assert!(
-                        before.is_some_and(|b| b != *link),
-                        "changed what was not, {link:?}"
-                    );
+                    let before = self.links.insert((link.netns.inode, link.ifindex), link.clone());
+                    assert!(before.is_some_and(|b| b != *link), "changed what was not, {link:?}");
                 }
                 LinkEvent::Gone { netns, ifindex } => {
-                    assert!(
-                        self.links.remove(&(*netns, *ifindex)).is_some(),
-                        "gone twice"
-                    );
+                    assert!(self.links.remove(&(*netns, *ifindex)).is_some(), "gone twice");
                 }
                 LinkEvent::NetnsGone { inode } => self.links.retain(|key, _| key.0 != *inode),
                 LinkEvent::NetnsNamed { .. } => {}
@@ -248,9 +198,8 @@ impl Follow {
         while !done(self) {
             let rest = deadline.saturating_duration_since(Instant::now());
             let watch = &mut self.watch;
-            let events = self
-                .runtime
-                .block_on(async { tokio::time::timeout(rest, watch.next()).await });
+            let events =
+                self.runtime.block_on(async { tokio::time::timeout(rest, watch.next()).await });
             let Ok(events) = events else {
                 panic!("waited in vain for: {what}; told: {:#?}", self.told);
             };
@@ -269,10 +218,7 @@ impl Follow {
     #[track_caller]
     pub fn link(&self, netns: &str, name: &str) -> Link {
         let is = |l: &&Link| l.netns.name.as_deref() == Some(netns) && l.name == name;
-        self.links()
-            .find(is)
-            .cloned()
-            .unwrap_or_else(|| panic!("{name} in {netns} is not there"))
+        self.links().find(is).cloned().unwrap_or_else(|| panic!("{name} in {netns} is not there"))
     }
 
     pub fn links(&self) -> impl Iterator<Item = &Link> {

@@ -28,11 +28,7 @@ const INGRESS: Empty = Empty {
     // TC_ACT_UNSPEC: the next program is asked.
     answer: -1,
 };
-const TRACEPOINT: Empty = Empty {
-    name: "empty_tp",
-    section: "tp_btf",
-    answer: 0,
-};
+const TRACEPOINT: Empty = Empty { name: "empty_tp", section: "tp_btf", answer: 0 };
 const CGROUP: Empty = Empty {
     name: "empty_cgroup",
     section: "cgroup_skb/ingress",
@@ -126,11 +122,7 @@ where
 
 /// An ELF file with all of them, as a compiler would write it.
 fn object_file() -> Result<Vec<u8>> {
-    let endian = if cfg!(target_endian = "big") {
-        Endianness::Big
-    } else {
-        Endianness::Little
-    };
+    let endian = if cfg!(target_endian = "big") { Endianness::Big } else { Endianness::Little };
     let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, endian);
     let license = object.add_section(Vec::new(), "license".into(), SectionKind::Data);
     object.append_section_data(license, b"GPL\0", 1);

@@ -70,11 +70,7 @@ pub(super) fn run(duration: Duration) -> Result<Flood> {
         over.store(true, Ordering::Relaxed);
         sink.join().map_err(|_| anyhow!("the sink panicked"))??;
         let (sent, seconds) = sent??;
-        Ok(Flood {
-            sent,
-            received: received.load(Ordering::Relaxed),
-            seconds,
-        })
+        Ok(Flood { sent, received: received.load(Ordering::Relaxed), seconds })
     })
 }
 
@@ -116,14 +112,8 @@ fn source(
         lost += wait_for_room(sent - lost, received);
         let mut rest = batch;
         while !rest.is_empty() {
-            let done = sendmmsg(
-                socket.as_raw_fd(),
-                &mut headers,
-                &slices,
-                rest,
-                [],
-                MsgFlags::empty(),
-            );
+            let done =
+                sendmmsg(socket.as_raw_fd(), &mut headers, &slices, rest, [], MsgFlags::empty());
             let done = match done {
                 Ok(results) => results.count(),
                 Err(Errno::ENOBUFS | Errno::EINTR) => 0,
@@ -170,10 +160,8 @@ fn sink(socket: &UdpSocket, cpu: usize, received: &AtomicU64, over: &AtomicBool)
     let mut bytes = [[0; PAYLOAD]; BATCH];
     loop {
         let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
-        let mut slices: Vec<[IoSliceMut; 1]> = bytes
-            .iter_mut()
-            .map(|buffer| [IoSliceMut::new(buffer)])
-            .collect();
+        let mut slices: Vec<[IoSliceMut; 1]> =
+            bytes.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
         let done = recvmmsg(
             socket.as_raw_fd(),
             &mut headers,

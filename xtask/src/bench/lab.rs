@@ -43,25 +43,14 @@ impl Drop for Namespace {
 /// namespace's own: one socket there receives a flood to any number of addresses.
 pub(super) fn flooded() -> Result<(Namespace, Namespace)> {
     let made = (Namespace::make(A)?, Namespace::make(B)?);
-    run(&[
-        "link", "add", PORT_A, "netns", A, "type", "veth", "peer", "name", PORT_B, "netns", B,
-    ])?;
+    run(&["link", "add", PORT_A, "netns", A, "type", "veth", "peer", "name", PORT_B, "netns", B])?;
     run(&["-n", A, "addr", "add", "10.77.0.1/24", "dev", PORT_A])?;
     run(&["-n", B, "addr", "add", "10.77.0.2/24", "dev", PORT_B])?;
     run(&["-n", A, "link", "set", PORT_A, "up"])?;
     run(&["-n", B, "link", "set", PORT_B, "up"])?;
     run(&["-n", B, "link", "set", "lo", "up"])?;
     run(&["-n", A, "route", "add", "10.78.0.0/16", "via", "10.77.0.2"])?;
-    run(&[
-        "-n",
-        B,
-        "route",
-        "add",
-        "local",
-        "10.78.0.0/16",
-        "dev",
-        "lo",
-    ])?;
+    run(&["-n", B, "route", "add", "local", "10.78.0.0/16", "dev", "lo"])?;
     Ok(made)
 }
 
@@ -70,9 +59,7 @@ pub(super) fn many() -> Result<Namespace> {
     let made = Namespace::make(MANY)?;
     for pair in 0..PAIRS {
         let (a, b) = (format!("lh-m{pair}a"), format!("lh-m{pair}b"));
-        run(&[
-            "-n", MANY, "link", "add", &a, "up", "type", "veth", "peer", "name", &b,
-        ])?;
+        run(&["-n", MANY, "link", "add", &a, "up", "type", "veth", "peer", "name", &b])?;
         run(&["-n", MANY, "link", "set", &b, "up"])?;
     }
     Ok(made)

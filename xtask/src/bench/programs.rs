@@ -50,29 +50,17 @@ pub(super) fn kind(info: &ProgramInfo) -> String {
 pub(super) fn between(before: &BTreeMap<u32, Runs>, after: &BTreeMap<u32, Runs>) -> Vec<Runs> {
     let mut sums: Vec<Runs> = Vec::new();
     for (id, later) in after {
-        let (count, ns) = before
-            .get(id)
-            .map_or((0, 0), |earlier| (earlier.count, earlier.ns));
-        let (count, ns) = (
-            later.count.saturating_sub(count),
-            later.ns.saturating_sub(ns),
-        );
+        let (count, ns) = before.get(id).map_or((0, 0), |earlier| (earlier.count, earlier.ns));
+        let (count, ns) = (later.count.saturating_sub(count), later.ns.saturating_sub(ns));
         if count == 0 {
             continue;
         }
-        match sums
-            .iter_mut()
-            .find(|sum| sum.name == later.name && sum.kind == later.kind)
-        {
+        match sums.iter_mut().find(|sum| sum.name == later.name && sum.kind == later.kind) {
             Some(sum) => {
                 sum.count += count;
                 sum.ns += ns;
             }
-            None => sums.push(Runs {
-                count,
-                ns,
-                ..later.clone()
-            }),
+            None => sums.push(Runs { count, ns, ..later.clone() }),
         }
     }
     sums
@@ -88,8 +76,7 @@ fn held_by(pid: u32) -> Result<BTreeSet<u32>> {
             continue;
         };
         held.extend(text.lines().filter_map(|line| {
-            line.strip_prefix("prog_id:")
-                .and_then(|id| id.trim().parse::<u32>().ok())
+            line.strip_prefix("prog_id:").and_then(|id| id.trim().parse::<u32>().ok())
         }));
     }
     Ok(held)
@@ -100,12 +87,7 @@ mod tests {
     use super::*;
 
     fn runs(name: &str, count: u64, ns: u64) -> Runs {
-        Runs {
-            name: name.to_owned(),
-            kind: "sched_cls".to_owned(),
-            count,
-            ns,
-        }
+        Runs { name: name.to_owned(), kind: "sched_cls".to_owned(), count, ns }
     }
 
     #[test]

@@ -90,11 +90,7 @@ pub(super) struct Report {
 
 impl RowReport {
     pub(super) fn new(row: Row) -> Self {
-        Self {
-            row,
-            rounds: Vec::new(),
-            account: None,
-        }
+        Self { row, rounds: Vec::new(), account: None }
     }
 
     /// The median of one figure of the rounds.
@@ -130,10 +126,7 @@ impl Report {
     }
 
     pub(super) fn row(&mut self, row: Row) -> Result<&mut RowReport> {
-        self.rows
-            .iter_mut()
-            .find(|report| report.row == row)
-            .context("a row that is not measured")
+        self.rows.iter_mut().find(|report| report.row == row).context("a row that is not measured")
     }
 
     pub(super) fn find(&self, row: Row) -> Option<&RowReport> {
@@ -236,9 +229,8 @@ impl Report {
                 account.memory as f64 / 1024.0,
             );
             for program in &account.programs {
-                let empty = program
-                    .empty_ns
-                    .map_or(String::new(), |ns| format!("(empty: {ns:.0} ns)"));
+                let empty =
+                    program.empty_ns.map_or(String::new(), |ns| format!("(empty: {ns:.0} ns)"));
                 let _ = writeln!(
                     text,
                     "  {:<16} {:<16} {:>6.3} runs/packet {:>7.0} ns/run {empty}",

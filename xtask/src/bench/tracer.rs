@@ -55,26 +55,15 @@ impl Tracer {
         let began = Instant::now();
         let mut child = command
             .stdin(Stdio::null())
-            .stdout(if counted {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
+            .stdout(if counted { Stdio::piped() } else { Stdio::null() })
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", program(&command)))?;
         let said = lines(child.stderr.take().context("no pipe")?);
-        let counting = child
-            .stdout
-            .take()
-            .map(|output: ChildStdout| thread::spawn(move || count(output)));
-        let mut tracer = Self {
-            child,
-            ready: Duration::ZERO,
-            announced: String::new(),
-            said,
-            counting,
-        };
+        let counting =
+            child.stdout.take().map(|output: ChildStdout| thread::spawn(move || count(output)));
+        let mut tracer =
+            Self { child, ready: Duration::ZERO, announced: String::new(), said, counting };
         let mut before = Vec::new();
         loop {
             let left = START.saturating_sub(began.elapsed());
@@ -161,10 +150,7 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n') {
             let Ok(line) = line else { return };
-            if send
-                .send(String::from_utf8_lossy(&line).into_owned())
-                .is_err()
-            {
+            if send.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
             }
         }
@@ -188,9 +174,7 @@ fn ticks(stat: &str) -> Option<u64> {
 
 /// `VmHWM` from `/proc/PID/status`, KiB.
 fn peak_memory(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 

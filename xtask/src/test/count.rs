@@ -13,25 +13,13 @@ pub(super) struct Count {
 }
 
 impl Count {
-    pub const PASSED: Self = Self {
-        passed: 1,
-        failed: 0,
-        skipped: 0,
-    };
-    pub const FAILED: Self = Self {
-        passed: 0,
-        failed: 1,
-        skipped: 0,
-    };
+    pub const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
+    pub const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
 
     /// Something that this machine cannot run; said, never silent.
     pub fn skipped(what: &str, why: &str) -> Self {
         println!("skipped {what}: {why}");
-        Self {
-            passed: 0,
-            failed: 0,
-            skipped: 1,
-        }
+        Self { passed: 0, failed: 0, skipped: 1 }
     }
 }
 
@@ -78,17 +66,10 @@ impl FromStr for Count {
 /// Sums the `test result:` lines, one per test executable.
 pub(super) fn cargo_counts(text: &str) -> Count {
     let mut sum = Count::default();
-    for line in text
-        .lines()
-        .filter(|line| line.starts_with("test result: "))
-    {
+    for line in text.lines().filter(|line| line.starts_with("test result: ")) {
         let number = |kind: &str| -> usize {
-            let counted = line
-                .split([';', '.'])
-                .find_map(|part| part.trim().strip_suffix(kind));
-            counted
-                .and_then(|number| number.trim().parse().ok())
-                .unwrap_or(0)
+            let counted = line.split([';', '.']).find_map(|part| part.trim().strip_suffix(kind));
+            counted.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
         };
         sum += Count {
             passed: number("passed"),
@@ -110,46 +91,20 @@ running 3 tests
 test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
 test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.20s
 ";
-        assert_eq!(
-            cargo_counts(text),
-            Count {
-                passed: 13,
-                failed: 2,
-                skipped: 1
-            }
-        );
+        assert_eq!(cargo_counts(text), Count { passed: 13, failed: 2, skipped: 1 });
         assert_eq!(cargo_counts("error: could not compile"), Count::default());
     }
 
     #[test]
     fn a_sum_is_read_as_it_is_written() {
         for (text, count) in [
-            (
-                "4 passed, 1 failed",
-                Count {
-                    passed: 4,
-                    failed: 1,
-                    skipped: 0,
-                },
-            ),
-            (
-                "0 passed, 0 failed, 7 skipped",
-                Count {
-                    passed: 0,
-                    failed: 0,
-                    skipped: 7,
-                },
-            ),
+            ("4 passed, 1 failed", Count { passed: 4, failed: 1, skipped: 0 }),
+            ("0 passed, 0 failed, 7 skipped", Count { passed: 0, failed: 0, skipped: 7 }),
         ] {
             assert_eq!(text.parse(), Ok(count));
             assert_eq!(count.to_string(), text);
         }
-        for text in [
-            "",
-            "4 passed",
-            "ok  4 passed, 1 failed",
-            "4 passed, x failed",
-        ] {
+        for text in ["", "4 passed", "ok  4 passed, 1 failed", "4 passed, x failed"] {
             assert_eq!(text.parse::<Count>(), Err(()), "{text:?}");
         }
     }

@@ -70,10 +70,8 @@ impl Archive {
 
     /// What a package depends on: the names, without versions.
     pub(super) fn depends(&self, package: &str) -> Result<Vec<String>> {
-        let shown = say(self
-            .apt("apt-cache")
-            .args(["show", "--no-all-versions", package]))
-        .with_context(|| format!("{} has no package {package}", self.suite.name))?;
+        let shown = say(self.apt("apt-cache").args(["show", "--no-all-versions", package]))
+            .with_context(|| format!("{} has no package {package}", self.suite.name))?;
         Ok(depends_of(&shown))
     }
 
@@ -85,10 +83,7 @@ impl Archive {
         fs::create_dir_all(&debs)?;
         step::run(
             &format!("fetching {}", packages.join(" ")),
-            self.apt("apt-get")
-                .arg("download")
-                .args(packages)
-                .current_dir(&debs),
+            self.apt("apt-get").arg("download").args(packages).current_dir(&debs),
         )?;
         let files: Vec<PathBuf> = fs::read_dir(&debs)?
             .map(|entry| entry.map(|e| e.path()))
@@ -116,8 +111,7 @@ fn depends_of(stanza: &str) -> Vec<String> {
     stanza
         .lines()
         .filter_map(|line| {
-            line.strip_prefix("Depends: ")
-                .or_else(|| line.strip_prefix("Pre-Depends: "))
+            line.strip_prefix("Depends: ").or_else(|| line.strip_prefix("Pre-Depends: "))
         })
         .flat_map(|list| list.split(','))
         .filter_map(|one| one.split_whitespace().next())
@@ -134,9 +128,6 @@ mod tests {
         let stanza = "Package: linux-image-7.2.13+deb14-amd64\nPre-Depends: linux-base (>= 4.17~)\n\
             Depends: dracut | initramfs-tools (>= 0.120), linux-binary-7.2.13+deb14-amd64 (= 7.2.13-1)\n\
             Recommends: apparmor\n";
-        assert_eq!(
-            depends_of(stanza),
-            ["linux-base", "dracut", "linux-binary-7.2.13+deb14-amd64"]
-        );
+        assert_eq!(depends_of(stanza), ["linux-base", "dracut", "linux-binary-7.2.13+deb14-amd64"]);
     }
 }

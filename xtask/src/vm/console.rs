@@ -16,10 +16,7 @@ struct Splitter {
 
 impl Splitter {
     fn new(mark: &str) -> Self {
-        Self {
-            start: format!("\0{mark}:").into_bytes(),
-            held: Vec::new(),
-        }
+        Self { start: format!("\0{mark}:").into_bytes(), held: Vec::new() }
     }
 
     /// Writes to `out` what is the command's; the exit status once the mark is whole.
@@ -105,10 +102,7 @@ mod tests {
 
     #[test]
     fn what_came_before_a_crash_is_shown() {
-        assert_eq!(
-            split(b"last words\0mark:", 4),
-            (b"last words\0mark:".to_vec(), None)
-        );
+        assert_eq!(split(b"last words\0mark:", 4), (b"last words\0mark:".to_vec(), None));
         assert_eq!(split(b"", 4), (Vec::new(), None));
     }
 }

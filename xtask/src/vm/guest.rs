@@ -110,12 +110,7 @@ impl Machine {
         vng.args(["--kill-after=10", &self.timeout.as_secs().to_string()]);
         vng.arg(&tools.vng);
         // KVM where there is any would make the results depend on the machine.
-        vng.args([
-            "--verbose",
-            "--disable-kvm",
-            "--disable-microvm",
-            "--force-9p",
-        ]);
+        vng.args(["--verbose", "--disable-kvm", "--disable-microvm", "--force-9p"]);
         vng.args(["--user", "root", "--run"]).arg(&kernel.image);
         vng.arg("--busybox").arg(&tools.busybox);
         vng.arg("--overlay-rwdir=/root");
@@ -123,11 +118,7 @@ impl Machine {
         vng.args(["--cpus", &self.cpus.to_string(), "--memory", &self.memory]);
         vng.arg(format!("--qemu-opts={}", self.qemu(&run.folder)));
         vng.arg("--exec");
-        vng.arg(format!(
-            "bash {} {}",
-            quoted(&run.folder.join("guest.sh")),
-            quoted(&run.folder)
-        ));
+        vng.arg(format!("bash {} {}", quoted(&run.folder.join("guest.sh")), quoted(&run.folder)));
         vng.env("PATH", path_with(&[&tools.bin, Path::new("/usr/sbin")]));
         // virtme-ng keeps settings there.
         vng.env("HOME", super::folder().join("home"));
@@ -208,9 +199,8 @@ impl Run {
             for port in ["stdout", "stderr"] {
                 drop(UnixStream::connect(self.folder.join(port)));
             }
-            let status = hang_up
-                .join()
-                .unwrap_or_else(|_| bail!("cannot read what the machine writes"))?;
+            let status =
+                hang_up.join().unwrap_or_else(|_| bail!("cannot read what the machine writes"))?;
             Ok((status, ended?))
         })
     }
@@ -251,9 +241,7 @@ fn show_tail(log: &Path) {
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     // A panic says what it is about at its beginning.
-    let panic = lines
-        .iter()
-        .position(|line| FAULTS.iter().any(|fault| line.contains(fault)));
+    let panic = lines.iter().position(|line| FAULTS.iter().any(|fault| line.contains(fault)));
     let first = panic.unwrap_or(lines.len().saturating_sub(TAIL));
     for line in lines.iter().skip(first).take(TAIL) {
         // Terminal sequences of the firmware's.
@@ -277,10 +265,7 @@ fn quoted(path: &Path) -> String {
 /// The path of this process, with folders before it.
 fn path_with(folders: &[&Path]) -> OsString {
     let old = env::var_os("PATH").unwrap_or_default();
-    let all = folders
-        .iter()
-        .map(|folder| folder.to_path_buf())
-        .chain(env::split_paths(&old));
+    let all = folders.iter().map(|folder| folder.to_path_buf()).chain(env::split_paths(&old));
     // Only a folder with a colon in its name cannot be joined.
     env::join_paths(all).unwrap_or(old)
 }

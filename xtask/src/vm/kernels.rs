@@ -113,23 +113,17 @@ fn parts(
 
 fn find(folder: &Path, release: &str) -> Result<Kernel> {
     let modules = folder.join("lib/modules").join(release);
-    let image = [
-        folder.join("boot").join(format!("vmlinuz-{release}")),
-        modules.join("vmlinuz"),
-    ]
-    .into_iter()
-    .find(|file| file.is_file())
-    .with_context(|| format!("no kernel image in {}: remove it", folder.display()))?;
+    let image = [folder.join("boot").join(format!("vmlinuz-{release}")), modules.join("vmlinuz")]
+        .into_iter()
+        .find(|file| file.is_file())
+        .with_context(|| format!("no kernel image in {}: remove it", folder.display()))?;
     ensure!(
         modules.join("modules.dep").is_file(),
         "no module index in {}: remove {}",
         modules.display(),
         folder.display()
     );
-    Ok(Kernel {
-        release: release.to_owned(),
-        image,
-    })
+    Ok(Kernel { release: release.to_owned(), image })
 }
 
 #[cfg(test)]

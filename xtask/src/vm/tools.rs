@@ -18,32 +18,17 @@ const VIRTME: &str = "virtme-ng==1.42";
 /// Debian's interpreter: another in the path need not be able to make an environment.
 const PYTHON: &str = "/usr/bin/python3";
 
-const BUSYBOX: Suite = Suite {
-    mirror: "http://deb.debian.org/debian",
-    name: "bookworm",
-};
+const BUSYBOX: Suite = Suite { mirror: "http://deb.debian.org/debian", name: "bookworm" };
 
 const HOST: &[Package] = &[
-    Package {
-        name: "qemu-system-x86",
-        brings: "qemu-system-x86_64",
-        why: "emulates the machine",
-    },
+    Package { name: "qemu-system-x86", brings: "qemu-system-x86_64", why: "emulates the machine" },
     Package {
         name: "kmod",
         brings: "depmod",
         why: "indexes the kernel's modules, and loads them in the machine",
     },
-    Package {
-        name: "iproute2",
-        brings: "ip",
-        why: "brings up the machine's loopback device",
-    },
-    Package {
-        name: "python3",
-        brings: PYTHON,
-        why: "runs virtme-ng",
-    },
+    Package { name: "iproute2", brings: "ip", why: "brings up the machine's loopback device" },
+    Package { name: "python3", brings: PYTHON, why: "runs virtme-ng" },
 ];
 
 const VENV: &[Package] = &[Package {
@@ -65,11 +50,7 @@ pub(super) struct Tools {
 pub(super) fn ensure() -> Result<Tools> {
     packages::ensure(HOST)?;
     let bin = virtme()?;
-    Ok(Tools {
-        vng: bin.join("vng"),
-        bin,
-        busybox: busybox()?,
-    })
+    Ok(Tools { vng: bin.join("vng"), bin, busybox: busybox()? })
 }
 
 fn virtme() -> Result<PathBuf> {

@@ -59,10 +59,7 @@ const TC_ACT_SHOT: u32 = 2;
 
 /// `r0 = answer; exit`, as `struct bpf_insn` in memory order of a little-endian machine.
 const fn program(answer: u32) -> [u64; 2] {
-    [
-        0x0000_0000_0000_00b7 | (answer as u64) << 32,
-        0x0000_0000_0000_0095,
-    ]
+    [0x0000_0000_0000_00b7 | (answer as u64) << 32, 0x0000_0000_0000_0095]
 }
 
 /// The head of `union bpf_attr` as `BPF_PROG_LOAD` reads it; the rest is zero for the kernel.
@@ -95,17 +92,9 @@ struct LinkCreate {
 fn bpf<T>(command: libc::c_long, attr: &T, what: &str) -> Result<OwnedFd> {
     // SAFETY: `attr` is a plain repr(C) struct of that command and its size is given; the kernel
     // only reads it during the call.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attr),
-            size_of::<T>(),
-        )
-    };
-    let Ok(fd) = i32::try_from(fd) else {
-        bail!("bpf(2) returned {fd}")
-    };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
+    let Ok(fd) = i32::try_from(fd) else { bail!("bpf(2) returned {fd}") };
     if fd < 0 {
         bail!("{what}: {}", std::io::Error::last_os_error());
     }

@@ -42,9 +42,7 @@ fn parse_mac(text: &str) -> Result<[u8; 6]> {
         .map(|part| u8::from_str_radix(part, 16))
         .collect::<Result<_, _>>()
         .with_context(|| format!("{text:?} is no MAC address"))?;
-    bytes
-        .try_into()
-        .map_err(|_| anyhow::anyhow!("{text:?} is no MAC address"))
+    bytes.try_into().map_err(|_| anyhow::anyhow!("{text:?} is no MAC address"))
 }
 
 pub fn send(args: &Frame) -> Result<()> {
@@ -74,11 +72,7 @@ pub fn send(args: &Frame) -> Result<()> {
             )
         };
         if sent < 0 {
-            bail!(
-                "cannot send on {}: {}",
-                args.dev,
-                std::io::Error::last_os_error()
-            );
+            bail!("cannot send on {}: {}", args.dev, std::io::Error::last_os_error());
         }
     }
     println!("sent={}", args.count);

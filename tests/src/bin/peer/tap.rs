@@ -59,10 +59,7 @@ fn open(name: &str) -> Result<File> {
     if name.is_empty() || name.len() >= libc::IFNAMSIZ {
         bail!("{name:?} is no device name");
     }
-    let tap = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun")?;
+    let tap = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
     // SAFETY: an all-zero ifreq is a valid one: integers and byte arrays.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
@@ -71,10 +68,7 @@ fn open(name: &str) -> Result<File> {
     request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
     // SAFETY: TUNSETIFF reads and writes the ifreq given, which outlives the call.
     if unsafe { libc::ioctl(tap.as_raw_fd(), TUNSETIFF, &raw mut request) } != 0 {
-        bail!(
-            "cannot make tap {name}: {}",
-            std::io::Error::last_os_error()
-        );
+        bail!("cannot make tap {name}: {}", std::io::Error::last_os_error());
     }
     Ok(tap)
 }

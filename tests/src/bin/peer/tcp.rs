@@ -40,9 +40,7 @@ pub fn connect(args: &Connect) -> Result<()> {
     let socket = Socket::new(Domain::for_address(args.to), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if let Some(from) = args.from {
-        socket
-            .bind(&from.into())
-            .with_context(|| format!("cannot bind {from}"))?;
+        socket.bind(&from.into()).with_context(|| format!("cannot bind {from}"))?;
     }
     let timeout = Duration::from_millis(args.timeout_ms);
     if let Err(e) = socket.connect_timeout(&args.to.into(), timeout) {
@@ -74,9 +72,7 @@ fn exchange(stream: TcpStream, bytes: usize) -> std::io::Result<(usize, bool)> {
 pub fn listen(args: &Listen) -> Result<()> {
     let socket = Socket::new(Domain::for_address(args.on), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    socket
-        .bind(&args.on.into())
-        .with_context(|| format!("cannot bind {}", args.on))?;
+    socket.bind(&args.on.into()).with_context(|| format!("cannot bind {}", args.on))?;
     socket.listen(16)?;
     let listener = TcpListener::from(socket);
     say_ready()?;

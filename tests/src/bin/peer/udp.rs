@@ -59,18 +59,12 @@ pub struct Listen {
 
 fn open(local: SocketAddr) -> Result<Socket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, None)?;
-    socket
-        .bind(&local.into())
-        .with_context(|| format!("cannot bind {local}"))?;
+    socket.bind(&local.into()).with_context(|| format!("cannot bind {local}"))?;
     Ok(socket)
 }
 
 fn any_address(like: SocketAddr) -> SocketAddr {
-    let text = if like.is_ipv4() {
-        "0.0.0.0:0"
-    } else {
-        "[::]:0"
-    };
+    let text = if like.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     text.parse().unwrap_or(like)
 }
 
@@ -95,10 +89,7 @@ fn never_fragment(socket: &Socket, v4: bool) -> Result<()> {
         )
     };
     if rc != 0 {
-        bail!(
-            "cannot forbid fragmentation: {}",
-            std::io::Error::last_os_error()
-        );
+        bail!("cannot forbid fragmentation: {}", std::io::Error::last_os_error());
     }
     Ok(())
 }
@@ -118,9 +109,7 @@ pub fn send(args: &Send) -> Result<()> {
     }
     let socket = UdpSocket::from(socket);
     // Connected, so that ICMP errors come back to this socket.
-    socket
-        .connect(args.to)
-        .with_context(|| format!("cannot reach {}", args.to))?;
+    socket.connect(args.to).with_context(|| format!("cannot reach {}", args.to))?;
     socket.set_read_timeout(args.await_ms.map(Duration::from_millis))?;
 
     let (mut sent, mut echoed, mut errors) = (0_u64, 0_u64, 0_u64);
@@ -155,10 +144,7 @@ pub fn send(args: &Send) -> Result<()> {
 /// An ICMP error about an earlier datagram is reported by the next send, which then sends nothing:
 /// so that each datagram is really sent, that one is tried once more.
 fn send_once(socket: &UdpSocket, payload: &[u8]) -> std::io::Result<()> {
-    socket
-        .send(payload)
-        .or_else(|_| socket.send(payload))
-        .map(drop)
+    socket.send(payload).or_else(|_| socket.send(payload)).map(drop)
 }
 
 pub fn listen(args: &Listen) -> Result<()> {
@@ -176,9 +162,7 @@ pub fn listen(args: &Listen) -> Result<()> {
     let mut datagram = vec![0_u8; 65_536];
     while received < args.count {
         let (len, from) = socket.recv_from(&mut datagram)?;
-        let number = datagram[..len]
-            .first_chunk::<8>()
-            .map(|b| u64::from_be_bytes(*b));
+        let number = datagram[..len].first_chunk::<8>().map(|b| u64::from_be_bytes(*b));
         in_order &= number == Some(received);
         digest.update(&datagram[..len]);
         received += 1;
@@ -187,9 +171,6 @@ pub fn listen(args: &Listen) -> Result<()> {
             socket.send_to(&datagram[..len], from)?;
         }
     }
-    println!(
-        "received={received} bytes={bytes} in_order={in_order} digest={:016x}",
-        digest.0
-    );
+    println!("received={received} bytes={bytes} in_order={in_order} digest={:016x}", digest.0);
     Ok(())
 }

@@ -4,11 +4,7 @@ use crate::reconstruct::testing::{HopExt, hop};
 use crate::report::{Form, Report, Shows};
 
 fn meta() -> String {
-    let meta = Meta {
-        version: 1,
-        tool: "lasthop 0.1.0".into(),
-        ..Meta::default()
-    };
+    let meta = Meta { version: 1, tool: "lasthop 0.1.0".into(), ..Meta::default() };
     serde_json::to_string(&Record::Meta(meta)).unwrap() + "\n"
 }
 
@@ -31,11 +27,7 @@ fn explain(input: &[u8]) -> Said {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let report = Report::new(Box::new(&mut out), Form::Json, Shows::Conclusions);
     let result = run(input, report, &mut err);
-    Said {
-        result,
-        out: String::from_utf8(out).unwrap(),
-        err: String::from_utf8(err).unwrap(),
-    }
+    Said { result, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
 /// The one clear line that a bad recording gets.
@@ -50,15 +42,8 @@ fn refusal(input: &[u8]) -> String {
 fn verdicts_and_journeys_come_out_as_records() {
     let said = explain((meta() + &a_drop()).as_bytes());
     assert_eq!(said.result.unwrap(), 10);
-    let records: Vec<Record> = said
-        .out
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
-    assert!(
-        matches!(&records[..], [Record::Journey(_), Record::Verdict(_)]),
-        "{records:?}"
-    );
+    let records: Vec<Record> = said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!(matches!(&records[..], [Record::Meta(_), Record::Journey(_), Record::Verdict(_)]), "{records:?}");
 }
 
 #[test]
@@ -86,11 +71,7 @@ fn a_cut_off_last_line_is_reported_and_the_rest_explained() {
     let said = explain(input.as_bytes());
     assert_eq!(said.result.unwrap(), 10);
     assert_eq!(said.err.lines().count(), 1);
-    assert!(
-        said.err.contains("line 3") && said.err.contains("cut off"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("line 3") && said.err.contains("cut off"), "{}", said.err);
     assert!(said.out.contains("\"dropped\""));
 }
 
@@ -148,9 +129,7 @@ fn hostile_numbers_do_no_harm() {
         .replace("\"packet\":1", "\"packet\":18446744073709551615")
         .replace("\"hop\":1,", "\"hop\":4294967295,")
         .replace("\"ts\":1000000", "\"ts\":18446744073709551615");
-    let unnumbered = a_drop()
-        .replace("\"packet\":1", "\"packet\":0")
-        .replace("f1", "f2");
+    let unnumbered = a_drop().replace("\"packet\":1", "\"packet\":0").replace("f1", "f2");
     let input = meta()
         + &biggest
         + &unnumbered

@@ -18,50 +18,27 @@ fn outcome(hops: Vec<Hop>) -> Outcome {
 }
 
 fn ingress() -> Hop {
-    hop(TcIngress, 1, 1)
-        .on("server", "eth0", Some("veth"))
-        .paired()
-        .for_whom("host")
+    hop(TcIngress, 1, 1).on("server", "eth0", Some("veth")).paired().for_whom("host")
 }
 
 #[test]
 fn a_socket_takes_it() {
-    assert_eq!(
-        outcome(vec![ingress(), hop(Deliver, 2, 1)]),
-        Outcome::Delivered
-    );
+    assert_eq!(outcome(vec![ingress(), hop(Deliver, 2, 1)]), Outcome::Delivered);
     let read = hop(Consume, 3, 1).taken_by("skb_consume_udp");
-    assert_eq!(
-        outcome(vec![ingress(), hop(Deliver, 2, 1), read]),
-        Outcome::Delivered
-    );
+    assert_eq!(outcome(vec![ingress(), hop(Deliver, 2, 1), read]), Outcome::Delivered);
 }
 
 #[test]
 fn a_full_buffer_overrules_the_delivery() {
     let full = hop(Drop, 3, 1).because(Some("SOCKET_RCVBUFF"), "__udp_enqueue_schedule_skb");
-    assert_eq!(
-        outcome(vec![ingress(), hop(Deliver, 2, 1), full]),
-        Outcome::Dropped
-    );
+    assert_eq!(outcome(vec![ingress(), hop(Deliver, 2, 1), full]), Outcome::Dropped);
 }
 
 #[test]
 fn what_tcp_lets_go_of_it_has_taken() {
-    let taken = |end: Hop| {
-        outcome(vec![
-            ingress().tcp("A"),
-            hop(Deliver, 2, 1).tcp("A"),
-            end.tcp("A"),
-        ])
-    };
-    for reason in [
-        "TCP_RESET",
-        "TCP_OLD_DATA",
-        "TCP_OLD_ACK",
-        "TCP_OFOMERGE",
-        "QUEUE_PURGE",
-    ] {
+    let taken =
+        |end: Hop| outcome(vec![ingress().tcp("A"), hop(Deliver, 2, 1).tcp("A"), end.tcp("A")]);
+    for reason in ["TCP_RESET", "TCP_OLD_DATA", "TCP_OLD_ACK", "TCP_OFOMERGE", "QUEUE_PURGE"] {
         let end = hop(Drop, 3, 1).because(Some(reason), "tcp_data_queue");
         assert_eq!(taken(end), Outcome::Delivered, "{reason}");
     }
@@ -77,21 +54,14 @@ fn what_tcp_lets_go_of_it_has_taken() {
 fn an_end_after_tcps_delivery_counts_though_it_comes_as_a_new_life() {
     let mut end = hop(Drop, 3, 2).because(Some("TCP_LISTEN_OVERFLOW"), "tcp_conn_request");
     end.skb = hop(Drop, 3, 1).skb;
-    let hops = vec![
-        ingress().tcp("S"),
-        hop(Deliver, 2, 1).tcp("S"),
-        end.tcp("S"),
-    ];
+    let hops = vec![ingress().tcp("S"), hop(Deliver, 2, 1).tcp("S"), end.tcp("S")];
     assert_eq!(outcome(hops), Outcome::Dropped);
 }
 
 #[test]
 fn udp_has_no_such_excuse() {
     let end = hop(Drop, 3, 1).because(Some("NOT_SPECIFIED"), "udp_queue_rcv_one_skb");
-    assert_eq!(
-        outcome(vec![ingress(), hop(Deliver, 2, 1), end]),
-        Outcome::Dropped
-    );
+    assert_eq!(outcome(vec![ingress(), hop(Deliver, 2, 1), end]), Outcome::Dropped);
 }
 
 #[test]
@@ -115,10 +85,7 @@ fn time_wait_answers_a_fin_and_a_closed_port_refuses_a_syn() {
 fn the_host_stack_consumes_what_it_handles() {
     let taken = hop(Consume, 2, 1).taken_by("icmp_rcv");
     assert_eq!(outcome(vec![ingress(), taken]), Outcome::Delivered);
-    assert_eq!(
-        outcome(vec![ingress(), hop(Consume, 2, 1)]),
-        Outcome::Delivered
-    );
+    assert_eq!(outcome(vec![ingress(), hop(Consume, 2, 1)]), Outcome::Delivered);
 }
 
 #[test]
@@ -137,10 +104,7 @@ fn a_copy_for_a_listener_is_no_delivery() {
 #[test]
 fn a_guest_reads_from_its_tap() {
     let tap = hop(TcEgress, 1, 1).on("host", "tap0", Some("tun"));
-    assert_eq!(
-        outcome(vec![tap.clone(), hop(Consume, 2, 1)]),
-        Outcome::Delivered
-    );
+    assert_eq!(outcome(vec![tap.clone(), hop(Consume, 2, 1)]), Outcome::Delivered);
     assert_eq!(outcome(vec![tap.clone()]), Outcome::Vanished);
     let full = hop(Drop, 2, 1).because(Some("FULL_RING"), "tun_net_xmit");
     assert_eq!(outcome(vec![tap, full]), Outcome::Dropped);
@@ -151,10 +115,7 @@ fn what_leaves_by_hardware_is_forwarded_and_what_enters_a_tunnel_is_not() {
     for kind in [None, Some("dummy")] {
         let out = hop(TcEgress, 1, 1).on("host", "eth0", kind);
         assert_eq!(outcome(vec![out.clone()]), Outcome::Forwarded);
-        assert_eq!(
-            outcome(vec![out.clone(), hop(Consume, 2, 1)]),
-            Outcome::Forwarded
-        );
+        assert_eq!(outcome(vec![out.clone(), hop(Consume, 2, 1)]), Outcome::Forwarded);
         let full = hop(Drop, 2, 1).because(Some("QDISC_DROP"), "__dev_queue_xmit");
         assert_eq!(outcome(vec![out, full]), Outcome::Dropped);
     }
@@ -188,9 +149,7 @@ fn a_strangers_mac_is_misaddressed() {
     assert_eq!(outcome(vec![ingress(), refused]), Outcome::Misaddressed);
     // Before 5.17 there is no reason: the frame itself says it.
     let stranger = ingress().for_whom("otherhost").to_mac(OTHER_MAC);
-    let old = hop(Drop, 2, 1)
-        .because(None, "ip_rcv_core")
-        .for_whom("otherhost");
+    let old = hop(Drop, 2, 1).because(None, "ip_rcv_core").for_whom("otherhost");
     assert_eq!(outcome(vec![stranger.clone(), old]), Outcome::Misaddressed);
     assert_eq!(outcome(vec![stranger.clone()]), Outcome::Misaddressed);
     let real = hop(Drop, 2, 1).because(Some("XDP"), "do_xdp_generic");
@@ -203,41 +162,28 @@ fn a_strangers_mac_is_misaddressed() {
 
 #[test]
 fn a_broadcast_that_one_host_does_not_want_is_no_loss() {
-    let unwanted = || {
-        hop(Drop, 3, 2)
-            .because(Some("NO_SOCKET"), "__udp4_lib_rcv")
-            .to_mac("ff:ff:ff:ff:ff:ff")
-    };
+    let unwanted =
+        || hop(Drop, 3, 2).because(Some("NO_SOCKET"), "__udp4_lib_rcv").to_mac("ff:ff:ff:ff:ff:ff");
     let out = hop(TcEgress, 1, 1).on("host", "eth0", None);
     assert_eq!(outcome(vec![out, unwanted()]), Outcome::Forwarded);
     // Nobody at all wanted it: that is what became of it.
     assert_eq!(
-        outcome(vec![
-            ingress(),
-            hop(Consume, 2, 1).taken_by("br_flood"),
-            unwanted()
-        ]),
+        outcome(vec![ingress(), hop(Consume, 2, 1).taken_by("br_flood"), unwanted()]),
         Outcome::Dropped
     );
 }
 
 #[test]
 fn a_fragment_that_dies_is_a_loss_though_others_go_on() {
-    let out = |life, offset, more| {
-        hop(TcEgress, 2, life)
-            .on("host", "eth0", None)
-            .fragment(offset, more)
-    };
+    let out =
+        |life, offset, more| hop(TcEgress, 2, life).on("host", "eth0", None).fragment(offset, more);
     let cut = hop(Consume, 1, 1).taken_by("ip_do_fragment");
     assert_eq!(
         outcome(vec![cut.clone(), out(2, 0, true), out(3, 1400, false)]),
         Outcome::Forwarded
     );
     let died = hop(Drop, 3, 3).because(Some("QDISC_DROP"), "__dev_queue_xmit");
-    assert_eq!(
-        outcome(vec![cut, out(2, 0, true), out(3, 1400, false), died]),
-        Outcome::Dropped
-    );
+    assert_eq!(outcome(vec![cut, out(2, 0, true), out(3, 1400, false), died]), Outcome::Dropped);
 }
 
 #[test]
@@ -248,12 +194,7 @@ fn open_vswitch_has_an_outcome_of_its_own() {
 
 #[test]
 fn what_a_tunnels_socket_takes_goes_on() {
-    let inner = hop(TcIngress, 3, 1)
-        .on("server", "vxlan0", Some("vxlan"))
-        .for_whom("host");
+    let inner = hop(TcIngress, 3, 1).on("server", "vxlan0", Some("vxlan")).for_whom("host");
     let died = hop(Drop, 4, 1).because(Some("NETFILTER_DROP"), "nf_hook_slow");
-    assert_eq!(
-        outcome(vec![ingress(), hop(Deliver, 2, 1), inner, died]),
-        Outcome::Dropped
-    );
+    assert_eq!(outcome(vec![ingress(), hop(Deliver, 2, 1), inner, died]), Outcome::Dropped);
 }

@@ -36,10 +36,7 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
     if open > 0 {
         let more = words::count(open, "more packet");
         let verb = if open == 1 { "was" } else { "were" };
-        let _ = write!(
-            text,
-            " {more} {verb} still on the way when the trace ended."
-        );
+        let _ = write!(text, " {more} {verb} still on the way when the trace ended.");
     }
     Some(Finding {
         outcome,
@@ -55,31 +52,17 @@ fn one_way(side: &Side, what: &str) -> String {
     let Some(at) = &side.arrived else {
         return format!("no {what} arrived");
     };
-    let whole = if side.good == side.packets && side.good > 1 {
-        "all "
-    } else {
-        ""
-    };
+    let whole = if side.good == side.packets && side.good > 1 { "all " } else { "" };
     format!("{whole}{} {}", words::count(side.good, what), arrival(at))
 }
 
 /// How a good packet ended: `reached the socket in netns server on eth0 (veth)`.
 fn arrival(at: &Sight) -> String {
     if matches!(at.hook, HookName::TcEgress | HookName::OvsOutput) {
-        let to = if at.kind() == "tun" {
-            "reached the guest"
-        } else {
-            "left the node"
-        };
-        let by = words::device(at)
-            .map(|d| format!(" by {d}"))
-            .unwrap_or_default();
+        let to = if at.kind() == "tun" { "reached the guest" } else { "left the node" };
+        let by = words::device(at).map(|d| format!(" by {d}")).unwrap_or_default();
         return format!("{to}{by}{}", words::in_netns(at.netns.as_deref()));
     }
-    let whom = if at.hook == HookName::Deliver {
-        "socket"
-    } else {
-        "host"
-    };
+    let whom = if at.hook == HookName::Deliver { "socket" } else { "host" };
     format!("reached the {whom}{}", words::place(at))
 }

@@ -25,12 +25,8 @@ fn finding(flow: &Flow, loss: &Loss) -> Finding {
         (None, Some(_)) => String::new(),
         (None, None) => "; this kernel gives no reasons".to_owned(),
     };
-    let named = reason
-        .map(|r| format!(" [{}]", words::safe(r)))
-        .unwrap_or_default();
-    let by = words::symbol(at)
-        .map(|s| format!(" by {s}"))
-        .unwrap_or_default();
+    let named = reason.map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
+    let by = words::symbol(at).map(|s| format!(" by {s}")).unwrap_or_default();
     let text = format!(
         "{} dropped{}{by}{}{why}{named}.{}{}",
         sentence::subject(flow, loss),
@@ -42,10 +38,7 @@ fn finding(flow: &Flow, loss: &Loss) -> Finding {
     let spot = next::Spot::new(at, before);
     Finding {
         outcome: loss.outcome,
-        place: Where {
-            bridge: None,
-            ..at.place()
-        },
+        place: Where { bridge: None, ..at.place() },
         reason: reason.map(str::to_owned),
         text,
         next: next::commands(matter, &spot),

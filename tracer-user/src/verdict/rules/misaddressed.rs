@@ -11,42 +11,25 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
     let loss = sentence::worst(flow, Outcome::Misaddressed)?;
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let seen = [Some(at), before];
-    let sent_to = seen
-        .iter()
-        .flatten()
-        .find_map(|s| s.eth)
-        .map(|(_, dst)| dst.to_string());
+    let sent_to = seen.iter().flatten().find_map(|s| s.eth).map(|(_, dst)| dst.to_string());
     let device = seen.iter().flatten().find_map(|s| s.dev.as_deref());
     let own = device.and_then(|d| d.mac.as_deref());
     let macs = match (&sent_to, own) {
         (Some(to), Some(own)) if to != own => {
-            format!(
-                ": the frame is for {to}, and the device's own MAC is {}",
-                words::safe(own)
-            )
+            format!(": the frame is for {to}, and the device's own MAC is {}", words::safe(own))
         }
         (Some(to), _) => format!(": the frame is for {to}, which is not this device's MAC"),
         _ => ": the frame is for another's MAC".to_owned(),
     };
-    let place = if at.dev.is_some() {
-        at
-    } else {
-        before.unwrap_or(at)
-    };
-    let named = at
-        .raw_reason()
-        .map(|r| format!(" [{}]", words::safe(r)))
-        .unwrap_or_default();
+    let place = if at.dev.is_some() { at } else { before.unwrap_or(at) };
+    let named = at.raw_reason().map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let text = format!(
         "{} refused{}{macs}{named}. Whoever sent it has a wrong neighbour entry, or nobody has that MAC any more.{}",
         sentence::subject(flow, loss),
         words::place(place),
         sentence::rest(flow, loss),
     );
-    let (spot, sender) = (
-        next::Spot::new(at, before),
-        next::Spot::new(&loss.first, None),
-    );
+    let (spot, sender) = (next::Spot::new(at, before), next::Spot::new(&loss.first, None));
     let mut commands = Vec::new();
     if let Some(device) = device {
         let arguments = format!("link show dev {}", words::shell(&device.name));

@@ -22,16 +22,8 @@ pub fn subject(flow: &Flow, loss: &Loss) -> String {
         Some(t) if side.packets > 1 && (t.proto == Proto::Tcp && !all_syns) => "TCP segment".into(),
         _ => words::kind(&loss.first),
     };
-    let who = loss
-        .first
-        .tuple
-        .map(|t| format!(" {}", words::ends(&t)))
-        .unwrap_or_default();
-    let reply = if loss.direction == Direction::Reply {
-        "reply, a "
-    } else {
-        ""
-    };
+    let who = loss.first.tuple.map(|t| format!(" {}", words::ends(&t))).unwrap_or_default();
+    let reply = if loss.direction == Direction::Reply { "reply, a " } else { "" };
     match (loss.count, side.packets) {
         (1, 1) if reply.is_empty() => format!("The {kind}{who} was"),
         (1, 1) => format!("The {reply}{kind}{who}, was"),

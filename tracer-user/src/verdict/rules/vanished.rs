@@ -33,9 +33,7 @@ pub fn last_seen(at: &Sight) -> String {
     let is_tap = at.kind() == "tun";
     match at.hook {
         HookName::Consume => {
-            let by = words::symbol(at)
-                .map(|s| format!(" by {s}"))
-                .unwrap_or_default();
+            let by = words::symbol(at).map(|s| format!(" by {s}")).unwrap_or_default();
             format!("it was consumed{by} there, and no copy of it was seen to go on")
         }
         HookName::TcEgress if is_tap => {
