@@ -26,13 +26,14 @@ unsafe impl Pod for PodFilter {}
 pub struct Loaded {
     /// The object; its programs are loaded one by one as their hooks are attached.
     pub ebpf: Ebpf,
-    /// The kernel's BTF, as the loader reads it.
-    pub btf: Btf,
+    /// The kernel's BTF, as the loader reads it: some 20 MB, so that it is let go of once all that
+    /// needs it is attached.
+    pub btf: Option<Btf>,
 }
 
 /// Size of the ring buffer when nobody asks for another, bytes. It is mapped twice (the second
 /// mapping makes a record that wraps around contiguous), so resident memory grows by twice this.
-pub const RING_BYTES: u32 = 8 << 20;
+pub const RING_BYTES: u32 = 4 << 20;
 
 /// Writes the filter and this kernel's layout into the object and creates its maps.
 ///
@@ -54,14 +55,10 @@ pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Res
         .override_global("LAYOUT", &layout, true)
         .override_global("FILTER", &filter, true)
         .map_max_entries("EVENTS", ring_bytes)
-        .verifier_log_level(if std::env::var_os("VLOG").is_some() {
-            VerifierLogLevel::DEBUG
-        } else {
-            VerifierLogLevel::empty()
-        })
+        .verifier_log_level(VerifierLogLevel::empty())
         .load(object)
         .map_err(|e| explain_load(&e))?;
-    Ok(Loaded { ebpf, btf })
+    Ok(Loaded { ebpf, btf: Some(btf) })
 }
 
 /// Says what to do where the kernel refuses.

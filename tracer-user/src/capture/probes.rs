@@ -101,9 +101,12 @@ impl Way {
     }
 }
 
-/// Attaches every kind by the first of its tiers that the kernel takes.
+/// Attaches every kind by the first of its tiers that the kernel takes, and lets go of the kernel's
+/// BTF, which nothing needs after that.
 pub fn attach_all(loaded: &mut Loaded) -> Vec<Attached> {
-    KINDS.iter().map(|kind| attach_kind(loaded, kind)).collect()
+    let attached = KINDS.iter().map(|kind| attach_kind(loaded, kind)).collect();
+    loaded.btf = None;
+    attached
 }
 
 fn attach_kind(loaded: &mut Loaded, kind: &Kind) -> Attached {
@@ -134,6 +137,7 @@ fn attach_kind(loaded: &mut Loaded, kind: &Kind) -> Attached {
 
 fn attach_one(loaded: &mut Loaded, name: &str, way: Way) -> anyhow::Result<()> {
     let Loaded { ebpf, btf } = loaded;
+    let btf = btf.as_ref().ok_or_else(|| anyhow!("the kernel's BTF was let go of"))?;
     let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("no program {name} inside"))?;
     attach_program(program, btf, way).map_err(|e| {
         match e.downcast::<aya::programs::ProgramError>() {

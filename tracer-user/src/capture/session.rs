@@ -48,6 +48,15 @@ pub fn monotonic() -> u64 {
         .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
 }
 
+/// Returns to the system what the start needed and the trace does not: the kernel's types, parsed.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it only looks at the allocator's own free lists.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// How many events are decoded before other things get their turn.
 const BATCH: usize = 4096;
 
@@ -57,8 +66,17 @@ impl Session {
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
         let kernel = KernelBtf::open()?;
+        // Two things that take long and have nothing to do with each other.
+        let (symbols, loaded) = std::thread::scope(|scope| {
+            let symbols = scope.spawn(Symbols::read);
+            let loaded = load(&kernel, &plan.filter, plan.ring_bytes);
+            let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (symbols, loaded)
+        });
+        let mut loaded = loaded?;
+        log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
         let names = Names {
-            symbols: Symbols::read().context("/proc/kallsyms")?,
+            symbols: symbols.context("/proc/kallsyms")?,
             reasons: Reasons::read(&kernel),
         };
         if names.symbols.is_empty() {
@@ -67,7 +85,6 @@ impl Session {
                  (needs CAP_SYSLOG, or kernel.kptr_restrict below 2)"
             );
         }
-        let mut loaded = load(&kernel, &plan.filter, plan.ring_bytes)?;
         let ring = Ring::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
         let ports = Ports::new(&mut loaded)?;
@@ -84,12 +101,16 @@ impl Session {
             attached: Vec::new(),
             start,
         };
+        log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
         for event in links {
             session.apply(event);
         }
+        log::debug!("ports are attached after {} ms", session.now() / 1_000_000);
         if let Some(loaded) = &mut session.loaded {
             session.attached = attach_all(loaded);
         }
+        log::debug!("all is attached after {} ms", session.now() / 1_000_000);
+        give_memory_back();
         Ok(session)
     }
 
