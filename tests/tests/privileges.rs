@@ -10,7 +10,7 @@ fn without_root_the_missing_capability_is_named() {
     let dir = scratch("privileges").expect("a directory");
     for args in [
         &["trace", "udp", "--", "true"][..],
-        &["drops", "--for", "1s"],
+        &["trace", "--json", "--for", "1s"],
     ] {
         let done = run(&mut unprivileged(&dir, args).expect("a command"), RUN_LIMIT).expect("runs");
         assert_eq!(done.code(), Some(1), "{args:?}: {}", done.stderr);
