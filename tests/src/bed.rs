@@ -36,6 +36,15 @@ pub struct Bed {
 impl Bed {
     /// Builds it, and waits for its turn before.
     pub fn new() -> Result<Self> {
+        Self::build(true)
+    }
+
+    /// The same without IPv6, whose own chatter would move counters.
+    pub fn without_ipv6() -> Result<Self> {
+        Self::build(false)
+    }
+
+    fn build(ipv6: bool) -> Result<Self> {
         if !is_root() {
             bail!("network namespaces and probes need root: run the tests as root");
         }
@@ -46,7 +55,14 @@ impl Bed {
         bed.ip(&format!("-n {A} link add eth0 type veth peer name eth0 netns {B}"))?;
         for (ns, v4, v6) in [(A, A4, A6), (B, B4, B6)] {
             bed.ip(&format!("-n {ns} addr add {v4}/24 dev eth0"))?;
-            bed.ip(&format!("-n {ns} addr add {v6}/64 dev eth0 nodad"))?;
+            if ipv6 {
+                bed.ip(&format!("-n {ns} addr add {v6}/64 dev eth0 nodad"))?;
+            } else {
+                let off = "echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6";
+                bed.output(ns, "sh", &["-c", off])?;
+            }
+        }
+        for ns in [A, B] {
             bed.ip(&format!("-n {ns} link set eth0 up"))?;
         }
         Ok(bed)

@@ -46,11 +46,7 @@ fn traffic(bed: &Bed) -> Observed {
 
 /// A fresh bed, with neighbours known and no IPv6: nothing but the traffic moves a counter.
 fn quiet_bed() -> Bed {
-    let bed = Bed::new().expect("a bed");
-    for ns in [A, B] {
-        let off = "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 >$f; done";
-        bed.output(ns, "sh", &["-c", off]).expect("IPv6 off");
-    }
+    let bed = Bed::without_ipv6().expect("a bed");
     for (ns, address, mac) in [(A, A4, "02:00:00:00:00:0a"), (B, B4, "02:00:00:00:00:0b")] {
         let other = if ns == A { B } else { A };
         bed.ip(&format!("-n {ns} link set eth0 address {mac}")).expect("a MAC");

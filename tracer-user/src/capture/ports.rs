@@ -45,11 +45,10 @@ const NETWORK: [(&str, TcAttachType); 2] =
     [("lasthop_l3_in", TcAttachType::Ingress), ("lasthop_l3_out", TcAttachType::Egress)];
 
 impl Ports {
-    /// Loads the classifiers.
+    /// Loads the classifiers for Ethernet devices; the others are loaded when a device needs them.
     pub fn new(loaded: &mut Loaded) -> anyhow::Result<Self> {
-        for (name, _) in ETHERNET.into_iter().chain(NETWORK) {
-            let program = program(loaded, name)?;
-            program.load().map_err(|e| anyhow!("the kernel refused {name}: {}", chain(&e)))?;
+        for (name, _) in ETHERNET {
+            loaded_program(loaded, name)?;
         }
         let tier = best_tier(loaded)?;
         let mut ports = Self { tier, attached: HashMap::new(), in_use: None, alone: false };
@@ -93,7 +92,7 @@ impl Ports {
         let programs = if link.mac.is_some() { ETHERNET } else { NETWORK };
         let mut port = Port { link: link.clone(), made_qdisc: false, links: Vec::new() };
         for (name, direction) in programs {
-            let program = program(loaded, name)?;
+            let program = loaded_program(loaded, name)?;
             let tier = self.tier;
             let done = enter(&link.netns, || attach_here(program, link, direction, tier))?;
             match done {
@@ -187,6 +186,18 @@ fn program<'a>(loaded: &'a mut Loaded, name: &str) -> anyhow::Result<&'a mut Sch
     let program =
         loaded.ebpf.program_mut(name).with_context(|| format!("no program {name} inside"))?;
     Ok(program.try_into()?)
+}
+
+/// The program, loaded if it was not yet: that takes tens of milliseconds each.
+fn loaded_program<'a>(
+    loaded: &'a mut Loaded,
+    name: &str,
+) -> anyhow::Result<&'a mut SchedClassifier> {
+    let program = program(loaded, name)?;
+    if program.fd().is_err() {
+        program.load().map_err(|e| anyhow!("the kernel refused {name}: {}", chain(&e)))?;
+    }
+    Ok(program)
 }
 
 /// Tries a tcx link on the loopback device, which every namespace has.

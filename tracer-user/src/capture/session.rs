@@ -75,10 +75,8 @@ impl Session {
         });
         let mut loaded = loaded?;
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
-        let names = Names {
-            symbols: symbols.context("/proc/kallsyms")?,
-            reasons: Reasons::read(&kernel),
-        };
+        let names =
+            Names { symbols: symbols.context("/proc/kallsyms")?, reasons: Reasons::read(&kernel) };
         if names.symbols.is_empty() {
             log::warn!(
                 "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \

@@ -43,7 +43,10 @@ fn verdicts_and_journeys_come_out_as_records() {
     let said = explain((meta() + &a_drop()).as_bytes());
     assert_eq!(said.result.unwrap(), 10);
     let records: Vec<Record> = said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert!(matches!(&records[..], [Record::Meta(_), Record::Journey(_), Record::Verdict(_)]), "{records:?}");
+    assert!(
+        matches!(&records[..], [Record::Meta(_), Record::Journey(_), Record::Verdict(_)]),
+        "{records:?}"
+    );
 }
 
 #[test]
