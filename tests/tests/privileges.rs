@@ -8,14 +8,7 @@ use tests::process::run;
 #[test]
 fn without_root_the_missing_capability_is_named() {
     let dir = scratch("privileges").expect("a directory");
-<<<<<<< HEAD
-    for args in [&["trace", "udp", "--", "true"][..], &["drops", "--for", "1s"]] {
-=======
-    for args in [
-        &["trace", "udp", "--", "true"][..],
-        &["trace", "--json", "--for", "1s"],
-    ] {
->>>>>>> scen
+    for args in [&["trace", "udp", "--", "true"][..], &["trace", "--json", "--for", "1s"]] {
         let done = run(&mut unprivileged(&dir, args).expect("a command"), RUN_LIMIT).expect("runs");
         assert_eq!(done.code(), Some(1), "{args:?}: {}", done.stderr);
         assert_eq!(done.stderr.trim_end().lines().count(), 1, "{args:?}: {}", done.stderr);

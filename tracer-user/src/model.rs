@@ -39,7 +39,7 @@ pub struct Meta {
     pub hostname: String,
     /// Wall-clock time of the beginning, RFC 3339, UTC.
     pub start: String,
-    /// CLOCK_MONOTONIC of the beginning, nanoseconds, as text: it does not fit 2^53.
+    /// `CLOCK_MONOTONIC` of the beginning, nanoseconds, as text: it does not fit 2^53.
     pub start_monotonic_ns: String,
     /// The filter as it was typed.
     pub filter: String,

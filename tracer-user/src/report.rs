@@ -103,7 +103,9 @@ impl<'a> Report<'a> {
         let journeys = self.story.settle(now);
         self.journeys(journeys)?;
         let mut retired = self.story.retired();
-        retired.iter_mut().for_each(|verdict| verdict.ts = now);
+        for verdict in &mut retired {
+            verdict.ts = now;
+        }
         self.verdicts(retired)
     }
 
@@ -137,7 +139,9 @@ impl<'a> Report<'a> {
     pub fn finish(mut self, end: u64, cut_off: bool) -> io::Result<u8> {
         let (journeys, mut verdicts) = self.story.finish(end);
         self.journeys(journeys)?;
-        verdicts.iter_mut().for_each(|verdict| verdict.ts = end);
+        for verdict in &mut verdicts {
+            verdict.ts = end;
+        }
         self.verdicts(verdicts)?;
         let incomplete = cut_off || self.story.is_incomplete();
         if let Form::Text(text) = self.form {

@@ -28,12 +28,12 @@ pub struct Names {
 /// Turns events into hops.
 pub struct Decoder {
     names: Names,
-    /// CLOCK_MONOTONIC of the beginning of the trace, nanoseconds.
+    /// `CLOCK_MONOTONIC` of the beginning of the trace, nanoseconds.
     start: u64,
 }
 
 impl Decoder {
-    /// `start`: CLOCK_MONOTONIC of the beginning of the trace, nanoseconds.
+    /// `start`: `CLOCK_MONOTONIC` of the beginning of the trace, nanoseconds.
     pub fn new(names: Names, start: u64) -> Self {
         Self { names, start }
     }
@@ -69,7 +69,7 @@ impl Decoder {
             parent: (decoded.hook == Hook::Clone).then_some(event.parent),
             skb: Some(format!("{:#x}", event.skb)),
             fingerprint: None,
-            via: via(event.flags),
+            via: Some(via(event.flags)),
             truncated: event.flags & FLAG_TRUNCATED != 0,
         };
         if let Some(Layer { network, transport }) = &seen.layer {
@@ -273,7 +273,7 @@ fn kind_name(kind: Kind) -> &'static str {
 
 /// How the packet came to match: `filter`, `learned` (a translation of a packet that matched), or
 /// `identity` (the skb matched before).
-fn via(flags: u8) -> Option<String> {
+fn via(flags: u8) -> String {
     let word = if flags & FLAG_BY_FILTER != 0 {
         "filter"
     } else if flags & FLAG_BY_LEARNED != 0 {
@@ -281,7 +281,7 @@ fn via(flags: u8) -> Option<String> {
     } else {
         "identity"
     };
-    Some(word.to_owned())
+    word.to_owned()
 }
 
 /// `PACKET_*` of `include/uapi/linux/if_packet.h`.

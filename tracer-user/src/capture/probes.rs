@@ -202,11 +202,10 @@ fn cgroup2_root() -> anyhow::Result<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts")?;
     mounts
         .lines()
-        .filter_map(|line| {
+        .find_map(|line| {
             let mut words = line.split(' ');
             let (_, at, kind) = (words.next()?, words.next()?, words.next()?);
             (kind == "cgroup2").then(|| PathBuf::from(at))
         })
-        .next()
         .ok_or_else(|| anyhow!("no cgroup2 hierarchy is mounted"))
 }

@@ -42,10 +42,10 @@ pub struct Session {
     start: u64,
 }
 
-/// CLOCK_MONOTONIC, nanoseconds.
+/// `CLOCK_MONOTONIC`, nanoseconds.
 pub fn monotonic() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
+        .map_or(0, |t| t.tv_sec().unsigned_abs() * 1_000_000_000 + t.tv_nsec().unsigned_abs())
 }
 
 /// Returns to the system what the start needed and the trace does not: the kernel's types, parsed.
@@ -138,7 +138,7 @@ impl Session {
         &self.ports
     }
 
-    /// CLOCK_MONOTONIC of the beginning, nanoseconds.
+    /// `CLOCK_MONOTONIC` of the beginning, nanoseconds.
     pub fn start_monotonic(&self) -> u64 {
         self.start
     }

@@ -218,20 +218,16 @@ fn devices(ports: &mut Ports, loaded: &mut crate::capture::load::Loaded) -> Vec<
 fn node_wide(attached: &Attached) -> Check {
     let refused: Vec<String> =
         attached.refused.iter().map(|(probe, why)| format!("{probe} refused: {why}")).collect();
-    match &attached.probe {
-        Some(probe) => {
-            let mut detail = probe.clone();
-            if !refused.is_empty() {
-                detail = format!("{detail} ({})", refused.join("; "));
-            }
-            Check::new(attached.kind, Status::Ok, detail)
-        }
-        None => {
-            let fatal = attached.kind == "drop";
-            let status = if fatal { Status::Missing } else { Status::Limited };
-            Check::new(attached.kind, status, refused.join("; ")).costs(attached.costs)
-        }
+    let Some(probe) = &attached.probe else {
+        let fatal = attached.kind == "drop";
+        let status = if fatal { Status::Missing } else { Status::Limited };
+        return Check::new(attached.kind, status, refused.join("; ")).costs(attached.costs);
+    };
+    let mut detail = probe.clone();
+    if !refused.is_empty() {
+        detail = format!("{detail} ({})", refused.join("; "));
     }
+    Check::new(attached.kind, Status::Ok, detail)
 }
 
 fn openvswitch(btf: &KernelBtf) -> Check {

@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_millis(300);
 /// … and how long packets without an outcome are waited for: neighbour resolution gives up after
 /// three seconds (`mcast_solicit` × `retrans_time_ms`).
-const PATIENCE: Duration = Duration::from_millis(4000);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Runs the trace; the exit status.
 ///
