@@ -88,7 +88,7 @@ pub struct Linear {
 fn opaque(n: u32) -> u32 {
     n ^ ZERO.load() as u32
 }
-static ZERO: Word = Word::ZERO;
+static ZERO: Word = Word::zero();
 
 impl Source for Linear {
     #[inline(always)]
@@ -187,7 +187,7 @@ impl Geometry {
 
     /// The bytes from the network header on.
     #[inline(always)]
-    pub fn from_network(&self) -> Linear {
+    pub fn network_bytes(&self) -> Linear {
         Linear {
             base: self.head.wrapping_add(u64::from(self.network)),
             len: self.tail.saturating_sub(u32::from(self.network)),
@@ -199,7 +199,7 @@ impl Geometry {
     #[inline(always)]
     pub fn link_header_len(&self) -> Option<u16> {
         let len = self.network.wrapping_sub(self.mac);
-        (self.mac != u16::MAX && self.mac < self.network && len <= 22 && len >= 14).then_some(len)
+        (self.mac != u16::MAX && self.mac < self.network && (14..=22).contains(&len)).then_some(len)
     }
 }
 
@@ -210,7 +210,7 @@ pub fn is_kernel_address(p: u64) -> bool {
 }
 
 /// Where `LAYOUT` is, as every program stores it before it reads it.
-static ANCHOR: Word = Word::ZERO;
+static ANCHOR: Word = Word::zero();
 
 /// The address in a pointer, as a number to compute with.
 ///

@@ -5,6 +5,10 @@
 //! ([`judge`]); only one that matches reserves room in the ring buffer ([`emit`]).
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the attribute macros of aya hand a program its context by value"
+)]
 #![feature(asm_experimental_arch)]
 
 mod emit;

@@ -53,7 +53,9 @@ unsafe impl Sync for Word {}
 
 impl Word {
     /// Starts at 0.
-    pub const ZERO: Self = Self(UnsafeCell::new(0));
+    pub const fn zero() -> Self {
+        Self(UnsafeCell::new(0))
+    }
 
     #[inline(always)]
     pub fn load(&self) -> u64 {
@@ -82,13 +84,13 @@ impl Word {
 }
 
 /// Whether `LEARNED` has ever been written: spares the look-up while it is empty.
-static LEARNED_ANY: Word = Word::ZERO;
+static LEARNED_ANY: Word = Word::zero();
 
 const HINTS: usize = 1 << 12;
 /// How many followed skbs hash to each cell: a zero proves that an skb is not followed, without a
 /// look-up in `IDENTITY`. An entry that ages out leaves its count behind, which costs a look-up,
 /// never a packet.
-static HINT: [Word; HINTS] = [const { Word::ZERO }; HINTS];
+static HINT: [Word; HINTS] = [const { Word::zero() }; HINTS];
 
 #[inline(always)]
 fn hint(skb: u64) -> &'static Word {

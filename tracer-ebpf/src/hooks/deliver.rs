@@ -62,7 +62,7 @@ fn deliver_probed(skb: u64) {
     let Some(geometry) = Geometry::probed(skb) else {
         return;
     };
-    let bytes = geometry.from_network();
+    let bytes = geometry.network_bytes();
     if let Some(found) = judge(skb, &bytes, protocol, 0) {
         taken(skb, found, ip_proto(&bytes, protocol));
     }

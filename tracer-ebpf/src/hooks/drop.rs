@@ -17,7 +17,7 @@ fn judge_direct(skb: *const u8, address: u64) -> Option<Match> {
     let (protocol, geometry) = unsafe {
         (u16::from_be(Direct::field::<u16>(skb, at!(skb_protocol))), Geometry::direct(skb))
     };
-    judge(address, &geometry.from_network(), protocol, 0)
+    judge(address, &geometry.network_bytes(), protocol, 0)
 }
 
 /// `kfree_skb(struct sk_buff *skb, void *location[, enum skb_drop_reason reason[, struct sock *rx_sk]])`,
