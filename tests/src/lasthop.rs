@@ -67,9 +67,8 @@ pub fn unprivileged(dir: &Path, args: &[&str]) -> Result<Command> {
     let alone = dir.join("alone");
     std::fs::create_dir_all(&alone)?;
     let copy = alone.join("lasthop");
-    if !copy.exists() {
-        std::fs::copy(binary()?, &copy)?;
-    }
+    // Anew each time: a copy from an earlier run may be of an older build.
+    std::fs::copy(binary()?, &copy)?;
     for path in [dir, &alone, &copy] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
     }
