@@ -185,6 +185,10 @@ pub struct Dev {
     /// MTU, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// `false`: it has no carrier, that is, nothing at its other end (of a tap: no process has it
+    /// open). Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<bool>,
 }
 
 /// The other end of a device that is one of a pair.

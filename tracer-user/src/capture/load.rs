@@ -55,10 +55,19 @@ pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Res
         .override_global("LAYOUT", &layout, true)
         .override_global("FILTER", &filter, true)
         .map_max_entries("EVENTS", ring_bytes)
-        .verifier_log_level(VerifierLogLevel::empty())
+        .verifier_log_level(verifier_log())
         .load(object)
         .map_err(|e| explain_load(&e))?;
     Ok(Loaded { ebpf, btf: Some(btf) })
+}
+
+/// The verifier's own words, where somebody asked for them (`-vv`): they slow the load down a lot.
+fn verifier_log() -> VerifierLogLevel {
+    if log::log_enabled!(log::Level::Debug) {
+        VerifierLogLevel::DEBUG
+    } else {
+        VerifierLogLevel::empty()
+    }
 }
 
 /// Says what to do where the kernel refuses.
@@ -86,5 +95,15 @@ pub fn chain(e: &dyn std::error::Error) -> String {
         }
         cause = c.source();
     }
+    // Of the verifier's log the end tells why.
+    let text = match text.split_once("Verifier output:") {
+        Some((call, log)) if log.trim().is_empty() => call.trim_end_matches([' ', '.']).to_owned(),
+        Some((call, log)) => {
+            let log = log.trim();
+            let from = log.char_indices().rev().nth(1500).map_or(0, |(i, _)| i);
+            format!("{call}verifier: … {}", log.get(from..).unwrap_or(log))
+        }
+        None => text,
+    };
     text.replace('\n', " ")
 }

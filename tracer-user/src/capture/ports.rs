@@ -241,6 +241,8 @@ fn attach_here(
             match tc::qdisc_add_clsact(name) {
                 Ok(()) => made_qdisc = true,
                 Err(TcError::AlreadyAttached) => {}
+                // With the kernel's extended acknowledgement aya does not recognise it.
+                Err(e) if chain(&e).contains("File exists") => {}
                 Err(e) => return Err(e.into()),
             }
             // Priority 0: the kernel puts it in front of the filters that are there.

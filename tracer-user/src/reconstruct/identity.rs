@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use crate::model::{HookName, Hop};
+use crate::reconstruct::tuple::FlowTuple;
 
 /// How long after a packet's last sighting a new skb with its fingerprint is the same packet,
 /// nanoseconds. TCP's first retransmission of a SYN comes after 1 s, but with a hop at a place
@@ -42,6 +43,13 @@ impl Marks {
         Some(Mark(self.hasher.hash_one((&tuple.proto, tuple.src, tuple.dst, id))))
     }
 
+    /// The skb of a TCP segment that a socket has taken: the kernel side follows it no further, and
+    /// what becomes of it then comes as a new life.
+    pub fn taken(&self, hop: &Hop) -> Option<Mark> {
+        hop.tcp.as_ref()?;
+        hop.skb.as_deref().map(|skb| Mark(self.hasher.hash_one(("taken", skb))))
+    }
+
     /// The packet that carried this mark last.
     pub fn packet(&self, mark: Mark) -> Option<u64> {
         self.recent.get(&mark).copied()
@@ -59,6 +67,14 @@ impl Marks {
             self.recent.remove(&oldest);
         }
     }
+}
+
+/// Whether the hop shows the answer to what was seen: it is another packet, however alike (IPv6
+/// has no identification, and an echo sends back what it got).
+pub fn answers(hop: &Hop, seen: Option<FlowTuple>) -> bool {
+    let Some(seen) = seen else { return false };
+    let answer = seen.reversed();
+    answer != seen && hop.tuple == Some(answer.to_record())
 }
 
 /// Whether the hop shows a fragment of a datagram.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Hop, Journey, Lost, Outcome};
+use crate::model::{HookName, Hop, Journey, Lost, Outcome};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
@@ -12,6 +12,7 @@ use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
+use crate::reconstruct::tuple::FlowTuple;
 
 /// How long after its end a packet is held open for what may still overrule it, nanoseconds.
 const GRACE: u64 = 1_000_000_000;
@@ -178,6 +179,11 @@ impl Story {
         for mark in marks.into_iter().flatten() {
             self.marks.put(mark, number);
         }
+        if hop.hook == HookName::Deliver
+            && let Some(mark) = self.marks.taken(hop)
+        {
+            self.marks.put(mark, number);
+        }
         number
     }
 
@@ -191,6 +197,9 @@ impl Story {
         {
             return Some(*number);
         }
+        if let Some(number) = self.taken_by_socket(hop) {
+            return Some(number);
+        }
         let mark = if identity::is_fragment(hop) {
             self.marks.datagram(hop)
         } else {
@@ -200,7 +209,22 @@ impl Story {
         let packet = self.open.get(&number)?;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         let repeated = identity::repeats(hop) && packet.was_at(Position::of(hop));
-        (fresh && !repeated && packet.has_room()).then_some(number)
+        let answer =
+            identity::answers(hop, packet.first.tuple) || identity::answers(hop, packet.last.tuple);
+        (fresh && !repeated && !answer && packet.has_room()).then_some(number)
+    }
+
+    /// The packet whose skb a TCP socket took before this end of it. Its bytes need not be what
+    /// they were: `tcp_add_to_backlog` merges segments that wait for their socket.
+    fn taken_by_socket(&self, hop: &Hop) -> Option<u64> {
+        if !matches!(hop.hook, HookName::Drop | HookName::Consume) {
+            return None;
+        }
+        let number = self.marks.packet(self.marks.taken(hop)?)?;
+        let packet = self.open.get(&number)?;
+        let same_flow = packet.last.tuple.map(FlowTuple::to_record) == hop.tuple;
+        let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
+        (same_flow && fresh && packet.has_room()).then_some(number)
     }
 
     fn advance(&mut self, hop: &mut Hop, sight: &Arc<Sight>) {

@@ -93,6 +93,7 @@ impl HopExt for Hop {
             peer: None,
             master: None,
             mtu: Some(1500),
+            carrier: None,
         });
         self
     }

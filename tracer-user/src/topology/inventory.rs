@@ -187,6 +187,7 @@ fn visible(netns: &Arc<Netns>, raw: &RawLink, peer: Option<Key>) -> Link {
         kind: raw.kind.clone(),
         mac: raw.mac,
         mtu: raw.mtu,
+        carrier: raw.carrier,
         master: raw.master,
         peer,
         up: raw.up,

@@ -27,6 +27,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_WIRELESS: u16 = 11;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
 /// Inside `IFLA_LINKINFO`.
 const IFLA_INFO_KIND: u16 = 1;
@@ -39,6 +40,8 @@ pub(super) struct RawLink {
     pub kind: Option<String>,
     pub mac: Option<[u8; 6]>,
     pub mtu: Option<u32>,
+    /// `IFLA_CARRIER`.
+    pub carrier: Option<bool>,
     pub master: Option<u32>,
     /// `IFLA_LINK`: the peer, or the device beneath.
     pub link: Option<u32>,
@@ -68,6 +71,7 @@ impl RawLink {
                 IFLA_IFNAME => link.name = parse_string(value).unwrap_or_default(),
                 IFLA_ADDRESS => link.mac = value.try_into().ok(),
                 IFLA_MTU => link.mtu = parse_u32(value).ok(),
+                IFLA_CARRIER => link.carrier = value.first().map(|n| *n != 0),
                 IFLA_MASTER => link.master = parse_u32(value).ok().filter(|n| *n != 0),
                 IFLA_LINK => link.link = parse_u32(value).ok().filter(|n| *n != 0),
                 IFLA_LINK_NETNSID => link.link_nsid = parse_i32(value).ok(),

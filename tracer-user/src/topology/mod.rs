@@ -41,6 +41,9 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// Bytes.
     pub mtu: Option<u32>,
+    /// Whether it has a carrier: something at its other end (a cable, a peer that is up, a process
+    /// that has the tap open). `None` where it is down, or its driver does not say.
+    pub carrier: Option<bool>,
     /// Index of the bridge, bond or switch it belongs to, in the same namespace.
     pub master: Option<u32>,
     /// The other end of a pair: inode of its namespace and index there. `None` too where that

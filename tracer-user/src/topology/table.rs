@@ -126,11 +126,13 @@ impl Topology {
             peer: None,
             master: None,
             mtu: None,
+            carrier: None,
         };
         if let Some(link) = link {
             dev.kind.clone_from(&link.kind);
             dev.mac = link.mac.map(mac_text);
             dev.mtu = link.mtu;
+            dev.carrier = link.carrier.filter(|carrier| !carrier);
             dev.master =
                 link.master.and_then(|m| self.link(netns, m)).map(|master| master.name.clone());
             dev.peer = link.peer.map(|(netns, ifindex)| model::Peer {
@@ -175,6 +177,7 @@ mod tests {
             kind: Some("veth".to_owned()),
             mac: Some([2, 0, 0, 0, 0xab, 1]),
             mtu: Some(1500),
+            carrier: Some(true),
             master: None,
             peer: None,
             up: true,

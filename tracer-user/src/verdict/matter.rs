@@ -52,6 +52,7 @@ pub fn of(drop: &Sight, before: Option<&Sight>) -> (Matter, Option<&'static str>
     let by_symbol = || cause.place().and_then(|(symbol, _)| symbols::meaning(symbol));
     let found = match cause.reason() {
         Some("IP_INHDR") if is_forwarding(drop) => Some(TTL_EXPIRED),
+        Some("QDISC_DROP") if has_no_carrier(drop) => Some(no_carrier(drop)),
         Some(reason) => reasons::meaning(reason),
         None if is_forwarding(drop) && ttl(drop, before).is_some_and(|ttl| ttl <= 1) => {
             Some(TTL_EXPIRED)
@@ -64,6 +65,20 @@ pub fn of(drop: &Sight, before: Option<&Sight>) -> (Matter, Option<&'static str>
 /// The kernel has no reason of its own for it: `ip_forward` and `ip6_forward` say `IP_INHDR`.
 const TTL_EXPIRED: (Matter, &str) =
     (Matter::Ttl, "its TTL (hop limit) ran out here: too many routers, or a loop");
+
+/// A device without a carrier has `noop` for a queueing discipline, which drops everything
+/// (`dev_deactivate` in `net/sched/sch_generic.c`).
+fn no_carrier(drop: &Sight) -> (Matter, &'static str) {
+    if drop.dev.as_ref().is_some_and(|dev| dev.kind.as_deref() == Some("tun")) {
+        (Matter::Tap, "the tap has no carrier: no process has it open to read from it")
+    } else {
+        (Matter::Device, "the device has no carrier: nothing is attached to its other end")
+    }
+}
+
+fn has_no_carrier(drop: &Sight) -> bool {
+    drop.dev.as_ref().is_some_and(|dev| dev.carrier == Some(false))
+}
 
 fn is_forwarding(drop: &Sight) -> bool {
     matches!(drop.symbol(), Some("ip_forward" | "ip6_forward"))
