@@ -16,9 +16,15 @@ use crate::judge::Match;
 use crate::kernel::{Geometry, Memory, Probed, at, is_kernel_address};
 use crate::maps::{EVENTS, count};
 
-/// What a hook knows beside the packet.
-#[derive(Clone, Copy, Default)]
-pub struct Occasion {
+/// What a hook knows of what it saw.
+#[derive(Clone, Copy)]
+pub struct Sighting {
+    /// Which hook.
+    pub hook: Hook,
+    /// Address of the `sk_buff`.
+    pub skb: u64,
+    /// Why it is of interest.
+    pub found: Match,
     /// `enum skb_drop_reason`.
     pub reason: u32,
     /// Code address that gave the skb up.
@@ -34,25 +40,32 @@ pub fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// Writes one event about the skb at address `skb`.
-#[inline(always)]
-pub fn emit(hook: Hook, skb: u64, found: Match, occasion: Occasion) {
-    let Some(event) = reserve::<Event>() else {
-        return;
-    };
-    fill(event, hook, skb, found, occasion);
+impl Sighting {
+    /// Of the skb at address `skb`, with nothing more to say.
+    #[inline(always)]
+    pub fn new(hook: Hook, skb: u64, found: Match) -> Self {
+        Self { hook, skb, found, reason: 0, location: 0, parent: 0 }
+    }
+}
+
+/// Writes one event.
+///
+/// A function of its own in the kernel too, like [`emit_with_stack`]: beside the parser's its locals
+/// do not fit into the 512 bytes of stack.
+#[inline(never)]
+pub fn emit(sighting: &Sighting) {
+    let Some(event) = reserve::<Event>() else { return };
+    fill(event, sighting);
     submit(event);
 }
 
 /// Writes one event with the kernel stack that led to it.
-#[inline(always)]
-pub fn emit_with_stack(ctx: *mut c_void, hook: Hook, skb: u64, found: Match, occasion: Occasion) {
-    let Some(with_stack) = reserve::<EventWithStack>() else {
-        return;
-    };
+#[inline(never)]
+pub fn emit_with_stack(ctx: *mut c_void, sighting: &Sighting) {
+    let Some(with_stack) = reserve::<EventWithStack>() else { return };
     // SAFETY: reserved memory of this type, ours until it is submitted.
     let (event, stack) = unsafe { (&raw mut (*with_stack).event, &raw mut (*with_stack).stack) };
-    fill(event, hook, skb, found, occasion);
+    fill(event, sighting);
     // SAFETY: the helper writes at most the size given; the rest keeps the zeroes written before.
     unsafe {
         for i in 0..STACK_DEPTH {
@@ -84,23 +97,24 @@ fn submit<T>(event: *mut T) {
 }
 
 #[inline(always)]
-fn fill(event: *mut Event, hook: Hook, skb: u64, found: Match, occasion: Occasion) {
+fn fill(event: *mut Event, sighting: &Sighting) {
+    let skb = sighting.skb;
     let protocol = Probed::load::<u16>(skb, at!(skb_protocol)).unwrap_or(0);
     // SAFETY: `event` is reserved memory of its type, written field by field; nothing is read from
     // it before it is written, but the padding of the array's tail, which `header_len` bounds.
     unsafe {
         (*event).ts = bpf_ktime_get_ns();
-        (*event).life = found.life;
+        (*event).life = sighting.found.life;
         (*event).skb = skb;
-        (*event).parent = occasion.parent;
-        (*event).location = occasion.location;
-        (*event).reason = occasion.reason;
+        (*event).parent = sighting.parent;
+        (*event).location = sighting.location;
+        (*event).reason = sighting.reason;
         (*event).cpu = cpu();
         (*event).len = Probed::load(skb, at!(skb_len)).unwrap_or(0);
         (*event).mark = Probed::load(skb, at!(skb_mark)).unwrap_or(0);
         (*event).protocol = u16::from_be(protocol);
-        (*event).hook = hook as u8;
-        (*event).flags = found.flags;
+        (*event).hook = sighting.hook as u8;
+        (*event).flags = sighting.found.flags;
         (*event).pad = [0; 3];
         let pkt_type = Probed::load::<u8>(skb, at!(skb_pkt_type));
         (*event).pkt_type = pkt_type.map_or(u8::MAX, |b| (b >> (at!(pkt_type_shift) & 7)) & 7);

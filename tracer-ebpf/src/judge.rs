@@ -8,6 +8,7 @@ use tracer_common::transport::mark;
 use tracer_common::tunnel::walk;
 
 use crate::emit::cpu;
+use crate::kernel::{Linear, Packet};
 use crate::maps;
 
 /// The flow asked for; the collector writes it before the load.
@@ -34,17 +35,13 @@ pub fn is_parsed(ethertype: u16) -> bool {
 /// By its headers, or because it is followed since they last matched: then its present tuple is
 /// learned, so that the replies to it match too.
 #[inline(always)]
-pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Match> {
+pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Match> {
     let known = maps::identity(skb);
-    if known.is_none() && is_plainly_other(bytes, ethertype, at) {
+    if known.is_none() && bytes.is_plainly_other(ethertype, at) {
         return None;
     }
     let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
-    let layers = walk(bytes, ethertype, at, |layer| {
-        innermost.tuple = layer.transport.tuple;
-        innermost.mark = mark(&layer.network, &layer.transport);
-        innermost.flags |= wanted(&innermost.tuple);
-    });
+    let layers = look(bytes, ethertype, at, &mut innermost);
     let flags = innermost.flags;
     if layers == 0 {
         // Nothing that can be read contradicts the skb's identity.
@@ -70,6 +67,19 @@ pub fn judge<S: Source>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
     Some(Match { life, flags: flags | FLAG_FIRST_SIGHT })
 }
 
+/// Looks at every layer and keeps what matters of the innermost.
+///
+/// A function of its own in the kernel too: its locals need most of the 512 bytes of stack, which
+/// those of the program that calls it, and of what that calls next, would not fit beside.
+#[inline(never)]
+fn look<S: Source>(bytes: &S, ethertype: u16, at: u32, innermost: &mut Sight) -> u32 {
+    walk(bytes, ethertype, at, |layer| {
+        innermost.tuple = layer.transport.tuple;
+        innermost.mark = mark(&layer.network, &layer.transport);
+        innermost.flags |= wanted(&innermost.tuple);
+    })
+}
+
 /// Settles nearly all packets: those whose headers are plain, and of another flow.
 #[inline(always)]
 fn is_plainly_other<S: Source>(bytes: &S, ethertype: u16, at: u32) -> bool {
@@ -79,6 +89,27 @@ fn is_plainly_other<S: Source>(bytes: &S, ethertype: u16, at: u32) -> bool {
         _ => return !is_parsed(ethertype),
     };
     tuple.is_some_and(|tuple| wanted(&tuple) == 0)
+}
+
+/// Where packets are judged: see [`is_plainly_other`].
+pub trait Judged: Source {
+    /// Whether its headers are plain, and of another flow.
+    fn is_plainly_other(&self, ethertype: u16, at: u32) -> bool;
+}
+
+impl Judged for Packet {
+    #[inline(always)]
+    fn is_plainly_other(&self, ethertype: u16, at: u32) -> bool {
+        is_plainly_other(self, ethertype, at)
+    }
+}
+
+impl Judged for Linear {
+    /// Copies what it looks at to the stack: a function of its own, as [`look`].
+    #[inline(never)]
+    fn is_plainly_other(&self, ethertype: u16, at: u32) -> bool {
+        is_plainly_other(self, ethertype, at)
+    }
 }
 
 /// What is kept of the layers seen so far.

@@ -8,7 +8,7 @@ use aya_ebpf::macros::{fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use tracer_common::abi::{FLAG_FIRST_SIGHT, Hook};
 
-use crate::emit::{Occasion, cpu, emit};
+use crate::emit::{Sighting, cpu, emit};
 use crate::judge::Match;
 use crate::kernel::address;
 use crate::maps;
@@ -23,7 +23,9 @@ fn cloned(old: u64, new: u64) {
     };
     let life = maps::follow(new, known.mark, cpu());
     let found = Match { life, flags: FLAG_FIRST_SIGHT };
-    emit(Hook::Clone, new, found, Occasion { parent: known.life, ..Occasion::default() });
+    let mut sighting = Sighting::new(Hook::Clone, new, found);
+    sighting.parent = known.life;
+    emit(&sighting);
 }
 
 /// Programs for the return of `struct sk_buff *FUNCTION(struct sk_buff *skb, …)`. Behind its

@@ -10,7 +10,7 @@ use tracer_common::abi::Hook;
 use tracer_common::flow::proto;
 use tracer_common::packet::{ETH_P_IP, ETH_P_IPV6};
 
-use crate::emit::{Occasion, emit};
+use crate::emit::{Sighting, emit};
 use crate::judge::{Match, judge};
 use crate::kernel::{Geometry, Memory, Packet, Probed, address, at};
 use crate::maps;
@@ -19,7 +19,7 @@ use crate::maps;
 /// taken without a tracepoint, and the next packet may get the same address.
 #[inline(always)]
 fn taken(skb: u64, found: Match, ip_proto: u16) {
-    emit(Hook::Deliver, skb, found, Occasion::default());
+    emit(&Sighting::new(Hook::Deliver, skb, found));
     if ip_proto == proto::TCP {
         maps::forget(skb);
     }

@@ -10,7 +10,7 @@ use aya_ebpf::programs::TcContext;
 use tracer_common::abi::Hook;
 use tracer_common::packet::ETH_HLEN;
 
-use crate::emit::{Occasion, emit};
+use crate::emit::{Sighting, emit};
 use crate::judge::judge;
 use crate::kernel::{Packet, address};
 
@@ -24,7 +24,7 @@ fn see(ctx: &TcContext, hook: Hook, network_at: u32) -> i32 {
     // SAFETY: `__sk_buff` fields of the program's own context.
     let protocol = u16::from_be(unsafe { (*ctx.skb.skb).protocol } as u16);
     if let Some(found) = judge(skb, &Packet { ctx: ctx.as_ptr() }, protocol, network_at) {
-        emit(hook, skb, found, Occasion::default());
+        emit(&Sighting::new(hook, skb, found));
     }
     NEXT
 }

@@ -5,7 +5,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::abi::Hook;
 
-use crate::emit::{Occasion, emit_with_stack};
+use crate::emit::{Sighting, emit_with_stack};
 use crate::judge::{Match, judge};
 use crate::kernel::{Direct, Geometry, address, at};
 use crate::maps;
@@ -25,13 +25,14 @@ fn judge_direct(skb: *const u8, address: u64) -> Option<Match> {
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn drop(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
-    let mut occasion = Occasion { location: ctx.arg::<*const u8>(1) as u64, ..Occasion::default() };
-    if at!(kfree_has_reason) != 0 {
-        occasion.reason = ctx.arg::<u32>(2);
-    }
     let address = address(skb);
     if let Some(found) = judge_direct(skb, address) {
-        emit_with_stack(ctx.as_ptr(), Hook::Drop, address, found, occasion);
+        let mut sighting = Sighting::new(Hook::Drop, address, found);
+        sighting.location = ctx.arg::<*const u8>(1) as u64;
+        if at!(kfree_has_reason) != 0 {
+            sighting.reason = ctx.arg::<u32>(2);
+        }
+        emit_with_stack(ctx.as_ptr(), &sighting);
         maps::forget(address);
     }
     0
@@ -48,12 +49,12 @@ pub fn consume(ctx: BtfTracePointContext) -> i32 {
     if maps::identity(address).is_none() {
         return 0;
     }
-    let mut occasion = Occasion::default();
-    if at!(consume_has_location) != 0 {
-        occasion.location = ctx.arg::<*const u8>(1) as u64;
-    }
     if let Some(found) = judge_direct(skb, address) {
-        emit_with_stack(ctx.as_ptr(), Hook::Consume, address, found, occasion);
+        let mut sighting = Sighting::new(Hook::Consume, address, found);
+        if at!(consume_has_location) != 0 {
+            sighting.location = ctx.arg::<*const u8>(1) as u64;
+        }
+        emit_with_stack(ctx.as_ptr(), &sighting);
         maps::forget(address);
     }
     0
