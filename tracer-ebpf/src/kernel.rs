@@ -206,7 +206,8 @@ impl Geometry {
 /// Whether an address can be a kernel object's: `skb->dev` shares its place with other uses.
 #[inline(always)]
 pub fn is_kernel_address(p: u64) -> bool {
-    p >> 48 == 0xffff
+    // With five-level paging x86 has kernel memory from 0xff00… on.
+    p >> 56 == 0xff
 }
 
 /// Where `LAYOUT` is, as every program stores it before it reads it.

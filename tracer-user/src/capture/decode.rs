@@ -102,18 +102,26 @@ impl Decoder {
     /// The kernel's callers, innermost first, without the tracing itself and the functions that
     /// free any skb, whoever gave it up.
     fn callers<'a>(&'a self, decoded: &'a Decoded) -> impl Iterator<Item = Place> + 'a {
-        decoded
-            .stack
+        let places = || {
+            let addresses = decoded.stack.iter().take_while(|address| **address != 0);
+            addresses.map(|address| self.names.symbols.place(*address))
+        };
+        // The innermost addresses are in BPF programs, which no symbol may stand for.
+        let machinery = places().take(MACHINERY_DEPTH).collect::<Vec<_>>();
+        let from = machinery
             .iter()
-            .take_while(|address| **address != 0)
-            .filter_map(|address| self.names.symbols.place(*address))
-            .skip_while(|place| is_machinery(&place.symbol))
+            .rposition(|place| place.as_ref().is_some_and(|p| is_machinery(&p.symbol)))
+            .map_or(0, |last| last + 1);
+        places().skip(from).flatten()
     }
 
     fn stack(&self, decoded: &Decoded) -> Vec<String> {
         self.callers(decoded).map(|p| format!("{}+{:#x}", p.symbol, p.offset)).collect()
     }
 }
+
+/// How deep in the stack the tracing can still be found.
+const MACHINERY_DEPTH: usize = 6;
 
 /// Functions between a BPF program on `kfree_skb` or `consume_skb` and the code that gave the skb
 /// up.

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, anyhow};
-use aya::programs::links::LinkOrder;
-use aya::programs::tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions, TcError};
+use aya::programs::links::{Link as _, LinkOrder};
+use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 
 use super::clsact::{self, InUse, Leftover};
@@ -26,7 +26,7 @@ struct Port {
     link: Link,
     /// clsact: the qdisc was not there before.
     made_qdisc: bool,
-    links: Vec<(&'static str, SchedClassifierLinkId)>,
+    links: Vec<SchedClassifierLink>,
 }
 
 /// The ports that have hooks.
@@ -96,8 +96,8 @@ impl Ports {
             let tier = self.tier;
             let done = enter(&link.netns, || attach_here(program, link, direction, tier))?;
             match done {
-                Ok((id, made_qdisc)) => {
-                    port.links.push((name, id));
+                Ok((hook, made_qdisc)) => {
+                    port.links.push(hook);
                     port.made_qdisc |= made_qdisc;
                 }
                 Err(e) if is_gone(&e) => {
@@ -147,37 +147,27 @@ impl Ports {
     }
 
     /// Detaches all hooks, and removes the qdiscs that were made for them.
-    pub fn detach_all(&mut self, loaded: &mut Loaded) {
+    pub fn detach_all(&mut self) {
         for (_, port) in std::mem::take(&mut self.attached) {
-            let (made, link) = (port.made_qdisc, port.link.clone());
-            // A classifier is removed by netlink, inside its device's namespace.
-            let done = enter(&link.netns, || {
-                release(loaded, port);
-                if made { clsact::remove_empty_qdisc_here(link.ifindex) } else { Ok(()) }
-            });
-            if let Err(e) = done.and_then(|r| r) {
-                log::debug!("{}: {e}", link.name);
-            }
+            release(port, self.tier);
         }
         self.in_use = None;
     }
 
     /// Forgets a device that is gone; its hooks went with it.
-    pub fn gone(&mut self, loaded: &mut Loaded, netns: u32, ifindex: u32) {
-        let Some(port) = self.attached.remove(&(netns, ifindex)) else {
-            return;
-        };
-        log::debug!("{} is gone", port.link.name);
-        // The kernel has detached it already; this closes the descriptors.
-        release(loaded, port);
+    pub fn gone(&mut self, netns: u32, ifindex: u32) {
+        if let Some(port) = self.attached.remove(&(netns, ifindex)) {
+            log::debug!("{} is gone", port.link.name);
+            release(port, self.tier);
+        }
     }
 
     /// Forgets all devices of a namespace that is gone.
-    pub fn netns_gone(&mut self, loaded: &mut Loaded, netns: u32) {
+    pub fn netns_gone(&mut self, netns: u32) {
         let gone: Vec<u32> =
             self.attached.keys().filter(|(inode, _)| *inode == netns).map(|(_, i)| *i).collect();
         for ifindex in gone {
-            self.gone(loaded, netns, ifindex);
+            self.gone(netns, ifindex);
         }
     }
 }
@@ -216,10 +206,34 @@ fn best_tier(loaded: &mut Loaded) -> anyhow::Result<Tier> {
     }
 }
 
-fn release(loaded: &mut Loaded, port: Port) {
-    for (name, id) in port.links {
-        if let Ok(program) = program(loaded, name) {
-            let _ = program.detach(id);
+/// Detaches the hooks of a port, inside its namespace: a classifier is removed by netlink, by its
+/// device's index, which elsewhere is another device's.
+fn release(port: Port, tier: Tier) {
+    if tier == Tier::Tcx {
+        return; // A link is a descriptor: closing it detaches.
+    }
+    let (link, made_qdisc) = (port.link.clone(), port.made_qdisc);
+    let mut hooks = Some(port.links);
+    let done = enter(&link.netns, || {
+        hooks
+            .take()
+            .into_iter()
+            .flatten()
+            .try_for_each(|hook| hook.detach().map_err(|e| chain(&e)))?;
+        if made_qdisc {
+            clsact::remove_empty_qdisc_here(link.ifindex).map_err(|e| e.to_string())?;
+        }
+        Ok::<(), String>(())
+    });
+    match done {
+        Ok(Ok(())) => {}
+        // Mostly because the device has gone, and all that was attached to it.
+        Ok(Err(e)) => log::debug!("{}: {e}", link.name),
+        // The namespace has gone, and so have its classifiers: dropped here they would be looked for
+        // in this namespace.
+        Err(e) => {
+            log::debug!("{}: {e}", link.name);
+            hooks.take().into_iter().flatten().for_each(std::mem::forget);
         }
     }
 }
@@ -230,7 +244,7 @@ fn attach_here(
     link: &Link,
     direction: TcAttachType,
     tier: Tier,
-) -> Result<(SchedClassifierLinkId, bool), ProgramError> {
+) -> Result<(SchedClassifierLink, bool), ProgramError> {
     // A device that was renamed since netlink told of it is found by its index.
     let now = nix::net::if_::if_indextoname(link.ifindex).map_err(|e| io_error(e.into()))?;
     let name = now.to_str().unwrap_or(&link.name);
@@ -249,7 +263,9 @@ fn attach_here(
             TcAttachOptions::Netlink(NlOptions::default())
         }
     };
-    Ok((program.attach_with_options(name, direction, options)?, made_qdisc))
+    let id = program.attach_with_options(name, direction, options)?;
+    // Out of aya's table, which takes devices of the same index in two namespaces for one.
+    Ok((program.take_link(id)?, made_qdisc))
 }
 
 fn io_error(e: std::io::Error) -> ProgramError {

@@ -175,9 +175,8 @@ impl Session {
 
     /// Detaches everything. What was written can still be drained.
     pub fn detach(&mut self) {
-        if let Some(mut loaded) = self.loaded.take() {
-            self.ports.detach_all(&mut loaded);
-        }
+        self.ports.detach_all();
+        self.loaded = None;
     }
 
     fn apply(&mut self, event: LinkEvent) {
@@ -190,8 +189,8 @@ impl Session {
                         log::warn!("packets are not seen at {}: {e:#}", link.name.escape_debug());
                     }
                 }
-                LinkEvent::Gone { netns, ifindex } => self.ports.gone(loaded, *netns, *ifindex),
-                LinkEvent::NetnsGone { inode } => self.ports.netns_gone(loaded, *inode),
+                LinkEvent::Gone { netns, ifindex } => self.ports.gone(*netns, *ifindex),
+                LinkEvent::NetnsGone { inode } => self.ports.netns_gone(*inode),
                 LinkEvent::NetnsNamed { .. } => {}
             }
         }

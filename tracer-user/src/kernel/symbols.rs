@@ -13,6 +13,9 @@ pub struct Symbols {
     names: String,
 }
 
+/// No function is as long as this, bytes.
+const LONGEST_FUNCTION: u64 = 1 << 18;
+
 impl Symbols {
     /// Reads the symbol table. Where addresses are hidden (`kernel.kptr_restrict`, or no
     /// `CAP_SYSLOG`) they all read as zero: the table is then empty.
@@ -65,6 +68,10 @@ impl Symbols {
     pub fn place(&self, address: u64) -> Option<Place> {
         let after = self.functions.partition_point(|(start, ..)| *start <= address);
         let (start, name, len) = *self.functions.get(after.checked_sub(1)?)?;
+        // Code that has no symbol (a BPF program's, say) is in none of the functions before it.
+        if address - start > LONGEST_FUNCTION {
+            return None;
+        }
         let symbol = self.names.get(name as usize..name as usize + usize::from(len))?;
         Some(Place { symbol: symbol.to_owned(), offset: address - start })
     }
