@@ -199,7 +199,12 @@ pub(crate) mod tests {
             ("\"packets\":1", "\"packets\":3", "counts other packets"),
             ("\"delivered\":0", "\"delivered\":2", "more delivered"),
             ("\"evidence\":[1]", "\"evidence\":[9]", "evidence 9"),
-            ("\"type\":\"meta\"", "\"type\":\"metal\"", "no meta"),
+            ("\"type\":\"meta\"", "\"type\":\"metal\"", "unknown type"),
+            (
+                "{\"type\":\"meta\"",
+                "{\"type\":\"lost\",\"cpu\":0,\"count\":1,\"ts\":1}\n{\"type\":\"meta\"",
+                "no meta",
+            ),
             ("\"evidence\":[1]}\n", "\"evidence\":[1]}", "cut off"),
         ] {
             let broken = example().replace(from, to);
