@@ -64,10 +64,14 @@ pub fn trace(args: &[&str]) -> Result<Running> {
 /// A command that runs a copy of the binary, alone in a directory, as a user without privileges.
 pub fn unprivileged(dir: &Path, args: &[&str]) -> Result<Command> {
     use std::os::unix::fs::PermissionsExt;
-    let alone = dir.join("alone");
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    // A directory for each: a program that runs cannot be written to, and tests run side by side.
+    static COPIES: AtomicU32 = AtomicU32::new(0);
+    let alone = dir.join(format!("alone-{}", COPIES.fetch_add(1, Ordering::Relaxed)));
     std::fs::create_dir_all(&alone)?;
     let copy = alone.join("lasthop");
-    // Anew each time: a copy from an earlier run may be of an older build.
+    // Anew in each run: the last one's may be of an older build.
     std::fs::copy(binary()?, &copy)?;
     for path in [dir, &alone, &copy] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
