@@ -7,7 +7,6 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::macros::{cgroup_skb, fentry, kprobe};
 use aya_ebpf::programs::{FEntryContext, ProbeContext, SkBuffContext};
 use tracer_common::abi::Hook;
-use tracer_common::flow::proto;
 use tracer_common::packet::{ETH_P_IP, ETH_P_IPV6};
 
 use crate::emit::{Sighting, emit};
@@ -15,14 +14,13 @@ use crate::judge::{Match, judge};
 use crate::kernel::{Geometry, Memory, Packet, Probed, address, at};
 use crate::maps;
 
-/// Reports, and ends following where the free of the skb will not be seen: TCP frees what it has
-/// taken without a tracepoint, and the next packet may get the same address.
+/// Reports, and ends following: what a socket has taken may be freed without a tracepoint (TCP always
+/// does so; UDP where the reader runs on another processor, `skb_attempt_defer_free`), and the next
+/// packet may get the same address. If the socket drops it yet, its headers match again.
 #[inline(always)]
-fn taken(skb: u64, found: Match, ip_proto: u16) {
+fn taken(skb: u64, found: Match) {
     emit(&Sighting::new(Hook::Deliver, skb, found));
-    if ip_proto == proto::TCP {
-        maps::forget(skb);
-    }
+    maps::forget(skb);
 }
 
 /// Runs at the socket with the network header at offset 0 (`BPF_CGROUP_INET_INGRESS`).
@@ -34,20 +32,9 @@ pub fn deliver_cgroup(ctx: SkBuffContext) -> i32 {
     let protocol = u16::from_be(unsafe { (*ctx.skb.skb).protocol } as u16);
     let bytes = Packet { ctx: ctx.as_ptr() };
     if let Some(found) = judge(skb, &bytes, protocol, 0) {
-        taken(skb, found, ip_proto(&bytes, protocol));
+        taken(skb, found);
     }
     PASS
-}
-
-/// The protocol field of the IP header at offset 0; extension headers are not followed.
-#[inline(always)]
-fn ip_proto<S: tracer_common::packet::Source>(bytes: &S, protocol: u16) -> u16 {
-    let at = match protocol {
-        ETH_P_IP => 9,
-        ETH_P_IPV6 => 6,
-        _ => return 0,
-    };
-    bytes.read::<1>(at).map_or(0, |[p]| u16::from(p))
 }
 
 #[inline(always)]
@@ -64,7 +51,7 @@ fn deliver_probed(skb: u64) {
     };
     let bytes = geometry.network_bytes();
     if let Some(found) = judge(skb, &bytes, protocol, 0) {
-        taken(skb, found, ip_proto(&bytes, protocol));
+        taken(skb, found);
     }
 }
 

@@ -142,13 +142,10 @@ pub fn is_decided(packet: &Packet) -> bool {
     all_ended && any_told
 }
 
-/// Whether the kernel holds no copy of it any more, as far as it shows that: TCP frees what a socket
-/// has taken without telling.
+/// Whether nothing more is to be seen of it: what a socket has taken is followed no further.
 pub fn is_over(packet: &Packet) -> bool {
     packet.lives.iter().all(|life| {
-        life.freed.is_some()
-            || life.delivered.as_ref().is_some_and(|at| at.tcp.is_some())
-            || end_of(life).0 == End::Forwarded
+        life.freed.is_some() || life.delivered.is_some() || end_of(life).0 == End::Forwarded
     })
 }
 

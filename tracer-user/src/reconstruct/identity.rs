@@ -43,10 +43,9 @@ impl Marks {
         Some(Mark(self.hasher.hash_one((&tuple.proto, tuple.src, tuple.dst, id))))
     }
 
-    /// The skb of a TCP segment that a socket has taken: the kernel side follows it no further, and
-    /// what becomes of it then comes as a new life.
+    /// The skb of a packet that a socket has taken: the kernel side follows it no further, and what
+    /// becomes of it then comes as a new life.
     pub fn taken(&self, hop: &Hop) -> Option<Mark> {
-        hop.tcp.as_ref()?;
         hop.skb.as_deref().map(|skb| Mark(self.hasher.hash_one(("taken", skb))))
     }
 

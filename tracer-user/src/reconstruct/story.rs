@@ -214,7 +214,7 @@ impl Story {
         (fresh && !repeated && !answer && packet.has_room()).then_some(number)
     }
 
-    /// The packet whose skb a TCP socket took before this end of it. Its bytes need not be what
+    /// The packet whose skb a socket took before this end of it. Its bytes need not be what
     /// they were: `tcp_add_to_backlog` merges segments that wait for their socket.
     fn taken_by_socket(&self, hop: &Hop) -> Option<u64> {
         if !matches!(hop.hook, HookName::Drop | HookName::Consume) {
