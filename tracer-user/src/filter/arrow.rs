@@ -68,7 +68,10 @@ fn endpoint(side: u8, word: &Word, builder: &mut Builder) -> Result<(), FilterEr
     }
     match colon_port.strip_prefix(':') {
         Some("*") => Ok(()),
-        Some("") => Err(word.error(format!("{} lacks a port behind its colon", word.quoted()))),
+        Some("") => {
+            let colon = Word { column: word.column + host.chars().count(), text: colon_port };
+            Err(colon.error(format!("{} lacks a port behind its colon", word.quoted())))
+        }
         Some(number) => {
             let column = word.column + word.text.chars().count() - number.chars().count();
             let number = Word { column, text: number };

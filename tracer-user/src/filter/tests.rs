@@ -208,7 +208,8 @@ fn bad_arrows_are_refused() {
     refused("[10.0.0.1] -> *", 1, "no IPv6 address");
     refused("[fd00::1]443 -> *", 1, "cannot stand");
     refused("10.0.0.1:0 -> *", 10, "from 1 to 65535");
-    refused("10.0.0.1: -> *", 10, "from 1 to 65535");
+    refused("10.0.0.1: -> *", 9, "lacks a port");
+    refused("-> :", 4, "lacks a port");
     refused("10.0.0.0/8 -> *", 1, "use src net");
     refused("foo 10.0.0.1 -> *", 1, "a protocol");
     refused("tcp udp 10.0.0.1 -> *", 5, "cannot stand");
