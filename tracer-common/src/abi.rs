@@ -114,26 +114,35 @@ pub struct Event {
     pub flags: u8,
     /// `skb->pkt_type` (`PACKET_*` of `include/uapi/linux/if_packet.h`); 255 unknown.
     pub pkt_type: u8,
+    /// `PART_*`: what follows the event, in the order of the bits.
+    pub parts: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: [u8; 2],
     /// Device name, NUL-terminated.
     pub dev_name: [u8; DEV_NAME_BYTES],
     /// The packet's own bytes.
     pub headers: [u8; HEADER_BYTES],
 }
 
-/// An [`Event`] with the kernel stack that led to it: drops and consumes.
+/// `Event::parts`: a [`Stack`] follows.
+pub const PART_STACK: u8 = 1;
+
+/// The kernel stack that led to a drop or a consume: return addresses, innermost first; 0 ends the
+/// list.
+pub type Stack = [u64; STACK_DEPTH];
+
+/// What the ring buffer holds: an event and the parts that it announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct EventWithStack {
+pub struct Record<P> {
     /// The event.
     pub event: Event,
-    /// Return addresses, innermost first; 0 ends the list.
-    pub stack: [u64; STACK_DEPTH],
+    /// What follows it.
+    pub parts: P,
 }
 
 const _: () = assert!(size_of::<Event>() == 288);
-const _: () = assert!(size_of::<EventWithStack>() == 288 + 64);
+const _: () = assert!(size_of::<Record<Stack>>() == 288 + 64);
 const _: () = assert!(align_of::<Event>() == 8);
 
 /// Indexes of the per-CPU counters: whatever could not be reported as an event.

@@ -2,13 +2,15 @@
 
 use core::mem::offset_of;
 
-use crate::abi::{DEV_NAME_BYTES, Event, EventWithStack, HEADER_BYTES, Hook, STACK_DEPTH};
+use crate::abi::{DEV_NAME_BYTES, Event, HEADER_BYTES, Hook, PART_STACK, STACK_DEPTH, Stack};
 
 /// Why bytes are no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Neither the size of an [`Event`] nor that of an [`EventWithStack`].
+    /// Not the size of an [`Event`] with the parts that it announces.
     Size(usize),
+    /// Parts that this version does not know.
+    Parts(u8),
     /// A hook number that this version does not know.
     Hook(u8),
     /// A length inside the event that points outside it.
@@ -19,6 +21,7 @@ impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Size(n) => write!(f, "an event of {n} bytes, which no version of lasthop writes"),
+            Self::Parts(n) => write!(f, "an event with parts {n:#x}, which are not all known"),
             Self::Hook(n) => write!(f, "an event from hook number {n}, which is not known"),
             Self::Length => write!(f, "an event whose lengths contradict each other"),
         }
@@ -34,8 +37,8 @@ pub struct Decoded {
     pub hook: Hook,
     /// The event.
     pub event: Event,
-    /// Return addresses, innermost first; all 0 where none were recorded.
-    pub stack: [u64; STACK_DEPTH],
+    /// All 0 where none was recorded.
+    pub stack: Stack,
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Error> {
@@ -51,9 +54,6 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, Error> {
         ($kind:ty, $field:ident) => {
             <$kind>::from_ne_bytes(array(bytes, offset_of!(Event, $field))?)
         };
-    }
-    if bytes.len() != size_of::<Event>() && bytes.len() != size_of::<EventWithStack>() {
-        return Err(Error::Size(bytes.len()));
     }
     let event = Event {
         ts: int!(u64, ts),
@@ -75,7 +75,8 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, Error> {
         hook: int!(u8, hook),
         flags: int!(u8, flags),
         pkt_type: int!(u8, pkt_type),
-        pad: [0; 3],
+        parts: int!(u8, parts),
+        pad: [0; 2],
         dev_name: array::<DEV_NAME_BYTES>(bytes, offset_of!(Event, dev_name))?,
         headers: array::<HEADER_BYTES>(bytes, offset_of!(Event, headers))?,
     };
@@ -83,12 +84,19 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, Error> {
     if usize::from(event.header_len) > HEADER_BYTES || event.l3_offset > event.header_len {
         return Err(Error::Length);
     }
+    if event.parts & !PART_STACK != 0 {
+        return Err(Error::Parts(event.parts));
+    }
+    let mut at = size_of::<Event>();
     let mut stack = [0; STACK_DEPTH];
-    if bytes.len() == size_of::<EventWithStack>() {
+    if event.parts & PART_STACK != 0 {
         for (i, slot) in stack.iter_mut().enumerate() {
-            let at = offset_of!(EventWithStack, stack) + i * size_of::<u64>();
-            *slot = u64::from_ne_bytes(array(bytes, at)?);
+            *slot = u64::from_ne_bytes(array(bytes, at + i * size_of::<u64>())?);
         }
+        at += size_of::<Stack>();
+    }
+    if at != bytes.len() {
+        return Err(Error::Size(bytes.len()));
     }
     Ok(Decoded { hook, event, stack })
 }

@@ -4,13 +4,17 @@
 #[path = "../../fuzz/src/codec.rs"]
 mod invariants;
 
+use std::mem::offset_of;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tracer_common::abi::{DEV_NAME_BYTES, Event, EventWithStack, HEADER_BYTES, STACK_DEPTH};
+use tracer_common::abi::{
+    DEV_NAME_BYTES, Event, HEADER_BYTES, PART_STACK, Record, STACK_DEPTH, Stack,
+};
 use tracer_common::codec::{Error, decode};
 
 const PLAIN: usize = size_of::<Event>();
-const WITH_STACK: usize = size_of::<EventWithStack>();
+const WITH_STACK: usize = size_of::<Record<Stack>>();
 
 /// The fields in the order in which `Event` declares them: in a `repr(C)` structure that is the
 /// order in memory, and this one has no gaps.
@@ -25,7 +29,7 @@ fn encode(e: &Event) -> Vec<u8> {
     for half in [e.protocol, e.vlan_tci, e.vlan_proto, e.header_len, e.l3_offset] {
         out.extend(half.to_ne_bytes());
     }
-    out.extend([e.hook, e.flags, e.pkt_type]);
+    out.extend([e.hook, e.flags, e.pkt_type, e.parts]);
     out.extend(e.pad);
     out.extend(e.dev_name);
     out.extend(e.headers);
@@ -68,7 +72,8 @@ fn event() -> impl Strategy<Value = Event> {
                 hook,
                 flags,
                 pkt_type,
-                pad: [0; 3],
+                parts: 0,
+                pad: [0; 2],
                 dev_name,
                 headers: headers.try_into().unwrap(),
             }
@@ -85,9 +90,20 @@ proptest! {
         prop_assert_eq!(plain.event, event);
         prop_assert_eq!((plain.hook as u8, plain.stack), (event.hook, [0; STACK_DEPTH]));
 
+        let event = Event { parts: PART_STACK, ..event };
+        bytes = encode(&event);
+        prop_assert_eq!(decode(&bytes), Err(Error::Size(PLAIN)));
         bytes.extend(stack.iter().flat_map(|a| a.to_ne_bytes()));
         let full = decode(&bytes).unwrap();
         prop_assert_eq!((full.event, full.stack), (event, stack));
+        bytes.push(0);
+        prop_assert_eq!(decode(&bytes), Err(Error::Size(WITH_STACK + 1)));
+    }
+
+    #[test]
+    fn parts_that_are_not_known_are_refused(event in event(), parts in PART_STACK + 1..) {
+        let event = Event { parts, ..event };
+        prop_assert_eq!(decode(&encode(&event)), Err(Error::Parts(parts)));
     }
 
     #[test]
@@ -120,7 +136,13 @@ proptest! {
 
 #[test]
 fn every_other_size_is_refused() {
-    for len in (0..=WITH_STACK + 64).filter(|len| *len != PLAIN && *len != WITH_STACK) {
-        assert_eq!(decode(&vec![1; len]), Err(Error::Size(len)));
+    for len in (0..=WITH_STACK + 64).filter(|len| *len != WITH_STACK) {
+        let mut bytes = vec![0; len];
+        for at in [offset_of!(Event, hook), offset_of!(Event, parts)] {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = 1;
+            }
+        }
+        assert_eq!(decode(&bytes).unwrap_err(), Error::Size(len));
     }
 }

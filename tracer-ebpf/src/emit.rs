@@ -8,8 +8,8 @@ use aya_ebpf::helpers::generated::{
     bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 use tracer_common::abi::{
-    Counter, DEV_NAME_BYTES, Event, EventWithStack, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES,
-    Hook, STACK_DEPTH,
+    Counter, DEV_NAME_BYTES, Event, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES, Hook,
+    PART_STACK, Record, STACK_DEPTH, Stack,
 };
 
 use crate::judge::Match;
@@ -55,17 +55,17 @@ impl Sighting {
 #[inline(never)]
 pub fn emit(sighting: &Sighting) {
     let Some(event) = reserve::<Event>() else { return };
-    fill(event, sighting);
+    fill(event, sighting, 0);
     submit(event);
 }
 
 /// Writes one event with the kernel stack that led to it.
 #[inline(never)]
 pub fn emit_with_stack(ctx: *mut c_void, sighting: &Sighting) {
-    let Some(with_stack) = reserve::<EventWithStack>() else { return };
+    let Some(record) = reserve::<Record<Stack>>() else { return };
     // SAFETY: reserved memory of this type, ours until it is submitted.
-    let (event, stack) = unsafe { (&raw mut (*with_stack).event, &raw mut (*with_stack).stack) };
-    fill(event, sighting);
+    let (event, stack) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
+    fill(event, sighting, PART_STACK);
     // SAFETY: the helper writes at most the size given; the rest keeps the zeroes written before.
     unsafe {
         for i in 0..STACK_DEPTH {
@@ -73,7 +73,7 @@ pub fn emit_with_stack(ctx: *mut c_void, sighting: &Sighting) {
         }
         bpf_get_stack(ctx, stack.cast(), (STACK_DEPTH * 8) as u32, 0);
     }
-    submit(with_stack);
+    submit(record);
 }
 
 #[inline(always)]
@@ -97,7 +97,7 @@ fn submit<T>(event: *mut T) {
 }
 
 #[inline(always)]
-fn fill(event: *mut Event, sighting: &Sighting) {
+fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
     let skb = sighting.skb;
     let protocol = Probed::load::<u16>(skb, at!(skb_protocol)).unwrap_or(0);
     // SAFETY: `event` is reserved memory of its type, written field by field; nothing is read from
@@ -115,7 +115,8 @@ fn fill(event: *mut Event, sighting: &Sighting) {
         (*event).protocol = u16::from_be(protocol);
         (*event).hook = sighting.hook as u8;
         (*event).flags = sighting.found.flags;
-        (*event).pad = [0; 3];
+        (*event).parts = parts;
+        (*event).pad = [0; 2];
         let pkt_type = Probed::load::<u8>(skb, at!(skb_pkt_type));
         (*event).pkt_type = pkt_type.map_or(u8::MAX, |b| (b >> (at!(pkt_type_shift) & 7)) & 7);
     }
