@@ -84,11 +84,7 @@ const STRUCTURES: &[Structure] = &[
         14,
         "nd",
         28,
-        &[
-            field("target", 0, Kind::Ipv6),
-            field("sll", 16, Kind::Mac),
-            field("tll", 22, Kind::Mac),
-        ],
+        &[field("target", 0, Kind::Ipv6), field("sll", 16, Kind::Mac), field("tll", 22, Kind::Mac)],
     ),
 ];
 const PORTS: &[Field] = &[field("src", 0, Kind::Decimal16), field("dst", 2, Kind::Decimal16)];
@@ -124,7 +120,8 @@ pub fn set_masked(out: &mut Out, kind: u16, both: &[u8]) -> bool {
 /// Whether `len` is the size of this key, which a `set` can carry.
 pub fn is_settable(kind: u16, len: usize) -> bool {
     let structure = || STRUCTURES.iter().any(|s| s.0 == kind && s.2 == len);
-    (numbers(kind).is_some() && len == 4) || (kind == LABELS && len == 16) || structure()
+    let stack = kind == MPLS && len != 0 && len.is_multiple_of(4);
+    stack || (numbers(kind).is_some() && len == 4) || (kind == LABELS && len == 16) || structure()
 }
 
 const LABELS: u16 = 25;
@@ -185,9 +182,8 @@ fn number(value: &[u8], mask: Option<&[u8]>) -> Option<String> {
 }
 
 fn labels(value: &[u8], mask: Option<&[u8]>) -> Option<String> {
-    let hex = |bytes: &[u8]| {
-        Some(long_hex(&u128::from_ne_bytes(bytes.try_into().ok()?).to_be_bytes()))
-    };
+    let hex =
+        |bytes: &[u8]| Some(long_hex(&u128::from_ne_bytes(bytes.try_into().ok()?).to_be_bytes()));
     Some(format!("ct_label({}{})", hex(value)?, over(mask, hex)?))
 }
 
@@ -256,9 +252,7 @@ fn text(kind: Kind, bytes: &[u8]) -> Option<String> {
         Kind::Hex8 => hash_hex((*bytes.first()?).into()),
         Kind::Decimal16 => be16_at(bytes, 0)?.to_string(),
         // OVS_FRAG_TYPE_*
-        Kind::Fragment => {
-            (*["no", "first", "later"].get(usize::from(*bytes.first()?))?).to_owned()
-        }
+        Kind::Fragment => (*["no", "first", "later"].get(usize::from(*bytes.first()?))?).to_owned(),
     })
 }
 
@@ -274,4 +268,3 @@ fn mask_text(kind: Kind, bytes: &[u8]) -> Option<String> {
 pub fn mac(bytes: [u8; 6]) -> String {
     bytes.map(|b| format!("{b:02x}")).join(":")
 }
-
