@@ -2,3 +2,4 @@
 //! rule that a packet met its end in.
 
 pub mod actions;
+pub mod pipeline;
