@@ -4,6 +4,7 @@
 
 mod archive;
 mod console;
+mod emulator;
 mod guest;
 mod kernels;
 mod tools;

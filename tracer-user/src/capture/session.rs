@@ -6,6 +6,7 @@ use tracer_common::flow::Filter;
 
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
+use super::kernel_log::KernelLog;
 use super::load::{Loaded, load};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
@@ -32,6 +33,7 @@ pub struct Plan {
 pub struct Session {
     loaded: Option<Loaded>,
     ring: Ring,
+    kernel_log: KernelLog,
     counters: Counters,
     decoder: Decoder,
     ports: Ports,
@@ -84,12 +86,14 @@ impl Session {
             );
         }
         let ring = Ring::take(&mut loaded)?;
+        let kernel_log = KernelLog::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
         let ports = Ports::new(&mut loaded)?;
         let (watch, links) = Watch::start(plan.scope)?;
         let mut session = Self {
             loaded: Some(loaded),
             ring,
+            kernel_log,
             counters,
             decoder: Decoder::new(names, start),
             ports,
@@ -153,6 +157,7 @@ impl Session {
         loop {
             tokio::select! {
                 ready = self.ring.ready() => return ready,
+                e = self.kernel_log.follow() => return Err(e),
                 events = self.watch.next() => match events {
                     Some(events) => events.into_iter().for_each(|e| self.apply(e)),
                     None => bail!("the topology can no longer be followed"),
@@ -177,6 +182,7 @@ impl Session {
     pub fn detach(&mut self) {
         self.ports.detach_all();
         self.loaded = None;
+        self.kernel_log.flush();
     }
 
     fn apply(&mut self, event: LinkEvent) {

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::archive::{Archive, Suite};
+use super::emulator;
 use crate::packages::{self, Package};
 use crate::step;
 use crate::toolchain::say;
@@ -21,7 +22,6 @@ const PYTHON: &str = "/usr/bin/python3";
 const BUSYBOX: Suite = Suite { mirror: "http://deb.debian.org/debian", name: "bookworm" };
 
 const HOST: &[Package] = &[
-    Package { name: "qemu-system-x86", brings: "qemu-system-x86_64", why: "emulates the machine" },
     Package {
         name: "kmod",
         brings: "depmod",
@@ -42,6 +42,8 @@ pub(super) struct Tools {
     pub vng: PathBuf,
     /// The environment's programs: virtme-ng runs its own by name.
     pub bin: PathBuf,
+    /// Where the emulator is, where it is not in the path.
+    pub emulator: Option<PathBuf>,
     /// The machine's first shell, statically linked.
     pub busybox: PathBuf,
 }
@@ -49,8 +51,9 @@ pub(super) struct Tools {
 /// The tools as they were installed once, or installed now.
 pub(super) fn ensure() -> Result<Tools> {
     packages::ensure(HOST)?;
+    let emulator = emulator::ensure()?;
     let bin = virtme()?;
-    Ok(Tools { vng: bin.join("vng"), bin, busybox: busybox()? })
+    Ok(Tools { vng: bin.join("vng"), bin, emulator, busybox: busybox()? })
 }
 
 fn virtme() -> Result<PathBuf> {
