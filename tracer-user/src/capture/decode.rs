@@ -60,6 +60,7 @@ impl Decoder {
             icmp: None,
             arp: None,
             tunnel: seen.tunnel,
+            ovs: None,
             drop: None,
             by: None,
             stack: self.stack(decoded),
