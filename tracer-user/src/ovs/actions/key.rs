@@ -84,11 +84,7 @@ const STRUCTURES: &[Structure] = &[
         14,
         "nd",
         28,
-        &[
-            field("target", 0, Kind::Ipv6),
-            field("sll", 16, Kind::Mac),
-            field("tll", 22, Kind::Mac),
-        ],
+        &[field("target", 0, Kind::Ipv6), field("sll", 16, Kind::Mac), field("tll", 22, Kind::Mac)],
     ),
 ];
 const PORTS: &[Field] = &[field("src", 0, Kind::Decimal16), field("dst", 2, Kind::Decimal16)];
@@ -185,9 +181,8 @@ fn number(value: &[u8], mask: Option<&[u8]>) -> Option<String> {
 }
 
 fn labels(value: &[u8], mask: Option<&[u8]>) -> Option<String> {
-    let hex = |bytes: &[u8]| {
-        Some(long_hex(&u128::from_ne_bytes(bytes.try_into().ok()?).to_be_bytes()))
-    };
+    let hex =
+        |bytes: &[u8]| Some(long_hex(&u128::from_ne_bytes(bytes.try_into().ok()?).to_be_bytes()));
     Some(format!("ct_label({}{})", hex(value)?, over(mask, hex)?))
 }
 
@@ -256,9 +251,7 @@ fn text(kind: Kind, bytes: &[u8]) -> Option<String> {
         Kind::Hex8 => hash_hex((*bytes.first()?).into()),
         Kind::Decimal16 => be16_at(bytes, 0)?.to_string(),
         // OVS_FRAG_TYPE_*
-        Kind::Fragment => {
-            (*["no", "first", "later"].get(usize::from(*bytes.first()?))?).to_owned()
-        }
+        Kind::Fragment => (*["no", "first", "later"].get(usize::from(*bytes.first()?))?).to_owned(),
     })
 }
 
@@ -274,4 +267,3 @@ fn mask_text(kind: Kind, bytes: &[u8]) -> Option<String> {
 pub fn mac(bytes: [u8; 6]) -> String {
     bytes.map(|b| format!("{b:02x}")).join(":")
 }
-

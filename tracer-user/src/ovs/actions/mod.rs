@@ -255,8 +255,7 @@ fn check_pkt_len(out: &mut Out, v: &[u8], form: Form<'_>) -> bool {
         Form::Netlink => attrs.value_of(1),
         Form::Memory(_) => attrs.next().map(|arg| arg.value),
     };
-    let (Some(len), Some(greater), Some(less)) =
-        (len.and_then(|v| u16_at(v, 0)), greater, less)
+    let (Some(len), Some(greater), Some(less)) = (len.and_then(|v| u16_at(v, 0)), greater, less)
     else {
         return false;
     };
