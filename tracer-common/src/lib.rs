@@ -12,6 +12,7 @@ pub mod codec;
 pub mod fingerprint;
 pub mod flow;
 pub mod glance;
+pub mod ovs;
 pub mod packet;
 pub mod transport;
 pub mod tunnel;

@@ -15,7 +15,9 @@ mod emit;
 mod hooks;
 mod judge;
 mod kernel;
+mod log;
 mod maps;
+mod ovs;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -361,6 +361,9 @@ pub struct Ovs {
     /// Connection label in the flow key, as OVS prints it (`0x…`); absent when 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ct_label: Option<String>,
+    /// The packet was handed to the datapath by `ovs-vswitchd`, as a new skb.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_userspace: bool,
     /// `ovs-upcall` hops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upcall: Option<Upcall>,
@@ -370,7 +373,8 @@ pub struct Ovs {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upcall {
     /// Why: `miss` (no flow in the datapath matched), `action` (an action said so: `userspace`).
-    pub cmd: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<String>,
     /// The error with which it failed, as text (`EAGAIN`, `ENOTCONN`); absent when it was queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,

@@ -5,3 +5,4 @@ mod clone;
 mod deliver;
 mod device;
 mod drop;
+mod ovs;

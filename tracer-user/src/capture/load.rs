@@ -50,10 +50,12 @@ pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Res
     let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
     let layout = PodLayout(layout(kernel)?);
     let filter = PodFilter(*filter);
+    let log_level = log_level();
     let ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .override_global("LAYOUT", &layout, true)
         .override_global("FILTER", &filter, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", ring_bytes)
         .verifier_log_level(verifier_log())
         .load(object)
@@ -68,6 +70,11 @@ fn verifier_log() -> VerifierLogLevel {
     } else {
         VerifierLogLevel::empty()
     }
+}
+
+/// How much the programs say of their own work: nothing, but where somebody asked (`-vv`).
+fn log_level() -> u8 {
+    if log::log_enabled!(log::Level::Debug) { aya_log::Level::Debug as u8 } else { 0 }
 }
 
 /// Says what to do where the kernel refuses.

@@ -6,12 +6,13 @@ use tracer_common::flow::Filter;
 
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
+use super::kernel_log::KernelLog;
 use super::load::{Loaded, load};
+use super::ovs::OvsHooks;
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
 use super::ring::Ring;
 use crate::kernel::btf::KernelBtf;
-use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Hop, Lost};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
@@ -26,12 +27,15 @@ pub struct Plan {
     pub wants_port: Box<dyn Fn(&str) -> bool>,
     /// Size of the ring buffer, bytes.
     pub ring_bytes: u32,
+    /// Not every device gets hooks: the scope or `wants_port` leave some out.
+    pub is_partial: bool,
 }
 
 /// A trace while it runs.
 pub struct Session {
     loaded: Option<Loaded>,
     ring: Ring,
+    kernel_log: KernelLog,
     counters: Counters,
     decoder: Decoder,
     ports: Ports,
@@ -39,6 +43,7 @@ pub struct Session {
     watch: Watch,
     topology: Topology,
     attached: Vec<Attached>,
+    ovs: OvsHooks,
     start: u64,
 }
 
@@ -75,8 +80,7 @@ impl Session {
         });
         let mut loaded = loaded?;
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
-        let names =
-            Names { symbols: symbols.context("/proc/kallsyms")?, reasons: Reasons::read(&kernel) };
+        let names = Names::new(symbols.context("/proc/kallsyms")?, &kernel);
         if names.symbols.is_empty() {
             log::warn!(
                 "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \
@@ -84,12 +88,14 @@ impl Session {
             );
         }
         let ring = Ring::take(&mut loaded)?;
+        let kernel_log = KernelLog::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
         let ports = Ports::new(&mut loaded)?;
         let (watch, links) = Watch::start(plan.scope)?;
         let mut session = Self {
             loaded: Some(loaded),
             ring,
+            kernel_log,
             counters,
             decoder: Decoder::new(names, start),
             ports,
@@ -97,6 +103,7 @@ impl Session {
             watch,
             topology: Topology::default(),
             attached: Vec::new(),
+            ovs: OvsHooks::new(plan.is_partial),
             start,
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
@@ -105,6 +112,7 @@ impl Session {
         }
         log::debug!("ports are attached after {} ms", session.now() / 1_000_000);
         if let Some(loaded) = &mut session.loaded {
+            session.ovs.start(loaded, &kernel);
             session.attached = attach_all(loaded);
         }
         log::debug!("all is attached after {} ms", session.now() / 1_000_000);
@@ -114,18 +122,46 @@ impl Session {
 
     /// How many probes on how many devices.
     pub fn size(&self) -> (usize, usize) {
-        let node_wide = self.attached.iter().filter(|a| a.probe.is_some()).count();
+        let node_wide = self.attached().filter(|a| a.probe.is_some()).count();
         (node_wide + self.ports.hooks(), self.ports.devices())
     }
 
     /// What sees the whole node, and how.
-    pub fn attached(&self) -> &[Attached] {
-        &self.attached
+    pub fn attached(&self) -> impl Iterator<Item = &Attached> {
+        self.ovs.attached().iter().chain(&self.attached)
+    }
+
+    /// What this node could not show, each a sentence.
+    pub fn blind(&self) -> Vec<String> {
+        let missing = self.attached().filter(|a| a.probe.is_none());
+        let missing = missing.map(|a| format!("{}: {}", a.kind, a.costs));
+        missing.chain(self.ovs.gap().map(ToString::to_string)).collect()
+    }
+
+    /// Attaches the hooks of Open vSwitch where its module was loaded since the last call.
+    pub fn follow_modules(&mut self) {
+        let Some(loaded) = &mut self.loaded else { return };
+        if !self.ovs.follow_module(loaded) {
+            return;
+        }
+        for kind in self.ovs.attached() {
+            match &kind.probe {
+                Some(probe) => log::info!("Open vSwitch was loaded: attached {probe}"),
+                None => log::warn!("no probe for {}: {}", kind.kind, kind.costs),
+            }
+        }
+        match (Symbols::read(), KernelBtf::open()) {
+            (Ok(symbols), Ok(btf)) => {
+                self.decoder.rename(Names::new(symbols, &btf));
+            }
+            _ => log::warn!("Open vSwitch was loaded: its functions stay unnamed"),
+        }
+        give_memory_back();
     }
 
     /// The probes that are attached, by name.
     pub fn probes(&self) -> Vec<String> {
-        let node_wide = self.attached.iter().filter_map(|a| a.probe.clone());
+        let node_wide = self.attached().filter_map(|a| a.probe.clone());
         let tc = match self.ports.tier() {
             super::ports::Tier::Tcx => "tcx",
             super::ports::Tier::Clsact => "clsact",
@@ -153,6 +189,7 @@ impl Session {
         loop {
             tokio::select! {
                 ready = self.ring.ready() => return ready,
+                e = self.kernel_log.follow() => return Err(e),
                 events = self.watch.next() => match events {
                     Some(events) => events.into_iter().for_each(|e| self.apply(e)),
                     None => bail!("the topology can no longer be followed"),
@@ -177,6 +214,7 @@ impl Session {
     pub fn detach(&mut self) {
         self.ports.detach_all();
         self.loaded = None;
+        self.kernel_log.flush();
     }
 
     fn apply(&mut self, event: LinkEvent) {

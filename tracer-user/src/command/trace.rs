@@ -56,6 +56,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         scope: Scope::from_options(&args.netns),
         wants_port: Box::new(move |name| ports.wants_port(name)),
         ring_bytes: RING_BYTES,
+        is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
     let mut report =
@@ -101,6 +102,7 @@ async fn follow(
         let stop = tokio::select! {
             ready = session.wait() => { ready?; false }
             _ = tick.tick() => {
+                session.follow_modules();
                 for lost in session.lost()? {
                     report.lost(&lost)?;
                 }
@@ -199,11 +201,6 @@ fn meta(session: &Session, filter: &str) -> Meta {
         start_monotonic_ns: session.start_monotonic().to_string(),
         filter: filter.to_owned(),
         probes: session.probes(),
-        blind: session
-            .attached()
-            .iter()
-            .filter(|a| a.probe.is_none())
-            .map(|a| format!("{}: {}", a.kind, a.costs))
-            .collect(),
+        blind: session.blind(),
     }
 }

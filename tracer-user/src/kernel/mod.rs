@@ -3,5 +3,6 @@
 
 pub mod btf;
 pub mod layout;
+pub mod ovs_layout;
 pub mod reasons;
 pub mod symbols;

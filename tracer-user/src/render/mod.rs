@@ -2,4 +2,5 @@
 
 pub mod change;
 pub mod json;
+pub mod ovs;
 pub mod text;
