@@ -114,6 +114,14 @@ pub fn hook_types() -> Vec<HookType> {
     .collect()
 }
 
+/// Attaches the program that counts drops; how.
+pub fn attach_count(loaded: &mut Loaded) -> anyhow::Result<String> {
+    let way = Way::Tracepoint("kfree_skb");
+    attach_one(loaded, "count_drop", way).context("drops cannot be counted")?;
+    loaded.btf = None;
+    Ok(way.label())
+}
+
 /// Attaches every kind by the first of its tiers that the kernel takes, and lets go of the
 /// types, which nothing needs after that.
 pub fn attach_all(loaded: &mut Loaded) -> Vec<Attached> {

@@ -7,7 +7,7 @@ use tracer_common::flow::Filter;
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
 use super::kernel_log::KernelLog;
-use super::load::{Loaded, load};
+use super::load::{Loaded, Purpose, load};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
 use super::ring::Ring;
@@ -75,7 +75,8 @@ impl Session {
         // Two things that take long and have nothing to do with each other.
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
-            let loaded = load(kernel, &plan.filter, plan.ring_bytes);
+            let loaded =
+                load(kernel, &plan.filter, Purpose::Follow { ring_bytes: plan.ring_bytes });
             let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (symbols, loaded)
         });

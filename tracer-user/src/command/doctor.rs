@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 use tracer_common::flow::Filter;
 
-use crate::capture::load::load;
+use crate::capture::load::{Purpose, load};
 use crate::capture::ports::{Ports, Tier};
 use crate::capture::probes::{Attached, attach_all};
 use crate::cli::DoctorArgs;
@@ -168,7 +168,7 @@ fn symbols() -> Check {
 
 /// Attaches every hook for real and lets go of it.
 fn hooks(btf: KernelBtf) -> Vec<Check> {
-    let mut loaded = match load(btf, &Filter::ANY, 4096) {
+    let mut loaded = match load(btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
     };

@@ -1,5 +1,6 @@
 //! Renderers: they only render.
 
 pub mod change;
+pub mod drops;
 pub mod json;
 pub mod text;
