@@ -126,10 +126,21 @@ const CT: &[Field] = &[
 const OVS: &[Field] = &[
     may("dp", Kind::Text),
     may("in_port", Kind::Text),
-    may("actions", Kind::Text),
+    may("in_port_no", WORD),
+    may("port", Kind::Text),
+    may("port_no", WORD),
     may("recirc_id", WORD),
+    may("actions", Kind::Text),
     may("empty", Kind::Flag),
+    may("cut", Kind::Flag),
+    may("ct_state", Kind::Text),
+    may("ct_zone", SHORT),
+    may("ct_mark", WORD),
+    may("ct_label", Kind::Text),
+    may("from_userspace", Kind::Flag),
+    may("upcall", Kind::Object(UPCALL)),
 ];
+const UPCALL: &[Field] = &[may("cmd", Kind::Text), may("result", Kind::Text)];
 const DROP: &[Field] = &[
     may("reason", Kind::Text),
     may("subsystem", Kind::Text),
@@ -238,8 +249,16 @@ pub fn problems(line: &Value) -> Vec<String> {
     };
     check_object(kind, line, fields, &mut found);
     check_exact(kind, line, &mut found);
-    if line.get("hook").is_some_and(|hook| hook == "drop") != line.get("drop").is_some() {
-        found.push("hook \"drop\" and the object \"drop\" go together".to_owned());
+    let is_drop = line.get("hook").is_some_and(|hook| hook == "drop");
+    let drop = line.get("drop");
+    // A consume that turned out to be a drop of which the kernel says nothing.
+    let silent = drop.is_some_and(|drop| drop.get("silent") == Some(&Value::Bool(true)));
+    if (is_drop && (drop.is_none() || silent)) || (!is_drop && drop.is_some() && !silent) {
+        found
+            .push("hook \"drop\" and an object \"drop\" that is not silent go together".to_owned());
+    }
+    if silent && line.get("hook").is_none_or(|hook| hook != "consume") {
+        found.push("a silent drop is a consume".to_owned());
     }
     found
 }

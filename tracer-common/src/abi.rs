@@ -126,6 +126,13 @@ pub struct Event {
 
 /// `Event::parts`: a [`Stack`] follows.
 pub const PART_STACK: u8 = 1;
+/// `Event::parts`: [`OvsFacts`](crate::ovs::OvsFacts) follow.
+pub const PART_OVS: u8 = 4;
+/// `Event::parts`: [`LIST_BYTES`](crate::ovs::LIST_BYTES) of an action list follow the facts.
+pub const PART_OVS_LIST: u8 = 8;
+/// `Event::parts`: [`LONG_LIST_BYTES`](crate::ovs::LONG_LIST_BYTES) of an action list follow the
+/// facts.
+pub const PART_OVS_LONG_LIST: u8 = 16;
 
 /// The kernel stack that led to a drop or a consume: return addresses, innermost first; 0 ends the
 /// list.

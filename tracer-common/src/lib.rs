@@ -14,6 +14,7 @@ pub mod drops;
 pub mod fingerprint;
 pub mod flow;
 pub mod glance;
+pub mod ovs;
 pub mod packet;
 pub mod transport;
 pub mod tunnel;

@@ -17,6 +17,7 @@ mod judge;
 mod kernel;
 mod log;
 mod maps;
+mod ovs;
 
 #[cfg(not(test))]
 #[panic_handler]

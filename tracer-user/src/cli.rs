@@ -109,6 +109,11 @@ impl TraceArgs {
     pub fn wants_port(&self, name: &str) -> bool {
         self.ports.is_empty() || self.ports.iter().any(|glob| glob.is_match(name))
     }
+
+    /// Whether devices that others would get hooks are left out.
+    pub fn is_partial(&self) -> bool {
+        !self.ports.is_empty() || !self.netns.is_empty()
+    }
 }
 
 /// `lasthop drops`.

@@ -117,6 +117,9 @@ pub struct Hop {
     /// The tunnel around `tuple`, outermost one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
+    /// What Open vSwitch's datapath was doing with it: `ovs-…` hops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ovs: Option<Ovs>,
     /// Where and why the kernel gave the packet up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop: Option<Drop>,
@@ -314,6 +317,69 @@ pub struct Tunnel {
     pub src: IpAddr,
     /// Outer destination.
     pub dst: IpAddr,
+}
+
+/// What Open vSwitch's datapath was doing with the packet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ovs {
+    /// Name of the datapath: that of its local port, `ovs-system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dp: Option<String>,
+    /// Name of the vport through which the packet entered the datapath.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_port: Option<String>,
+    /// Its number in the datapath (`ovs-dpctl show`; not the OpenFlow port).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_port_no: Option<u32>,
+    /// Name of the vport at this hop: the one that received it, or that sends it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// Its number in the datapath.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_no: Option<u32>,
+    /// The recirculation that the flow key is of; 0 on the first pass through the datapath.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recirc_id: Option<u32>,
+    /// `ovs-actions` hops: the actions, as `ovs-dpctl dump-flows` prints them (`drop` when there
+    /// are none). With `cut`, only the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actions: Option<String>,
+    /// `ovs-actions` hops: the list is empty, which drops the packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<bool>,
+    /// The list of actions is longer than what was recorded of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+    /// Connection tracking state in the flow key, as OVS prints it: `new|trk`; absent when the
+    /// packet has not been through `ct` yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct_state: Option<String>,
+    /// Connection tracking zone in the flow key, where there is a state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct_zone: Option<u16>,
+    /// Connection mark in the flow key; absent when 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct_mark: Option<u32>,
+    /// Connection label in the flow key, as OVS prints it (`0x…`); absent when 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct_label: Option<String>,
+    /// The packet was handed to the datapath by `ovs-vswitchd`, as a new skb.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_userspace: bool,
+    /// `ovs-upcall` hops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upcall: Option<Upcall>,
+}
+
+/// The packet was sent up to `ovs-vswitchd`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upcall {
+    /// Why: `miss` (no flow in the datapath matched), `action` (an action said so: `userspace`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<String>,
+    /// The error with which it failed, as text (`EAGAIN`, `ENOTCONN`); absent when it was queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
 }
 
 /// A place in the kernel's code.

@@ -6,3 +6,4 @@ mod count;
 mod deliver;
 mod device;
 mod drop;
+mod ovs;

@@ -12,10 +12,15 @@ use tracer_common::packet::{self, Bytes, Network, VlanTag, arp_fields};
 use tracer_common::transport::{Transport, icmp, tcp};
 use tracer_common::tunnel::{self, Kind, Layer, MAX_LAYERS};
 
+use crate::kernel::btf::KernelBtf;
+use crate::kernel::ovs_layout::ct_layout;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Arp, Drop, Eth, HookName, Hop, Icmp, Ip, Place, Tcp, Tunnel, Tuple, Vlan};
+use crate::ovs::actions::CtLayout;
 use crate::topology::Topology;
+
+mod ovs;
 
 /// What numbers mean on this node.
 pub struct Names {
@@ -23,6 +28,25 @@ pub struct Names {
     pub symbols: Symbols,
     /// Drop reasons.
     pub reasons: Reasons,
+    /// What Open vSwitch's `ct` actions do.
+    pub ct_actions: Option<CtLayout>,
+}
+
+impl Names {
+    /// With what the kernel says at this moment: modules come and go.
+    pub fn read(btf: &KernelBtf) -> Self {
+        Self {
+            symbols: Symbols::default(),
+            reasons: Reasons::read(btf),
+            ct_actions: ct_layout(btf),
+        }
+    }
+
+    /// With the names of functions too.
+    #[must_use]
+    pub fn with(self, symbols: Symbols) -> Self {
+        Self { symbols, ..self }
+    }
 }
 
 /// Turns events into hops.
@@ -38,9 +62,14 @@ impl Decoder {
         Self { names, start }
     }
 
+    /// Other names from now on: a module was loaded.
+    pub fn rename(&mut self, names: Names) {
+        self.names = names;
+    }
+
     /// The hop that an event tells of; `topology` gives devices their kind and namespaces their
     /// name. Packet and hop numbers are left 0.
-    pub fn hop(&self, decoded: &Decoded, topology: &Topology) -> Hop {
+    pub fn hop(&self, decoded: &Decoded<'_>, topology: &Topology) -> Hop {
         let event = &decoded.event;
         let seen = Seen::read(event);
         let at_device = topology.model_dev(event.netns, event.ifindex, &device_name(event));
@@ -60,6 +89,7 @@ impl Decoder {
             icmp: None,
             arp: None,
             tunnel: seen.tunnel,
+            ovs: ovs::ovs(decoded, self.names.ct_actions.as_ref()),
             drop: None,
             by: None,
             stack: self.stack(decoded),
@@ -92,18 +122,18 @@ impl Decoder {
     }
 
     /// Where the skb was given up: as the tracepoint says, else the innermost caller on the stack.
-    fn place(&self, decoded: &Decoded) -> Option<Place> {
+    fn place(&self, decoded: &Decoded<'_>) -> Option<Place> {
         if decoded.event.location != 0 {
             return self.names.symbols.place(decoded.event.location);
         }
         self.callers(decoded).next()
     }
 
-    fn callers<'a>(&'a self, decoded: &'a Decoded) -> impl Iterator<Item = Place> + 'a {
+    fn callers<'a>(&'a self, decoded: &'a Decoded<'a>) -> impl Iterator<Item = Place> + 'a {
         self.names.symbols.callers(&decoded.stack)
     }
 
-    fn stack(&self, decoded: &Decoded) -> Vec<String> {
+    fn stack(&self, decoded: &Decoded<'_>) -> Vec<String> {
         self.callers(decoded).map(|p| format!("{}+{:#x}", p.symbol, p.offset)).collect()
     }
 }

@@ -7,6 +7,7 @@ pub mod decode;
 pub mod kernel_log;
 pub mod load;
 pub mod object;
+pub mod ovs;
 pub mod ports;
 pub mod probes;
 pub mod ring;

@@ -8,11 +8,11 @@ use super::counters::Counters;
 use super::decode::{Decoder, Names};
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load};
+use super::ovs::{self, OvsHooks};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
 use super::ring::Ring;
 use crate::kernel::btf::KernelBtf;
-use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Hop, Lost};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
@@ -27,6 +27,8 @@ pub struct Plan {
     pub wants_port: Box<dyn Fn(&str) -> bool>,
     /// Size of the ring buffer, bytes.
     pub ring_bytes: u32,
+    /// Not every device gets hooks: the scope or `wants_port` leave some out.
+    pub is_partial: bool,
 }
 
 /// A trace while it runs.
@@ -41,6 +43,7 @@ pub struct Session {
     watch: Watch,
     topology: Topology,
     attached: Vec<Attached>,
+    ovs: OvsHooks,
     start: u64,
     /// The last batch was full: there may be more, of which the ring will not tell again.
     more: bool,
@@ -71,7 +74,8 @@ impl Session {
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
         let kernel = KernelBtf::open()?;
-        let reasons = Reasons::read(&kernel);
+        let names = Names::read(&kernel);
+        let ovs_is_built_in = ovs::is_built_in(&kernel);
         // Two things that take long and have nothing to do with each other.
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
@@ -83,7 +87,7 @@ impl Session {
         let mut loaded = loaded?;
         give_memory_back();
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
-        let names = Names { symbols: symbols.context("/proc/kallsyms")?, reasons };
+        let names = names.with(symbols.context("/proc/kallsyms")?);
         if names.symbols.is_empty() {
             log::warn!(
                 "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \
@@ -106,6 +110,7 @@ impl Session {
             watch,
             topology: Topology::default(),
             attached: Vec::new(),
+            ovs: OvsHooks::new(plan.is_partial),
             start,
             more: false,
         };
@@ -115,6 +120,7 @@ impl Session {
         }
         log::debug!("ports are attached after {} ms", session.now() / 1_000_000);
         if let Some(loaded) = &mut session.loaded {
+            session.ovs.start(loaded, ovs_is_built_in);
             session.attached = attach_all(loaded);
         }
         log::debug!("all is attached after {} ms", session.now() / 1_000_000);
@@ -124,18 +130,46 @@ impl Session {
 
     /// How many probes on how many devices.
     pub fn size(&self) -> (usize, usize) {
-        let node_wide = self.attached.iter().filter(|a| a.probe.is_some()).count();
+        let node_wide = self.attached().filter(|a| a.probe.is_some()).count();
         (node_wide + self.ports.hooks(), self.ports.devices())
     }
 
     /// What sees the whole node, and how.
-    pub fn attached(&self) -> &[Attached] {
-        &self.attached
+    pub fn attached(&self) -> impl Iterator<Item = &Attached> {
+        self.ovs.attached().iter().chain(&self.attached)
+    }
+
+    /// What this node could not show, each a sentence.
+    pub fn blind(&self) -> Vec<String> {
+        let missing = self.attached().filter(|a| a.probe.is_none());
+        let missing = missing.map(|a| format!("{}: {}", a.kind, a.costs));
+        missing.chain(self.ovs.gap().map(ToString::to_string)).collect()
+    }
+
+    /// Attaches the hooks of Open vSwitch where its module was loaded since the last call.
+    pub fn follow_modules(&mut self) {
+        let Some(loaded) = &mut self.loaded else { return };
+        if !self.ovs.follow_module(loaded) {
+            return;
+        }
+        for kind in self.ovs.attached() {
+            match &kind.probe {
+                Some(probe) => log::info!("Open vSwitch was loaded: attached {probe}"),
+                None => log::warn!("no probe for {}: {}", kind.kind, kind.costs),
+            }
+        }
+        match (Symbols::read(), KernelBtf::open()) {
+            (Ok(symbols), Ok(btf)) => {
+                self.decoder.rename(Names::read(&btf).with(symbols));
+            }
+            _ => log::warn!("Open vSwitch was loaded: its functions stay unnamed"),
+        }
+        give_memory_back();
     }
 
     /// The probes that are attached, by name.
     pub fn probes(&self) -> Vec<String> {
-        let node_wide = self.attached.iter().filter_map(|a| a.probe.clone());
+        let node_wide = self.attached().filter_map(|a| a.probe.clone());
         let tc = match self.ports.tier() {
             super::ports::Tier::Tcx => "tcx",
             super::ports::Tier::Clsact => "clsact",

@@ -54,6 +54,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         scope: Scope::from_options(&args.netns),
         wants_port: Box::new(move |name| ports.wants_port(name)),
         ring_bytes: RING_BYTES,
+        is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
     let mut report =
@@ -98,6 +99,7 @@ async fn follow(
         let stop = tokio::select! {
             ready = session.wait() => { ready?; false }
             _ = tick.tick() => {
+                session.follow_modules();
                 for lost in session.lost()? {
                     report.lost(&lost)?;
                 }
@@ -160,7 +162,6 @@ fn announce(session: &Session) {
 }
 
 fn meta(session: &Session, filter: &str) -> Meta {
-    let unseen = session.attached().iter().filter(|a| a.probe.is_none());
-    let blind = unseen.map(|a| format!("{}: {}", a.kind, a.costs)).collect();
+    let blind = session.blind();
     super::meta::meta(session.now(), session.start_monotonic(), filter, session.probes(), blind)
 }

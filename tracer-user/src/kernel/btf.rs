@@ -65,21 +65,7 @@ impl KernelBtf {
     /// A field by its path: `["sk_buff", "dev"]`, or through nested structures
     /// `["net", "ns", "inum"]`. Anonymous structures and unions in between need no mention.
     pub fn field(&self, path: &[&str]) -> Result<Field, Error> {
-        let missing = || Error::Missing(path.join("."));
-        let (&name, rest) = path.split_first().ok_or_else(missing)?;
-        let mut found = Field { bit: 0, bits: None };
-        let mut at = self
-            .vmlinux
-            .resolve_types_by_name(name)
-            .ok()
-            .and_then(|types| types.into_iter().find(|t| matches!(t, Type::Struct(_))))
-            .ok_or_else(missing)?;
-        for part in rest {
-            let (field, kind) = member(&self.vmlinux, &at, part).ok_or_else(missing)?;
-            found = Field { bit: found.bit + field.bit, bits: field.bits };
-            at = kind;
-        }
-        Ok(found)
+        field(&self.vmlinux, path)
     }
 
     /// How many arguments a tracepoint hands to a program, or `None` when the kernel has none of
@@ -92,6 +78,27 @@ impl KernelBtf {
             _ => None,
         })
     }
+}
+
+/// A field by its path, in the kernel proper's types or a module's; as [`KernelBtf::field`].
+///
+/// # Errors
+/// The path leads nowhere.
+pub fn field(btf: &Btf, path: &[&str]) -> Result<Field, Error> {
+    let missing = || Error::Missing(path.join("."));
+    let (&name, rest) = path.split_first().ok_or_else(missing)?;
+    let mut found = Field { bit: 0, bits: None };
+    let mut at = btf
+        .resolve_types_by_name(name)
+        .ok()
+        .and_then(|types| types.into_iter().find(|t| matches!(t, Type::Struct(_))))
+        .ok_or_else(missing)?;
+    for part in rest {
+        let (field, kind) = member(btf, &at, part).ok_or_else(missing)?;
+        found = Field { bit: found.bit + field.bit, bits: field.bits };
+        at = kind;
+    }
+    Ok(found)
 }
 
 /// The member `name` of a structure or union and the type it has; anonymous members are searched.

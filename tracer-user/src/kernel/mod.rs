@@ -4,5 +4,6 @@
 pub mod btf;
 pub mod hook_types;
 pub mod layout;
+pub mod ovs_layout;
 pub mod reasons;
 pub mod symbols;

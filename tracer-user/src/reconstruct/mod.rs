@@ -8,6 +8,7 @@ pub mod fate;
 pub mod flow;
 pub mod flows;
 mod identity;
+pub mod ovs;
 pub mod packet;
 mod settled;
 pub mod sight;

@@ -3,4 +3,5 @@
 pub mod change;
 pub mod drops;
 pub mod json;
+pub mod ovs;
 pub mod text;

@@ -1,6 +1,7 @@
 //! From flows to verdicts: rules, each a small pure function over one flow, one file each, in one
 //! list.
 
+pub mod datapath;
 mod matter;
 mod next;
 mod reasons;
@@ -42,6 +43,7 @@ pub type Rule = fn(&Flow) -> Option<Finding>;
 pub const RULES: &[Rule] = &[
     rules::dropped_by_ovs,
     rules::dropped,
+    rules::upcall_lost,
     rules::misaddressed,
     rules::vanished,
     rules::in_flight,
