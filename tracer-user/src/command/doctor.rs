@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 use tracer_common::flow::Filter;
 
-use crate::capture::load::load;
+use crate::capture::load::{Purpose, load};
 use crate::capture::ports::{Ports, Tier};
 use crate::capture::probes::{Attached, attach_all};
 use crate::cli::DoctorArgs;
@@ -118,10 +118,11 @@ fn examine() -> Vec<Check> {
     };
     checks.push(reasons(&btf));
     checks.push(symbols());
+    let openvswitch = openvswitch(&btf);
     if preflight::check().is_ok() {
-        checks.extend(hooks(&btf));
+        checks.extend(hooks(btf));
     }
-    checks.push(openvswitch(&btf));
+    checks.push(openvswitch);
     checks
 }
 
@@ -166,8 +167,8 @@ fn symbols() -> Check {
 }
 
 /// Attaches every hook for real and lets go of it.
-fn hooks(btf: &KernelBtf) -> Vec<Check> {
-    let mut loaded = match load(btf, &Filter::ANY, 4096) {
+fn hooks(btf: KernelBtf) -> Vec<Check> {
+    let mut loaded = match load(btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
     };
