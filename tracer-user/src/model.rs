@@ -366,6 +366,10 @@ pub struct Ovs {
     /// The packet was handed to the datapath by `ovs-vswitchd`, as a new skb.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub from_userspace: bool,
+    /// The flow key, in the form that `ofproto/trace` takes: port, recirculation and connection
+    /// tracking as above, and the packet's headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// `ovs-upcall` hops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upcall: Option<Upcall>,

@@ -2,4 +2,5 @@
 //! rule that a packet met its end in.
 
 pub mod actions;
+pub mod flow_key;
 pub mod pipeline;
