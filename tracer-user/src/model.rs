@@ -7,6 +7,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+mod owner;
+
+pub use owner::{Acl, LogicalFlow, OvsTrace, TraceKind};
+
 /// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -15,6 +19,8 @@ pub enum Record {
     Meta(Meta),
     /// One packet at one hook.
     Hop(Box<Hop>),
+    /// What Open vSwitch's tables do with a packet that died there.
+    OvsTrace(Box<OvsTrace>),
     /// One packet's whole way.
     Journey(Journey),
     /// What became of one flow.
@@ -511,6 +517,9 @@ pub struct Verdict {
     /// Packets that show it.
     #[serde(default)]
     pub evidence: Vec<u64>,
+    /// What Open vSwitch's tables do with it, where they were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Box<OvsTrace>>,
     /// The record is incomplete: events were lost while this flow was traced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,

@@ -11,6 +11,7 @@ use crate::capture::load::RING_BYTES;
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
 use crate::model::Meta;
+use crate::ovs::asking::Asking;
 use crate::preflight;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
@@ -71,7 +72,9 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         lingering_since: None,
         last_hop: now,
     };
-    follow(&mut session, &mut report, &mut ends, args.packets.map(std::num::NonZero::get)).await?;
+    let mut asking = Asking::new();
+    let packets = args.packets.map(std::num::NonZero::get);
+    follow(&mut session, &mut report, &mut asking, &mut ends, packets).await?;
     if let Some(child) = ends.child.take() {
         child.end().await;
     }
@@ -82,6 +85,12 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         report.lost(&lost)?;
     }
     let end = session.now();
+    report.close(end)?;
+    report.flush()?;
+    report.questions().into_iter().for_each(|question| asking.ask(question));
+    for answer in asking.rest().await {
+        report.answer(answer)?;
+    }
     let status = report.finish(end, false)?;
     Ok(if args.exit_code { status } else { 0 })
 }
@@ -90,6 +99,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
 async fn follow(
     session: &mut Session,
     report: &mut Report<'_>,
+    asking: &mut Asking,
     ends: &mut Ends,
     packets: Option<u64>,
 ) -> anyhow::Result<()> {
@@ -104,6 +114,10 @@ async fn follow(
                     report.lost(&lost)?;
                 }
                 report.settle(session.now())?;
+                report.questions().into_iter().for_each(|question| asking.ask(question));
+                for answer in asking.ready() {
+                    report.answer(answer)?;
+                }
                 ends.has_lingered(report.open_packets())
             }
             stop = ends.stop() => stop,

@@ -2,5 +2,10 @@
 //! rule that a packet met its end in.
 
 pub mod actions;
+pub mod asking;
 pub mod flow_key;
+pub mod home;
+pub mod ovn;
+pub mod owner;
 pub mod pipeline;
+pub mod rpc;

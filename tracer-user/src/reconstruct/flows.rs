@@ -83,6 +83,13 @@ impl Flows {
         }
     }
 
+    /// All flows that are held, by number.
+    pub fn all(&self) -> Vec<&Flow> {
+        let mut all: Vec<_> = self.by_number.values().collect();
+        all.sort_unstable_by_key(|flow| flow.number);
+        all
+    }
+
     /// Events were lost: flows of that time are incomplete.
     pub fn lost(&mut self, lost: &Lost, since: u64) {
         if lost.count == 0 {

@@ -9,6 +9,7 @@ pub mod flow;
 pub mod flows;
 mod identity;
 pub mod ovs;
+pub mod owner;
 pub mod packet;
 mod settled;
 pub mod sight;

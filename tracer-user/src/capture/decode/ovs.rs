@@ -3,10 +3,10 @@
 use nix::errno::Errno;
 use tracer_common::abi::{FLAG_LINK_HEADER, Hook};
 use tracer_common::codec::Decoded;
-use tracer_common::packet::VlanTag;
 use tracer_common::ovs::{
     FROM_USERSPACE, KNOWS_CMD, KNOWS_KEY, KNOWS_LIST, KNOWS_RESULT, NO_PORT, OvsFacts,
 };
+use tracer_common::packet::VlanTag;
 
 use crate::model::{Ovs, Upcall};
 use crate::ovs::actions::{CT_STATES, CtLayout, Form, text_of};

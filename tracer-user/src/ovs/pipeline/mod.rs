@@ -95,13 +95,25 @@ impl Pass {
 /// Whether the datapath actions of this text end the packet: none, or none that sends it on. What is
 /// sampled for a collector does not go on.
 pub fn leads_nowhere(actions: &str) -> bool {
-    !words(actions).any(|action| {
+    !sends_out(actions) && !leads_to(actions, &|name| name == "recirc")
+}
+
+/// Whether the datapath actions of this text send something out of a port, or up to `ovs-vswitchd` to
+/// be seen to there.
+pub fn sends_out(actions: &str) -> bool {
+    leads_to(actions, &|_| false)
+}
+
+/// `more`: names of actions that lead on, besides those that send the packet out.
+fn leads_to(actions: &str, more: &dyn Fn(&str) -> bool) -> bool {
+    words(actions).any(|action| {
         let (name, inside) = action.split_once('(').unwrap_or((action, ""));
         match name {
-            "recirc" | "tnl_push" | "tnl_pop" | "lb_output" => true,
+            "tnl_push" | "tnl_pop" | "lb_output" => true,
             "userspace" => !SAMPLES.iter().any(|sample| inside.contains(sample)),
-            "clone" | "check_pkt_len" | "gt" | "le" => !leads_nowhere(inside.trim_end_matches(')')),
-            port => !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()),
+            "clone" | "check_pkt_len" | "gt" | "le" => leads_to(inside.trim_end_matches(')'), more),
+            port if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => true,
+            other => more(other),
         }
     })
 }

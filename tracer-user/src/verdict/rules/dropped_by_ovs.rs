@@ -4,7 +4,7 @@ use crate::model::{Outcome, Where};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
-use crate::verdict::{Finding, datapath, matter, next, words};
+use crate::verdict::{Finding, datapath, matter, next, pipeline, words};
 
 /// A packet of the flow was dropped by Open vSwitch: the kernel says so, or its actions sent it
 /// nowhere.
@@ -16,23 +16,34 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
     let by = datapath::in_port(&loss.passage)
         .map(|port| format!(", which it entered by port {}", words::safe(port)))
         .unwrap_or_default();
-    let asked = asked(loss);
+    let owner = loss.owner.as_deref();
+    let ended = owner.and_then(pipeline::end);
+    // The tables tell more than the datapath, which only does what they came to.
+    let why = match &ended {
+        Some(_) => named,
+        None => format!(": {}{named}", cause(at, loss)),
+    };
     let text = format!(
-        "{} dropped by Open vSwitch{}{by}{}{}: {}{named}.{asked}{}",
+        "{} dropped by Open vSwitch{}{}{by}{}{}{why}.{}{}{}",
         sentence::subject(flow, loss),
+        ended.unwrap_or_default(),
         words::in_netns(at.netns.as_deref().or(before.and_then(|b| b.netns.as_deref()))),
         datapath::after_ct(&loss.passage),
         sentence::translation(&loss.first, at),
-        cause(at, loss),
+        owner.map(pipeline::besides).unwrap_or_default(),
+        asked(loss),
         sentence::rest(flow, loss),
     );
+    let mut next = owner.map(pipeline::commands).unwrap_or_default();
+    next.extend(next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)));
     Some(Finding {
         outcome: loss.outcome,
-        place: Where { bridge: None, ..at.place() },
+        place: Where { bridge: owner.and_then(|o| o.bridge.clone()), ..at.place() },
         reason: reason.map(str::to_owned),
         text,
-        next: next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)),
+        next,
         evidence: loss.evidence.clone(),
+        rule: owner.cloned().map(Box::new),
     })
 }
 
@@ -40,6 +51,10 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
 fn asked(loss: &Loss) -> String {
     match loss.asked {
         0 => String::new(),
+        // None was seen to meet it.
+        all if all == loss.count => {
+            " What is to be dropped does not come back from ovs-vswitchd.".to_owned()
+        }
         1 => {
             " The first of them went up to ovs-vswitchd, which answered with that flow.".to_owned()
         }

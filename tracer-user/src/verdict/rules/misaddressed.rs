@@ -44,5 +44,6 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
         text,
         next: commands,
         evidence: loss.evidence.clone(),
+        rule: None,
     })
 }
