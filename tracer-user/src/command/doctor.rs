@@ -3,8 +3,9 @@
 //! Hooks are not guessed from the kernel's version: each is loaded and attached for real, and
 //! detached again.
 
+mod owner;
+
 use std::io::Write as _;
-use std::path::Path;
 
 use serde::Serialize;
 use tracer_common::flow::Filter;
@@ -118,11 +119,11 @@ fn examine() -> Vec<Check> {
     };
     checks.push(reasons(&btf));
     checks.push(symbols());
-    let openvswitch = openvswitch(&btf);
+    let openvswitch = owner::openvswitch(&btf);
     if preflight::check().is_ok() {
         checks.extend(hooks(btf));
     }
-    checks.push(openvswitch);
+    checks.extend(openvswitch);
     checks
 }
 
@@ -229,17 +230,4 @@ fn node_wide(attached: &Attached) -> Check {
         detail = format!("{detail} ({})", refused.join("; "));
     }
     Check::new(attached.kind, Status::Ok, detail)
-}
-
-fn openvswitch(btf: &KernelBtf) -> Check {
-    if Path::new("/sys/module/openvswitch").exists() {
-        let types = if btf.module("openvswitch").is_some() { "with BTF" } else { "without BTF" };
-        Check::new("openvswitch", Status::Ok, format!("the module is loaded, {types}"))
-    } else {
-        Check::new(
-            "openvswitch",
-            Status::Ok,
-            "the module is not loaded: no Open vSwitch datapath here",
-        )
-    }
 }

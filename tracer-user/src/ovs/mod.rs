@@ -8,4 +8,5 @@ pub mod home;
 pub mod ovn;
 pub mod owner;
 pub mod pipeline;
+pub mod ports;
 pub mod rpc;

@@ -42,6 +42,11 @@ pub fn uuid_start(cookie: &str) -> Option<String> {
     Some(format!("{number:08x}"))
 }
 
+/// Where the southbound database is, if one is in reach.
+pub async fn southbound() -> Option<String> {
+    SOUTH.remote().await
+}
+
 /// The logical flow whose UUID begins with `start`, and its ACL where it has one that can be found.
 /// `None`: there is no such flow, or no database in reach.
 pub async fn look_up(start: String) -> Result<Option<(LogicalFlow, Option<Acl>)>, Error> {

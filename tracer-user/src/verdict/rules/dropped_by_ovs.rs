@@ -13,23 +13,17 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let reason = at.raw_reason().filter(|r| *r != "NOT_SPECIFIED");
     let named = reason.map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
-    let by = datapath::in_port(&loss.passage)
-        .map(|port| format!(", which it entered by port {}", words::safe(port)))
-        .unwrap_or_default();
     let owner = loss.owner.as_deref();
-    let ended = owner.and_then(pipeline::end);
     // The tables tell more than the datapath, which only does what they came to.
-    let why = match &ended {
-        Some(_) => named,
+    let why = match owner.and_then(pipeline::end) {
+        Some(end) => format!("{end}{named}"),
         None => format!(": {}{named}", cause(at, loss)),
     };
     let text = format!(
-        "{} dropped by Open vSwitch{}{}{by}{}{}{why}.{}{}{}",
+        "{} dropped by Open vSwitch{}{why}{}.{}{}{}",
         sentence::subject(flow, loss),
-        ended.unwrap_or_default(),
         words::in_netns(at.netns.as_deref().or(before.and_then(|b| b.netns.as_deref()))),
-        datapath::after_ct(&loss.passage),
-        sentence::translation(&loss.first, at),
+        so_far(loss),
         owner.map(pipeline::besides).unwrap_or_default(),
         asked(loss),
         sentence::rest(flow, loss),
@@ -45,6 +39,19 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
         evidence: loss.evidence.clone(),
         rule: owner.cloned().map(Box::new),
     })
+}
+
+/// `; it came in by port ovn-k8s-mp0, after conntrack in zone 5 found it new|trk`.
+fn so_far(loss: &Loss) -> String {
+    let port = datapath::in_port(&loss.passage);
+    let by = port.map(|port| format!("in by port {}", words::safe(port)));
+    let told = [
+        by.unwrap_or_default(),
+        datapath::after_ct(&loss.passage).trim_start_matches(", ").to_owned(),
+    ];
+    let told: Vec<_> = told.into_iter().filter(|part| !part.is_empty()).collect();
+    let so_far = told.join(", ") + &sentence::translation(&loss.first, &loss.at);
+    if so_far.is_empty() { String::new() } else { format!("; {}", so_far.trim_start()) }
 }
 
 /// The first packet of a flow that is dropped ends in `ovs-vswitchd`, and not where the others do.
