@@ -126,6 +126,8 @@ pub struct Event {
 
 /// `Event::parts`: a [`Stack`] follows.
 pub const PART_STACK: u8 = 1;
+/// `Event::parts`: a [`Ct`](crate::conntrack::Ct) follows.
+pub const PART_CT: u8 = 2;
 
 /// The kernel stack that led to a drop or a consume: return addresses, innermost first; 0 ends the
 /// list.

@@ -2,7 +2,10 @@
 
 use core::mem::offset_of;
 
-use crate::abi::{DEV_NAME_BYTES, Event, HEADER_BYTES, Hook, PART_STACK, STACK_DEPTH, Stack};
+use crate::abi::{
+    DEV_NAME_BYTES, Event, HEADER_BYTES, Hook, PART_CT, PART_STACK, STACK_DEPTH, Stack,
+};
+use crate::conntrack::Ct;
 
 /// Why bytes are no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub struct Decoded {
     pub event: Event,
     /// All 0 where none was recorded.
     pub stack: Stack,
+    /// The conntrack entry that the skb carries.
+    pub ct: Option<Ct>,
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Error> {
@@ -84,7 +89,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, Error> {
     if usize::from(event.header_len) > HEADER_BYTES || event.l3_offset > event.header_len {
         return Err(Error::Length);
     }
-    if event.parts & !PART_STACK != 0 {
+    if event.parts & !(PART_STACK | PART_CT) != 0 {
         return Err(Error::Parts(event.parts));
     }
     let mut at = size_of::<Event>();
@@ -95,8 +100,13 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, Error> {
         }
         at += size_of::<Stack>();
     }
+    let mut ct = None;
+    if event.parts & PART_CT != 0 {
+        ct = Some(Ct::decode(&array::<{ size_of::<Ct>() }>(bytes, at)?)?);
+        at += size_of::<Ct>();
+    }
     if at != bytes.len() {
         return Err(Error::Size(bytes.len()));
     }
-    Ok(Decoded { hook, event, stack })
+    Ok(Decoded { hook, event, stack, ct })
 }

@@ -9,6 +9,7 @@
 
 pub mod abi;
 pub mod codec;
+pub mod conntrack;
 pub mod fingerprint;
 pub mod flow;
 pub mod glance;

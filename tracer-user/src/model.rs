@@ -3,9 +3,13 @@
 //! One NDJSON object per record, told apart by `"type"`; the keys are the interface that scripts
 //! rely on, so they are only ever added to. Every optional field is absent when it is unknown.
 
+mod conntrack;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use conntrack::Ct;
 
 /// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +119,9 @@ pub struct Hop {
     /// The tunnel around `tuple`, outermost one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
+    /// The conntrack entry that the packet carries here; absent where it carries none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct: Option<Ct>,
     /// Where and why the kernel gave the packet up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop: Option<Drop>,

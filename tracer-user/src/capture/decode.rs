@@ -1,5 +1,7 @@
 //! From an event's bytes to a hop: headers parsed, numbers given their names.
 
+mod conntrack;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use tracer_common::abi::{
@@ -12,6 +14,7 @@ use tracer_common::packet::{self, Bytes, Network, VlanTag, arp_fields};
 use tracer_common::transport::{Transport, icmp, tcp};
 use tracer_common::tunnel::{self, Kind, Layer, MAX_LAYERS};
 
+use crate::kernel::conntrack::CtNames;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Arp, Drop, Eth, HookName, Hop, Icmp, Ip, Place, Tcp, Tunnel, Tuple, Vlan};
@@ -23,6 +26,8 @@ pub struct Names {
     pub symbols: Symbols,
     /// Drop reasons.
     pub reasons: Reasons,
+    /// Conntrack's states.
+    pub ct: CtNames,
 }
 
 /// Turns events into hops.
@@ -60,6 +65,7 @@ impl Decoder {
             icmp: None,
             arp: None,
             tunnel: seen.tunnel,
+            ct: decoded.ct.as_ref().and_then(|ct| conntrack::record(ct, &self.names.ct)),
             drop: None,
             by: None,
             stack: self.stack(decoded),

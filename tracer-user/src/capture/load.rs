@@ -4,10 +4,12 @@ use anyhow::{Context as _, anyhow, bail};
 use aya::{Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel};
 use nix::sys::resource::{Resource, setrlimit};
 use tracer_common::abi::Layout;
+use tracer_common::conntrack::CtLayout;
 use tracer_common::flow::Filter;
 
 use super::object::OBJECT;
 use crate::kernel::btf::KernelBtf;
+use crate::kernel::conntrack;
 use crate::kernel::layout::layout;
 
 #[derive(Clone, Copy)]
@@ -15,6 +17,12 @@ use crate::kernel::layout::layout;
 struct PodLayout(Layout);
 // SAFETY: `repr(C)`, integers only, no padding.
 unsafe impl Pod for PodLayout {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodCtLayout(CtLayout);
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl Pod for PodCtLayout {}
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -50,10 +58,12 @@ pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Res
     let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
     let layout = PodLayout(layout(kernel)?);
     let filter = PodFilter(*filter);
+    let ct_layout = PodCtLayout(conntrack::layout(kernel));
     let log_level = log_level();
     let ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .override_global("LAYOUT", &layout, true)
+        .override_global("CT_LAYOUT", &ct_layout, true)
         .override_global("FILTER", &filter, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", ring_bytes)

@@ -12,6 +12,7 @@ use super::ports::Ports;
 use super::probes::{Attached, attach_all};
 use super::ring::Ring;
 use crate::kernel::btf::KernelBtf;
+use crate::kernel::conntrack::CtNames;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Hop, Lost};
@@ -77,8 +78,11 @@ impl Session {
         });
         let mut loaded = loaded?;
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
-        let names =
-            Names { symbols: symbols.context("/proc/kallsyms")?, reasons: Reasons::read(&kernel) };
+        let names = Names {
+            symbols: symbols.context("/proc/kallsyms")?,
+            reasons: Reasons::read(&kernel),
+            ct: CtNames::read(&kernel),
+        };
         if names.symbols.is_empty() {
             log::warn!(
                 "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \

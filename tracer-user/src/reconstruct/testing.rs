@@ -27,6 +27,7 @@ pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
         icmp: None,
         arp: None,
         tunnel: None,
+        ct: None,
         drop: None,
         by: None,
         stack: Vec::new(),
