@@ -4,9 +4,7 @@ use core::ptr;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::abi::Counter;
-use tracer_common::conntrack::{
-    CT_LABELS, CT_MARK, CT_READ, CT_ZONE, Ct, CtLayout, INFO_MASK,
-};
+use tracer_common::conntrack::{CT_LABELS, CT_MARK, CT_READ, CT_ZONE, Ct, CtLayout, INFO_MASK};
 use tracer_common::flow::{Addr, Tuple, proto};
 
 use crate::judge::wanted;
@@ -103,9 +101,7 @@ fn fill_labels(ct: *mut Ct, entry: u64) -> bool {
     }
     let from = ext.wrapping_add(u64::from(offset));
     // SAFETY: the helper writes the two words, or fails.
-    unsafe {
-        bpf_probe_read_kernel((&raw mut (*ct).labels).cast(), 16, from as *const _) == 0
-    }
+    unsafe { bpf_probe_read_kernel((&raw mut (*ct).labels).cast(), 16, from as *const _) == 0 }
 }
 
 /// One tuple of an entry, and its ICMP identifier.

@@ -8,8 +8,8 @@ use aya_ebpf::helpers::generated::{
     bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 use tracer_common::abi::{
-    Counter, DEV_NAME_BYTES, Event, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES, Hook,
-    PART_CT, PART_STACK, Record, STACK_DEPTH, Stack,
+    Counter, DEV_NAME_BYTES, Event, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES, Hook, PART_CT,
+    PART_STACK, Record, STACK_DEPTH, Stack,
 };
 use tracer_common::conntrack::Ct;
 

@@ -294,6 +294,9 @@ pub struct Icmp {
     /// Next-hop MTU of "fragmentation needed" or "packet too big".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// Of an error: the flow that it is about, as the packet that it quotes shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Box<Tuple>>,
 }
 
 /// From an ARP packet (RFC 826).

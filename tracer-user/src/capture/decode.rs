@@ -256,6 +256,7 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
             id: echo.map(|(id, _)| id),
             seq: echo.map(|(_, seq)| seq),
             mtu: i.mtu(n.proto),
+            about: None,
         }
     });
 }

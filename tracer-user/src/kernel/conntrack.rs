@@ -72,7 +72,8 @@ impl CtNames {
     /// From the running kernel's BTF.
     pub fn read(kernel: &KernelBtf) -> Self {
         let members = |name: &str| {
-            let found = types(kernel, |btf| Some(enum_members(btf, name)).filter(|m| !m.is_empty()));
+            let found =
+                types(kernel, |btf| Some(enum_members(btf, name)).filter(|m| !m.is_empty()));
             found.unwrap_or_default()
         };
         let cut = |(number, name): (u32, String), front: &str, back: &str| {

@@ -8,12 +8,14 @@ pub mod fate;
 pub mod flow;
 pub mod flows;
 mod identity;
+pub mod nat;
 pub mod packet;
 mod settled;
 pub mod sight;
 mod story;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tracked;
 pub mod tuple;
 
 pub use story::Story;

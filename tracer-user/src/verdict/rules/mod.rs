@@ -5,6 +5,7 @@ mod dropped;
 mod forwarded;
 mod in_flight;
 mod misaddressed;
+mod reply_not_translated;
 mod sentence;
 mod vanished;
 
@@ -13,4 +14,5 @@ pub use dropped::{dropped, dropped_by_ovs};
 pub use forwarded::forwarded;
 pub use in_flight::in_flight;
 pub use misaddressed::misaddressed;
+pub use reply_not_translated::reply_not_translated;
 pub use vanished::vanished;
