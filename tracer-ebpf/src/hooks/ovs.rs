@@ -179,7 +179,7 @@ pub fn ovs_upcall_return_kprobe(ctx: RetProbeContext) -> u32 {
         return 0;
     };
     let _ = OVS_UPCALLS.remove(task);
-    let found = Match { life: upcall.life, flags: upcall.flags as u8 };
+    let found = Match { life: upcall.life, flags: upcall.flags as u8, alone: false };
     let place = Place {
         dp: upcall.dp,
         skb: upcall.skb,
