@@ -231,6 +231,19 @@ const DROPS: &[Field] = &[
     may("dev", Kind::Text),
     must("count", LONG),
     must("bytes", LONG),
+    may("offset", LONG),
+    may("proto", Kind::Text),
+    may("src", Kind::Address),
+    may("sport", SHORT),
+    may("dst", Kind::Address),
+    may("dport", SHORT),
+    may("stack", Kind::List(&Kind::Text)),
+    may("ovs_port", Kind::Text),
+    may("meaning", Kind::Text),
+    may("next", Kind::List(&Kind::Text)),
+    may("everyday", Kind::Text),
+    may("rest", Kind::Flag),
+    may("folded", LONG),
 ];
 const END: &[Field] = &[must("ts", LONG)];
 const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];

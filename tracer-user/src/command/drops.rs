@@ -22,6 +22,8 @@ use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
 /// How often the kernel's maps are emptied, and new devices given their names.
 const READ: Duration = Duration::from_millis(200);
+/// How soon they are read again that were nearly full.
+const SOON: Duration = Duration::from_millis(20);
 /// How often the table is printed where nobody said it.
 const REFRESH: Duration = Duration::from_secs(1);
 /// Rows of a table where nobody said how many.
@@ -76,7 +78,9 @@ async fn follow(
     loop {
         tokio::select! {
             stop = ends.stop() => if stop { return Ok(()) },
-            _ = read.tick() => counter.read()?,
+            _ = read.tick() => if counter.read()? {
+                read.reset_after(SOON);
+            },
             _ = print.tick(), if every.is_some() => {
                 counter.read()?;
                 screen.interim(counter)?;
@@ -130,6 +134,8 @@ struct Counter {
     tally: Tally,
     by: u32,
     by_ovs_port: bool,
+    /// For how many details the kernel has room.
+    in_kernel: usize,
     /// `--netns` names some namespaces: only theirs count.
     scoped: bool,
     /// Devices and namespaces by the names they had when they first dropped: they may go.
@@ -150,7 +156,8 @@ impl Counter {
         let by = args.by.iter().fold(0, |bits, by| bits | bits_of(*by));
         let filter = (!args.filter_text.is_empty()).then_some(&args.filter);
         let keep = args.keep.map_or(1, |n| usize::try_from(n.get()).unwrap_or(usize::MAX));
-        let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(16, 1 << 20);
+        // Between two readings the kernel keeps more apart, lest what is frequent comes too late.
+        let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
         let (watch, links) = Watch::start(Scope::from_options(&args.netns))?;
         let (counting, legend) = Counting::start(by, filter, in_kernel)?;
         let scoped = !args.netns.is_empty() && !args.netns.iter().any(|name| name == "all");
@@ -161,6 +168,7 @@ impl Counter {
             topology: Topology::default(),
             tally: Tally::new(by != 0, keep.saturating_mul(2)),
             by,
+            in_kernel: in_kernel as usize,
             by_ovs_port: args.by.contains(&By::OvsPort),
             scoped,
             seen: HashMap::new(),
@@ -179,17 +187,19 @@ impl Counter {
         self.topology.devices()
     }
 
-    /// Takes in what the kernel has counted.
-    fn read(&mut self) -> anyhow::Result<()> {
+    /// Takes in what the kernel has counted; whether it had hardly any room left for more details.
+    fn read(&mut self) -> anyhow::Result<bool> {
+        let mut crowded = false;
         if self.by != 0 {
             let details = self.counting.take_details()?;
             details.iter().for_each(|(detail, _)| self.name(&detail.key));
+            crowded = details.len() >= self.in_kernel / 2;
             self.tally.details(details);
         }
         let places = self.counting.places();
         places.iter().for_each(|(key, _)| self.name(key));
         self.tally.places(places);
-        Ok(())
+        Ok(crowded)
     }
 
     /// Remembers what a device is called, as long as somebody knows.
