@@ -254,7 +254,8 @@ pub fn problems(line: &Value) -> Vec<String> {
     // A consume that turned out to be a drop of which the kernel says nothing.
     let silent = drop.is_some_and(|drop| drop.get("silent") == Some(&Value::Bool(true)));
     if (is_drop && (drop.is_none() || silent)) || (!is_drop && drop.is_some() && !silent) {
-        found.push("hook \"drop\" and an object \"drop\" that is not silent go together".to_owned());
+        found
+            .push("hook \"drop\" and an object \"drop\" that is not silent go together".to_owned());
     }
     if silent && line.get("hook").is_none_or(|hook| hook != "consume") {
         found.push("a silent drop is a consume".to_owned());

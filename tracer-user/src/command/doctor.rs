@@ -4,12 +4,12 @@
 //! detached again.
 
 use std::io::Write as _;
-use std::path::Path;
 
 use serde::Serialize;
 use tracer_common::flow::Filter;
 
-use crate::capture::load::load;
+use crate::capture::load::{Loaded, load};
+use crate::capture::ovs::OvsHooks;
 use crate::capture::ports::{Ports, Tier};
 use crate::capture::probes::{Attached, attach_all};
 use crate::cli::DoctorArgs;
@@ -121,7 +121,6 @@ fn examine() -> Vec<Check> {
     if preflight::check().is_ok() {
         checks.extend(hooks(&btf));
     }
-    checks.push(openvswitch(&btf));
     checks
 }
 
@@ -175,11 +174,12 @@ fn hooks(btf: &KernelBtf) -> Vec<Check> {
         Ok(mut ports) => devices(&mut ports, &mut loaded),
         Err(e) => vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
     };
+    checks.extend(openvswitch(&mut loaded, btf));
     checks.extend(attach_all(&mut loaded).iter().map(node_wide));
     checks
 }
 
-fn devices(ports: &mut Ports, loaded: &mut crate::capture::load::Loaded) -> Vec<Check> {
+fn devices(ports: &mut Ports, loaded: &mut Loaded) -> Vec<Check> {
     let links = match Watch::start(Scope::from_options::<&str>(&[])) {
         Ok((_, links)) => links,
         Err(e) => return vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
@@ -230,15 +230,20 @@ fn node_wide(attached: &Attached) -> Check {
     Check::new(attached.kind, Status::Ok, detail)
 }
 
-fn openvswitch(btf: &KernelBtf) -> Check {
-    if Path::new("/sys/module/openvswitch").exists() {
-        let types = if btf.module("openvswitch").is_some() { "with BTF" } else { "without BTF" };
-        Check::new("openvswitch", Status::Ok, format!("the module is loaded, {types}"))
-    } else {
-        Check::new(
-            "openvswitch",
-            Status::Ok,
-            "the module is not loaded: no Open vSwitch datapath here",
-        )
+/// Attaches the hooks of Open vSwitch for real, where its datapath is there.
+fn openvswitch(loaded: &mut Loaded, btf: &KernelBtf) -> Vec<Check> {
+    let mut ovs = OvsHooks::new(false);
+    ovs.start(loaded, btf);
+    if ovs.attached().is_empty() {
+        let detail = "the module is not loaded: no Open vSwitch datapath here; when it is loaded \
+                      while tracing, it is noticed";
+        return vec![Check::new("openvswitch", Status::Ok, detail)];
     }
+    let mut checks = vec![match ovs.gap() {
+        None => Check::new("openvswitch", Status::Ok, "its datapath is in this kernel, with BTF"),
+        Some(gap) => Check::new("openvswitch", Status::Limited, "its datapath is in this kernel")
+            .costs(&gap.to_string()),
+    }];
+    checks.extend(ovs.attached().iter().map(node_wide));
+    checks
 }

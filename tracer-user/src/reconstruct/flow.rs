@@ -262,8 +262,12 @@ impl Loss {
     fn add(&mut self, packet: &Packet) {
         self.count += 1;
         self.last_ts = self.last_ts.max(packet.first.ts);
+        if packet.first.ts < self.first.ts {
+            self.first = packet.first.clone();
+        }
         if self.evidence.len() < MAX_EVIDENCE {
             self.evidence.push(packet.number);
+            self.evidence.sort_unstable();
         }
     }
 

@@ -200,3 +200,6 @@ impl Flow {
         absorbed.into_iter().flat_map(|l| l.evidence).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
