@@ -68,13 +68,11 @@ pub fn ovs_layout(btf: &KernelBtf) -> (OvsLayout, Option<Gap>) {
 
 /// One more than the field's offset in bytes; 0 where there is no such field.
 fn offset(types: &Btf, path: &[&str], missing: &mut Vec<String>) -> u32 {
-    match field(types, path) {
-        Ok(found) => found.byte() + 1,
-        Err(_) => {
-            missing.push(path.join("."));
-            0
-        }
+    if let Ok(found) = field(types, path) {
+        return found.byte() + 1;
     }
+    missing.push(path.join("."));
+    0
 }
 
 /// Where the module keeps what a `ct` action does; `None` where its BTF does not say.

@@ -194,7 +194,9 @@ impl Flow {
         let is_same = |l: &Loss| l.direction == direction && l.unanswered_pass() == pass;
         let absorbed: Vec<Loss> = self.losses.iter().filter(|l| is_same(l)).cloned().collect();
         if let Some(decided) = self.losses.get_mut(at) {
-            absorbed.iter().for_each(|l| decided.take_over(l));
+            for loss in &absorbed {
+                decided.take_over(loss);
+            }
         }
         self.losses.retain(|l| !is_same(l));
         absorbed.into_iter().flat_map(|l| l.evidence).collect()
