@@ -166,9 +166,11 @@ pub enum Counter {
     Written = 3,
     /// An entry of the identity map turned out to belong to an skb long gone.
     Stale = 4,
+    /// `lasthop drops`: drops that no map had room for.
+    NotHeld = 5,
 }
 /// How many [`Counter`]s there are.
-pub const COUNTERS: u32 = 5;
+pub const COUNTERS: u32 = 6;
 
 /// Where the kernel keeps what the programs read: byte offsets from the running kernel's BTF, and
 /// what its hooks hand over. Written into the programs' `.rodata` before they are loaded.
@@ -181,6 +183,7 @@ pub struct Layout {
     pub skb_len: u32,
     pub skb_mac_header: u32,
     pub skb_network_header: u32,
+    pub skb_transport_header: u32,
     pub skb_protocol: u32,
     pub skb_dev: u32,
     pub skb_sk: u32,
@@ -196,6 +199,7 @@ pub struct Layout {
     /// How far `pkt_type` is from that byte's low bit.
     pub pkt_type_shift: u32,
     pub dev_ifindex: u32,
+    pub dev_promiscuity: u32,
     pub dev_name: u32,
     /// `net_device.nd_net.net`.
     pub dev_net: u32,
@@ -205,6 +209,8 @@ pub struct Layout {
     pub sk_net: u32,
     /// 1: the `kfree_skb` tracepoint hands over a reason (5.17 and later).
     pub kfree_has_reason: u32,
+    /// 1: it hands over the receiving socket, last (6.11 and later).
+    pub kfree_has_socket: u32,
     /// 1: the `consume_skb` tracepoint hands over a location.
     pub consume_has_location: u32,
 }
@@ -217,6 +223,7 @@ impl Layout {
         skb_len: 0,
         skb_mac_header: 0,
         skb_network_header: 0,
+        skb_transport_header: 0,
         skb_protocol: 0,
         skb_dev: 0,
         skb_sk: 0,
@@ -228,11 +235,13 @@ impl Layout {
         skb_pkt_type: 0,
         pkt_type_shift: 0,
         dev_ifindex: 0,
+        dev_promiscuity: 0,
         dev_name: 0,
         dev_net: 0,
         net_inum: 0,
         sk_net: 0,
         kfree_has_reason: 0,
+        kfree_has_socket: 0,
         consume_has_location: 0,
     };
 }

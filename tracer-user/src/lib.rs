@@ -8,6 +8,7 @@
 pub mod capture;
 pub mod cli;
 pub mod command;
+pub mod drops;
 pub mod filter;
 pub mod kernel;
 pub mod model;

@@ -19,6 +19,8 @@ pub enum Record {
     Journey(Journey),
     /// What became of one flow.
     Verdict(Box<Verdict>),
+    /// Drops of one kind, counted (`lasthop drops`).
+    Drops(Box<Drops>),
     /// Events that could not be delivered.
     Lost(Lost),
     /// A line of a kind this version does not know; readers skip it.
@@ -508,6 +510,74 @@ pub struct Verdict {
     /// The record is incomplete: events were lost while this flow was traced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
+}
+
+/// Drops of one kind, counted since the beginning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Drops {
+    /// Nanoseconds since the beginning.
+    pub ts: u64,
+    /// The kernel's own name of the reason, as in [`Drop::reason`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// As in [`Drop::subsystem`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subsystem: Option<String>,
+    /// Function that dropped them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
+    /// Bytes past that function's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Name of the network namespace, or its inode as text where it has no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
+    /// Device that they came in by or were to leave by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many a second over the last interval; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// `--by protocol` and `--by tuple`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proto: Option<String>,
+    /// `--by address` and `--by tuple`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src: Option<IpAddr>,
+    /// `--by tuple`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sport: Option<u16>,
+    /// `--by address` and `--by tuple`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<IpAddr>,
+    /// `--by port` and `--by tuple`: the port that they were going to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dport: Option<u16>,
+    /// `--by stack`: the kernel's call chain, innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<String>,
+    /// `--by ovs-port`: the Open vSwitch port that the device is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ovs_port: Option<String>,
+    /// What the reason (or else the function) means, as a clause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<String>,
+    /// Commands worth running next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
+    /// Why these are everyday life and nobody's trouble; absent where they may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub everyday: Option<String>,
+    /// More was asked for with `--by`, and there was no room to tell these apart by it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rest: bool,
+    /// This row stands for that many that are not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folded: Option<u64>,
 }
 
 /// Events that could not be delivered.

@@ -2,6 +2,7 @@
 //! and [`crate::emit`], and names the kernel prototype that it relies on.
 
 mod clone;
+mod count;
 mod deliver;
 mod device;
 mod drop;

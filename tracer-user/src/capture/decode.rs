@@ -34,8 +34,18 @@ pub struct Names {
 
 impl Names {
     /// With what the kernel says at this moment: modules come and go.
-    pub fn new(symbols: Symbols, btf: &KernelBtf) -> Self {
-        Self { symbols, reasons: Reasons::read(btf), ct_actions: ct_layout(btf) }
+    pub fn read(btf: &KernelBtf) -> Self {
+        Self {
+            symbols: Symbols::default(),
+            reasons: Reasons::read(btf),
+            ct_actions: ct_layout(btf),
+        }
+    }
+
+    /// With the names of functions too.
+    #[must_use]
+    pub fn with(self, symbols: Symbols) -> Self {
+        Self { symbols, ..self }
     }
 }
 
@@ -119,54 +129,13 @@ impl Decoder {
         self.callers(decoded).next()
     }
 
-    /// The kernel's callers, innermost first, without the tracing itself and the functions that
-    /// free any skb, whoever gave it up.
     fn callers<'a>(&'a self, decoded: &'a Decoded<'a>) -> impl Iterator<Item = Place> + 'a {
-        let places = || {
-            let addresses = decoded.stack.iter().take_while(|address| **address != 0);
-            addresses.map(|address| self.names.symbols.place(*address))
-        };
-        // The innermost addresses are in BPF programs, which no symbol may stand for.
-        let machinery = places().take(MACHINERY_DEPTH).collect::<Vec<_>>();
-        let from = machinery
-            .iter()
-            .rposition(|place| place.as_ref().is_some_and(|p| is_machinery(&p.symbol)))
-            .map_or(0, |last| last + 1);
-        places().skip(from).flatten()
+        self.names.symbols.callers(&decoded.stack)
     }
 
     fn stack(&self, decoded: &Decoded<'_>) -> Vec<String> {
         self.callers(decoded).map(|p| format!("{}+{:#x}", p.symbol, p.offset)).collect()
     }
-}
-
-/// How deep in the stack the tracing can still be found.
-const MACHINERY_DEPTH: usize = 6;
-
-/// Functions between a BPF program on `kfree_skb` or `consume_skb` and the code that gave the skb
-/// up.
-fn is_machinery(symbol: &str) -> bool {
-    symbol.starts_with("bpf_")
-        || symbol.starts_with("__bpf_")
-        || symbol.starts_with("__traceiter_")
-        || symbol.starts_with("__probestub_")
-        || matches!(
-            symbol,
-            "kfree_skb"
-                | "kfree_skb_reason"
-                | "__kfree_skb_reason"
-                | "sk_skb_reason_drop"
-                | "__sk_skb_reason_drop"
-                | "kfree_skb_list_reason"
-                | "kfree_skb_list"
-                | "consume_skb"
-                | "__consume_stateless_skb"
-                | "trace_kfree_skb"
-                | "trace_consume_skb"
-                | "__dev_kfree_skb_any"
-                | "dev_kfree_skb_any_reason"
-                | "napi_consume_skb"
-        )
 }
 
 /// What the packet's own bytes show.
@@ -326,7 +295,8 @@ fn pkt_type(number: u8) -> Option<String> {
     Some(word.to_owned())
 }
 
-fn proto_name(number: u16) -> String {
+/// A protocol's name in a record, by its number in a tuple.
+pub fn proto_name(number: u16) -> String {
     match number {
         proto::TCP => "tcp".to_owned(),
         proto::UDP => "udp".to_owned(),

@@ -2,6 +2,7 @@
 
 pub mod clsact;
 pub mod counters;
+pub mod counting;
 pub mod decode;
 pub mod kernel_log;
 pub mod load;

@@ -75,7 +75,7 @@ pub fn is_present() -> bool {
 }
 
 /// Whether it was built into the kernel proper, and shows no module.
-fn is_built_in(btf: &KernelBtf) -> bool {
+pub fn is_built_in(btf: &KernelBtf) -> bool {
     field(btf.vmlinux(), &["sw_flow_actions"]).is_ok()
 }
 
@@ -97,10 +97,10 @@ impl OvsHooks {
     }
 
     /// Attaches what can be attached, where Open vSwitch is there.
-    pub fn start(&mut self, loaded: &mut Loaded, btf: &KernelBtf) {
-        self.is_built_in = is_built_in(btf);
+    pub fn start(&mut self, loaded: &mut Loaded, is_built_in: bool) {
+        self.is_built_in = is_built_in;
         if self.is_built_in || is_present() {
-            self.attach(loaded, btf);
+            self.attach(loaded);
         }
     }
 
@@ -118,10 +118,7 @@ impl OvsHooks {
             self.detach(loaded);
             return false;
         }
-        match KernelBtf::open() {
-            Ok(btf) => self.attach(loaded, &btf),
-            Err(e) => log::warn!("Open vSwitch cannot be hooked: {e}"),
-        }
+        self.attach(loaded);
         true
     }
 
@@ -135,9 +132,14 @@ impl OvsHooks {
         self.gap.as_ref()
     }
 
-    fn attach(&mut self, loaded: &mut Loaded, btf: &KernelBtf) {
+    fn attach(&mut self, loaded: &mut Loaded) {
         self.is_attached = true;
-        let (mut layout, gap) = ovs_layout(btf);
+        // Read again: it takes less time than it would take memory to keep it since the load.
+        let btf = match KernelBtf::open() {
+            Ok(btf) => btf,
+            Err(e) => return log::warn!("Open vSwitch cannot be hooked: {e}"),
+        };
+        let (mut layout, gap) = ovs_layout(&btf);
         self.gap = gap;
         layout.judge_received = u32::from(self.judge_received);
         if let Err(e) = write_layout(loaded, layout) {

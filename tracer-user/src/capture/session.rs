@@ -7,8 +7,8 @@ use tracer_common::flow::Filter;
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
 use super::kernel_log::KernelLog;
-use super::load::{Loaded, load};
-use super::ovs::OvsHooks;
+use super::load::{Loaded, Purpose, load};
+use super::ovs::{self, OvsHooks};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
 use super::ring::Ring;
@@ -45,6 +45,8 @@ pub struct Session {
     attached: Vec<Attached>,
     ovs: OvsHooks,
     start: u64,
+    /// The last batch was full: there may be more, of which the ring will not tell again.
+    more: bool,
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds.
@@ -53,7 +55,8 @@ pub fn monotonic() -> u64 {
         .map_or(0, |t| t.tv_sec().unsigned_abs() * 1_000_000_000 + t.tv_nsec().unsigned_abs())
 }
 
-/// Returns to the system what the start needed and the trace does not: the kernel's types, parsed.
+/// Returns to the system what the start needed and the trace does not: the kernel's types, which the
+/// loader parses, and the object. Before the ring is mapped, so that the two do not add up.
 fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it only looks at the allocator's own free lists.
@@ -71,16 +74,20 @@ impl Session {
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
         let kernel = KernelBtf::open()?;
+        let names = Names::read(&kernel);
+        let ovs_is_built_in = ovs::is_built_in(&kernel);
         // Two things that take long and have nothing to do with each other.
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
-            let loaded = load(&kernel, &plan.filter, plan.ring_bytes);
+            let loaded =
+                load(kernel, &plan.filter, Purpose::Follow { ring_bytes: plan.ring_bytes });
             let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (symbols, loaded)
         });
         let mut loaded = loaded?;
+        give_memory_back();
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
-        let names = Names::new(symbols.context("/proc/kallsyms")?, &kernel);
+        let names = names.with(symbols.context("/proc/kallsyms")?);
         if names.symbols.is_empty() {
             log::warn!(
                 "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \
@@ -105,6 +112,7 @@ impl Session {
             attached: Vec::new(),
             ovs: OvsHooks::new(plan.is_partial),
             start,
+            more: false,
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
         for event in links {
@@ -112,7 +120,7 @@ impl Session {
         }
         log::debug!("ports are attached after {} ms", session.now() / 1_000_000);
         if let Some(loaded) = &mut session.loaded {
-            session.ovs.start(loaded, &kernel);
+            session.ovs.start(loaded, ovs_is_built_in);
             session.attached = attach_all(loaded);
         }
         log::debug!("all is attached after {} ms", session.now() / 1_000_000);
@@ -152,7 +160,7 @@ impl Session {
         }
         match (Symbols::read(), KernelBtf::open()) {
             (Ok(symbols), Ok(btf)) => {
-                self.decoder.rename(Names::new(symbols, &btf));
+                self.decoder.rename(Names::read(&btf).with(symbols));
             }
             _ => log::warn!("Open vSwitch was loaded: its functions stay unnamed"),
         }
@@ -187,13 +195,16 @@ impl Session {
     /// Waits until there may be hops; meanwhile follows the topology.
     pub async fn wait(&mut self) -> anyhow::Result<()> {
         loop {
+            let more = self.more;
             tokio::select! {
-                ready = self.ring.ready() => return ready,
+                biased;
                 e = self.kernel_log.follow() => return Err(e),
                 events = self.watch.next() => match events {
                     Some(events) => events.into_iter().for_each(|e| self.apply(e)),
                     None => bail!("the topology can no longer be followed"),
                 },
+                ready = self.ring.ready(), if !more => return ready,
+                () = tokio::task::yield_now(), if more => return Ok(()),
             }
         }
     }
@@ -201,7 +212,9 @@ impl Session {
     /// Hands over what hops there are, at most a batch; returns how many.
     pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
         let Self { ring, decoder, topology, .. } = self;
-        ring.drain(BATCH, |event| each(decoder.hop(&event, topology)))
+        let n = ring.drain(BATCH, |event| each(decoder.hop(&event, topology)));
+        self.more = n == BATCH;
+        n
     }
 
     /// What was lost since the last call.

@@ -8,8 +8,8 @@ use std::io::Write as _;
 use serde::Serialize;
 use tracer_common::flow::Filter;
 
-use crate::capture::load::{Loaded, load};
-use crate::capture::ovs::OvsHooks;
+use crate::capture::load::{Loaded, Purpose, load};
+use crate::capture::ovs::{self, OvsHooks};
 use crate::capture::ports::{Ports, Tier};
 use crate::capture::probes::{Attached, attach_all};
 use crate::cli::DoctorArgs;
@@ -119,7 +119,7 @@ fn examine() -> Vec<Check> {
     checks.push(reasons(&btf));
     checks.push(symbols());
     if preflight::check().is_ok() {
-        checks.extend(hooks(&btf));
+        checks.extend(hooks(btf));
     }
     checks
 }
@@ -165,8 +165,9 @@ fn symbols() -> Check {
 }
 
 /// Attaches every hook for real and lets go of it.
-fn hooks(btf: &KernelBtf) -> Vec<Check> {
-    let mut loaded = match load(btf, &Filter::ANY, 4096) {
+fn hooks(btf: KernelBtf) -> Vec<Check> {
+    let ovs_is_built_in = ovs::is_built_in(&btf);
+    let mut loaded = match load(btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
     };
@@ -174,7 +175,7 @@ fn hooks(btf: &KernelBtf) -> Vec<Check> {
         Ok(mut ports) => devices(&mut ports, &mut loaded),
         Err(e) => vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
     };
-    checks.extend(openvswitch(&mut loaded, btf));
+    checks.extend(openvswitch(&mut loaded, ovs_is_built_in));
     checks.extend(attach_all(&mut loaded).iter().map(node_wide));
     checks
 }
@@ -231,19 +232,19 @@ fn node_wide(attached: &Attached) -> Check {
 }
 
 /// Attaches the hooks of Open vSwitch for real, where its datapath is there.
-fn openvswitch(loaded: &mut Loaded, btf: &KernelBtf) -> Vec<Check> {
-    let mut ovs = OvsHooks::new(false);
-    ovs.start(loaded, btf);
-    if ovs.attached().is_empty() {
+fn openvswitch(loaded: &mut Loaded, is_built_in: bool) -> Vec<Check> {
+    let mut hooks = OvsHooks::new(false);
+    hooks.start(loaded, is_built_in);
+    if hooks.attached().is_empty() {
         let detail = "the module is not loaded: no Open vSwitch datapath here; when it is loaded \
                       while tracing, it is noticed";
         return vec![Check::new("openvswitch", Status::Ok, detail)];
     }
-    let mut checks = vec![match ovs.gap() {
+    let mut checks = vec![match hooks.gap() {
         None => Check::new("openvswitch", Status::Ok, "its datapath is in this kernel, with BTF"),
         Some(gap) => Check::new("openvswitch", Status::Limited, "its datapath is in this kernel")
             .costs(&gap.to_string()),
     }];
-    checks.extend(ovs.attached().iter().map(node_wide));
+    checks.extend(hooks.attached().iter().map(node_wide));
     checks
 }

@@ -62,6 +62,17 @@ pub fn of(drop: &Sight, before: Option<&Sight>) -> (Matter, Option<&'static str>
     found.map_or((Matter::Unknown, None), |(matter, words)| (matter, Some(words)))
 }
 
+/// What drops are about where no packet is at hand: by the kernel's names alone.
+pub fn named(reason: Option<&str>, symbol: Option<&str>) -> (Matter, Option<&'static str>) {
+    let forwarding = matches!(symbol, Some("ip_forward" | "ip6_forward"));
+    let found = match reason {
+        Some("IP_INHDR") if forwarding => Some(TTL_EXPIRED),
+        Some(reason) => reasons::meaning(reason).or_else(|| symbols::meaning(symbol?)),
+        None => symbol.and_then(symbols::meaning),
+    };
+    found.map_or((Matter::Unknown, None), |(matter, words)| (matter, Some(words)))
+}
+
 /// The kernel has no reason of its own for it: `ip_forward` and `ip6_forward` say `IP_INHDR`.
 const TTL_EXPIRED: (Matter, &str) =
     (Matter::Ttl, "its TTL (hop limit) ran out here: too many routers, or a loop");

@@ -15,6 +15,8 @@ use crate::reconstruct::Story;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::tuple::FlowTuple;
 
+pub use matter::named;
+pub use next::{Spot, commands};
 pub use tally::{Tally, exit_code};
 
 /// What a rule found.
