@@ -69,6 +69,7 @@ pub enum HookName {
     OvsActions,
     OvsOutput,
     Ct,
+    OvsAnswer,
 }
 
 /// One packet at one hook.

@@ -1,5 +1,6 @@
 use crate::model::HookName::{
-    Clone, Consume, Drop, OvsActions, OvsOutput, OvsReceive, OvsUpcall, TcEgress, TcIngress,
+    Clone, Consume, Drop, OvsActions, OvsAnswer, OvsOutput, OvsReceive, OvsUpcall, TcEgress,
+    TcIngress,
 };
 use crate::model::{Hop, Journey, Outcome, Upcall, Verdict};
 use crate::reconstruct::Story;
@@ -307,4 +308,53 @@ fn another_packet_that_ovs_vswitchd_hands_in_is_not_the_one_that_went_up() {
     let told = tell(hops);
     assert_eq!(told.journeys.len(), 2);
     assert_eq!(told.verdicts.len(), 2);
+}
+
+/// The flow that `ovs-vswitchd` installs: a hop without an skb.
+fn installs(ms: u64, life: u64, actions: &str) -> Hop {
+    let mut answer = runs(ms, life, actions);
+    (answer.hook, answer.dev, answer.netns, answer.len) = (OvsAnswer, None, None, 0);
+    (answer.tuple, answer.ip, answer.fingerprint, answer.skb) = (None, None, None, None);
+    answer.ovs.as_mut().unwrap().in_port = None;
+    answer
+}
+
+#[test]
+fn the_flow_that_is_installed_tells_what_was_decided() {
+    let asks = |number, ms| {
+        let mut hops = packet(number, vec![enters(ms, number), goes_up(ms + 1, number, None)]);
+        hops.push(installs(ms + 20, number, "drop"));
+        hops
+    };
+    let v = verdict(asks(1, 1));
+    assert_eq!((v.outcome, v.packets), (Outcome::DroppedByOvs, 1));
+    assert!(v.text.contains("by port va: ovs-vswitchd, which was asked, answered"), "{}", v.text);
+    assert_eq!(v.r#where.unwrap().dev.as_deref(), Some("va"));
+    // Of two that asked at once only one is told of the answer; a third meets the flow.
+    let unanswered = packet(2, vec![enters(5, 2), goes_up(6, 2, None)]);
+    let meets = packet(3, vec![enters(300, 3), vec![runs(301, 3, "drop"), consumed(301, 3)]]);
+    let both: Vec<_> = asks(1, 1).into_iter().chain(unanswered).collect();
+    let v = verdict(both.clone());
+    assert_eq!((v.outcome, v.evidence), (Outcome::DroppedByOvs, vec![1, 2]));
+    let v = verdict(both.into_iter().chain(meets).collect());
+    assert_eq!((v.outcome, v.evidence), (Outcome::DroppedByOvs, vec![1, 2, 3]));
+    assert!(v.text.contains("the datapath flow that it matched says drop"), "{}", v.text);
+    assert!(v.text.contains("2 of them went up to ovs-vswitchd"), "{}", v.text);
+}
+
+#[test]
+fn a_flow_that_is_installed_is_no_way_back() {
+    let mut hops = all(vec![enters(1, 1), goes_up(2, 1, None)]);
+    hops.push(installs(20, 1, "3"));
+    let v = verdict(hops.clone());
+    assert_eq!(v.outcome, Outcome::UpcallLost);
+    assert!(v.text.contains("but did not hand it back"), "{}", v.text);
+    hops.extend(all(vec![vec![handed_back(21, 2, "3")], leaves(22, 2)]));
+    assert_eq!(verdict(hops).outcome, Outcome::Delivered);
+}
+
+#[test]
+fn an_answer_to_a_packet_long_forgotten_is_no_packet() {
+    let told = tell(vec![installs(20, 77, "drop")]);
+    assert_eq!((told.journeys.len(), told.verdicts.len()), (0, 0));
 }

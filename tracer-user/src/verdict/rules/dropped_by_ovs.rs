@@ -39,6 +39,7 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
 /// The first packet of a flow that is dropped ends in `ovs-vswitchd`, and not where the others do.
 fn asked(loss: &Loss) -> String {
     match loss.asked {
+        n if n == loss.count => String::new(),
         0 => String::new(),
         1 => {
             " The first of them went up to ovs-vswitchd, which answered with that flow.".to_owned()
@@ -49,6 +50,11 @@ fn asked(loss: &Loss) -> String {
 
 /// Why, as a clause: the same for the same cause whatever the kernel tells of it.
 fn cause(at: &Sight, loss: &Loss) -> String {
+    if loss.ended_asking() {
+        return "ovs-vswitchd, which was asked, answered with a datapath flow that says drop, which is \
+                what the OpenFlow tables came to"
+            .to_owned();
+    }
     match at.raw_reason().filter(|r| *r != "NOT_SPECIFIED") {
         Some("OVS_DROP_LAST_ACTION" | "OVS_DROP_EXPLICIT") => by_list(loss),
         Some("OVS_DROP_METER") => METER.to_owned(),

@@ -1,7 +1,10 @@
 //! It went up to `ovs-vswitchd`, or was to, and did not come back.
 
-use crate::model::{Outcome, Ovs, Upcall};
+use std::sync::Arc;
+
+use crate::model::{HookName, Outcome, Upcall};
 use crate::reconstruct::flow::Flow;
+use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, datapath, matter, next, words};
 
@@ -20,7 +23,7 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
         words::in_netns(at.netns.as_deref()),
         datapath::after_ct(&loss.passage),
         sentence::translation(&loss.first, at),
-        cause(&upcall, datapath::last_run(&loss.passage)),
+        cause(&upcall, &loss.passage),
         sentence::rest(flow, loss),
     );
     let mut commands = vec![
@@ -42,7 +45,9 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
 }
 
 /// Why, as a clause. What `ovs_dp_upcall` returns: `net/openvswitch/datapath.c`.
-fn cause(upcall: &Upcall, run: Option<&Ovs>) -> String {
+fn cause(upcall: &Upcall, passage: &[Arc<Sight>]) -> String {
+    let run = datapath::last_run(passage);
+    let is_answered = passage.last().is_some_and(|s| s.hook == HookName::OvsAnswer);
     let by_action = upcall.cmd.as_deref() == Some("action");
     let why_up = match (upcall.cmd.as_deref(), run.and_then(datapath::quoted)) {
         (Some("miss"), _) => "no flow of the datapath matched it".to_owned(),
@@ -54,6 +59,10 @@ fn cause(upcall: &Upcall, run: Option<&Ovs>) -> String {
         None if by_action => {
             "it was handed over, and nothing came back: it was for an OpenFlow controller, which let it \
              end there, or ovs-vswitchd did not answer"
+                .to_owned()
+        }
+        None if is_answered => {
+            "it was handed over, and ovs-vswitchd installed a flow for it, but did not hand it back"
                 .to_owned()
         }
         None => {
