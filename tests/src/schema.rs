@@ -122,7 +122,11 @@ const CT: &[Field] = &[
     may("mark", WORD),
     may("orig", Kind::Object(TUPLE)),
     may("reply", Kind::Object(TUPLE)),
-    may("nat", Kind::List(&Kind::Text)),
+    may("nat", Kind::List(&Kind::OneOf(&["src", "dst"]))),
+    may("status", Kind::List(&Kind::Text)),
+    may("labels", Kind::Text),
+    may("icmp_ids", Kind::List(&SHORT)),
+    may("entry", Kind::Text),
 ];
 const OVS: &[Field] = &[
     may("dp", Kind::Text),

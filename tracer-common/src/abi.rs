@@ -136,6 +136,8 @@ pub const PART_OVS_LIST: u8 = 8;
 /// `Event::parts`: [`LONG_LIST_BYTES`](crate::ovs::LONG_LIST_BYTES) of an action list follow the
 /// facts.
 pub const PART_OVS_LONG_LIST: u8 = 16;
+/// `Event::parts`: a [`Ct`](crate::conntrack::Ct) follows.
+pub const PART_CT: u8 = 2;
 
 /// The kernel stack that led to a drop or a consume: return addresses, innermost first; 0 ends the
 /// list.

@@ -3,9 +3,13 @@
 //! One NDJSON object per record, told apart by `"type"`; the keys are the interface that scripts
 //! rely on, so they are only ever added to. Every optional field is absent when it is unknown.
 
+mod conntrack;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use conntrack::Ct;
 
 /// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,6 +125,9 @@ pub struct Hop {
     /// What Open vSwitch's datapath was doing with it: `ovs-…` hops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ovs: Option<Ovs>,
+    /// The conntrack entry that the packet carries here; absent where it carries none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct: Option<Ct>,
     /// Where and why the kernel gave the packet up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop: Option<Drop>,
@@ -293,6 +300,9 @@ pub struct Icmp {
     /// Next-hop MTU of "fragmentation needed" or "packet too big".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// Of an error: the flow that it is about, as the packet that it quotes shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Box<Tuple>>,
 }
 
 /// From an ARP packet (RFC 826).

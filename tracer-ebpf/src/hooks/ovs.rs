@@ -185,7 +185,7 @@ pub fn ovs_upcall_return_kprobe(ctx: RetProbeContext) -> u32 {
         return 0;
     };
     let _ = OVS_UPCALLS.remove(task);
-    let found = Match { life: upcall.life, flags: upcall.flags };
+    let found = Match { life: upcall.life, flags: upcall.flags, alone: false };
     let result = ctx.ret::<i32>();
     if result != 0 {
         ovs_answer::take_back(upcall.slot, upcall.life);

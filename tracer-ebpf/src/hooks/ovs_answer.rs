@@ -171,7 +171,7 @@ fn tell(life: u64, key: u64, acts: u64) {
         place.known |= KNOWS_LIST;
     }
     // There is no skb: the packet was freed when it had gone up.
-    let mut sighting = Sighting::new(Hook::OvsAnswer, 0, Match { life, flags: 0 });
+    let mut sighting = Sighting::new(Hook::OvsAnswer, 0, Match { life, flags: 0, alone: false });
     sighting.dev = Some(NO_DEVICE);
     if place.list_len == 0 {
         emit_facts(&sighting, &place);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{HookName, Outcome};
 use crate::reconstruct::fate::Fate;
+use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::{Sight, TcpFlags};
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
@@ -102,6 +103,8 @@ pub struct Flow {
     pub open: u64,
     /// The keys by which its packets are found.
     pub keys: Vec<FlowKey>,
+    /// Its translations.
+    pub nat: Box<Nat>,
 }
 
 impl Flow {
@@ -120,6 +123,7 @@ impl Flow {
             incomplete: false,
             open: 0,
             keys: Vec::new(),
+            nat: Box::default(),
         }
     }
 
@@ -169,6 +173,17 @@ impl Flow {
         if direction == Direction::Forward && self.forward.is_some_and(|own| own != now) {
             self.translated = Some(now);
         }
+    }
+
+    /// What became of a packet, seen as one of this flow: a reply that arrived is lost all the same
+    /// where it was not translated back.
+    pub fn judge(&self, packet: &Packet, mut fate: Fate) -> Fate {
+        if self.direction_of(packet) == Direction::Reply
+            && self.nat.untranslated(packet, &self.opening, &fate).is_some()
+        {
+            fate.outcome = Outcome::ReplyNotTranslated;
+        }
+        fate
     }
 
     /// Counts a settled packet.

@@ -8,6 +8,7 @@ pub mod fate;
 pub mod flow;
 pub mod flows;
 mod identity;
+pub mod nat;
 pub mod ovs;
 pub mod packet;
 mod settled;
@@ -15,6 +16,7 @@ pub mod sight;
 mod story;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tracked;
 pub mod tuple;
 
 pub use story::Story;

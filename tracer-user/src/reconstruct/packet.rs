@@ -211,6 +211,11 @@ impl Packet {
         })
     }
 
+    /// The namespaces that it was seen in, in order.
+    pub fn namespaces(&self) -> impl Iterator<Item = u32> + '_ {
+        self.positions.iter().map(|(at, _)| at.netns).filter(|netns| *netns != 0)
+    }
+
     /// Whether it may have one more copy.
     pub fn has_room(&self) -> bool {
         self.lives.len() < MAX_LIVES

@@ -271,8 +271,13 @@ impl Story {
             }
             _ => {}
         }
+        if let Some(flow) = packet.flow.filter(|_| sight.ct.is_some()) {
+            self.flows.join_entry(flow, sight);
+        }
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);
+            let direction = flow.direction_of(packet);
+            flow.nat.see(direction, packet, self.previous.as_ref(), sight);
         }
         if fate::is_decided(packet) && !packet.counted {
             packet.counted = true;
@@ -298,6 +303,9 @@ impl Story {
             Some(flow) => flow,
             None => self.flows.of(&packet.first),
         };
+        if let Some(entry) = self.flows.flow_mut(flow) {
+            fate = entry.judge(&packet, fate);
+        }
         let mut settled = Settled {
             flow,
             direction: Direction::Forward,

@@ -28,6 +28,7 @@ pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
         arp: None,
         tunnel: None,
         ovs: None,
+        ct: None,
         drop: None,
         by: None,
         stack: Vec::new(),

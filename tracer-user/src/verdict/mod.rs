@@ -41,6 +41,7 @@ pub type Rule = fn(&Flow) -> Option<Finding>;
 
 /// All rules, the gravest first: the first that finds something gives the verdict.
 pub const RULES: &[Rule] = &[
+    rules::reply_not_translated,
     rules::dropped_by_ovs,
     rules::dropped,
     rules::upcall_lost,
