@@ -27,6 +27,7 @@ const HOOKS: &[&str] = &[
     "ovs-upcall",
     "ovs-actions",
     "ovs-output",
+    "ovs-answer",
     "ct",
 ];
 

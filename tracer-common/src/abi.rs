@@ -38,6 +38,8 @@ pub enum Hook {
     OvsOutput = 10,
     /// The packet passed through connection tracking.
     Ct = 11,
+    /// `ovs-vswitchd` installed the flow that a packet which it was sent asked for. There is no skb.
+    OvsAnswer = 12,
 }
 
 impl Hook {
@@ -55,6 +57,7 @@ impl Hook {
             9 => Self::OvsActions,
             10 => Self::OvsOutput,
             11 => Self::Ct,
+            12 => Self::OvsAnswer,
             _ => return None,
         })
     }

@@ -45,7 +45,7 @@ fn event() -> impl Strategy<Value = Event> {
         any::<[u32; 6]>(),
         any::<[u16; 3]>(),
         lengths,
-        (1_u8..=11, any::<u8>(), any::<u8>()),
+        (1_u8..=12, any::<u8>(), any::<u8>()),
         any::<[u8; DEV_NAME_BYTES]>(),
         vec(any::<u8>(), HEADER_BYTES),
     )
@@ -195,7 +195,7 @@ proptest! {
     }
 
     #[test]
-    fn a_hook_that_is_not_known_is_refused(event in event(), hook in 12_u8..) {
+    fn a_hook_that_is_not_known_is_refused(event in event(), hook in 13_u8..) {
         let event = Event { hook, ..event };
         prop_assert_eq!(refusal(&encode(&event)), Error::Hook(hook));
         prop_assert_eq!(refusal(&encode(&Event { hook: 0, ..event })), Error::Hook(0));

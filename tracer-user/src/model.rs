@@ -73,6 +73,7 @@ pub enum HookName {
     OvsActions,
     OvsOutput,
     Ct,
+    OvsAnswer,
 }
 
 /// One packet at one hook.
@@ -338,7 +339,7 @@ pub struct Ovs {
     /// Name of the vport through which the packet entered the datapath.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_port: Option<String>,
-    /// Its number in the datapath (`ovs-dpctl show`; not the OpenFlow port).
+    /// Its number in the datapath (`ovs-dpctl show`; not the `OpenFlow` port).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_port_no: Option<u32>,
     /// Name of the vport at this hop: the one that received it, or that sends it out.

@@ -7,3 +7,4 @@ mod deliver;
 mod device;
 mod drop;
 mod ovs;
+mod ovs_answer;

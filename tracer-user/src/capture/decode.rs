@@ -264,6 +264,7 @@ fn hook_name(hook: Hook) -> HookName {
         Hook::OvsActions => HookName::OvsActions,
         Hook::OvsOutput => HookName::OvsOutput,
         Hook::Ct => HookName::Ct,
+        Hook::OvsAnswer => HookName::OvsAnswer,
     }
 }
 

@@ -46,6 +46,12 @@ const KINDS: &[Kind] = &[
         ],
     },
     Kind {
+        name: "ovs-answer",
+        costs: "the flows that ovs-vswitchd installs in answer to a packet are not seen: one that it \
+                decides to drop shows as lost on the way to it, until others of its flow tell",
+        programs: &[("ovs_answer_kprobe", "ovs_flow_tbl_insert")],
+    },
+    Kind {
         name: "ovs-execute",
         costs: "packets that ovs-vswitchd hands back to the datapath are seen from the next device on",
         programs: &[

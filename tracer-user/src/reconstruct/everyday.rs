@@ -18,6 +18,10 @@ pub const TCP_HANDLED: &[&str] =
 /// with data unread.
 pub const SOCKET_GONE: &[&str] = &["QUEUE_PURGE", "SOCKET_CLOSE"];
 
+/// Functions that let go of what a socket had taken, without a reason on kernels before 6.10: it was
+/// closed with data unread.
+const SOCKET_CLOSES: &[&str] = &["inet_sock_destruct", "skb_queue_purge", "skb_queue_purge_reason"];
+
 /// Functions of TCP that give a segment up without saying why, after having dealt with it.
 const TCP_SILENT: &[&str] = &[
     "tcp_rcv_state_process",
@@ -37,7 +41,9 @@ pub fn is_socket_handling(delivered: &Sight, drop: &Sight) -> bool {
     let tcp = delivered.tuple.or(drop.tuple).is_some_and(|t| t.proto == Proto::Tcp);
     match cause.reason() {
         Some(reason) => SOCKET_GONE.contains(&reason) || (tcp && TCP_HANDLED.contains(&reason)),
-        None => tcp && cause.place().is_some_and(|(s, _)| TCP_SILENT.contains(&s)),
+        None => cause
+            .place()
+            .is_some_and(|(s, _)| SOCKET_CLOSES.contains(&s) || (tcp && TCP_SILENT.contains(&s))),
     }
 }
 

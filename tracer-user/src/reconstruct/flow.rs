@@ -202,8 +202,7 @@ impl Flow {
         }
         if let Some(decided) = self.decided_alike(direction, fate) {
             let loss = &mut self.losses[decided];
-            loss.add(packet);
-            loss.asked += 1;
+            loss.add(packet, true);
             return Folded { outcome: loss.outcome, retold: Vec::new() };
         }
         let at = self.fold_loss(packet, fate, direction);
@@ -251,17 +250,18 @@ impl Flow {
         let same = |l: &Loss| {
             l.outcome == fate.outcome && l.direction == direction && is_same_place(&l.at, &fate.at)
         };
+        let asked = fate.at.hook == HookName::OvsUpcall;
         let full = self.losses.len() >= MAX_LOSSES;
         let known = self.losses.iter().position(same);
         if let Some(known) = known.or_else(|| full.then_some(MAX_LOSSES - 1)) {
-            self.losses[known].add(packet);
+            self.losses[known].add(packet, asked);
             return known;
         }
         self.losses.push(Loss {
             outcome: fate.outcome,
             direction,
             count: 1,
-            asked: 0,
+            asked: u64::from(asked),
             evidence: vec![packet.number],
             first: packet.first.clone(),
             at: fate.at.clone(),
@@ -274,18 +274,23 @@ impl Flow {
 }
 
 impl Loss {
-    fn add(&mut self, packet: &Packet) {
+    fn add(&mut self, packet: &Packet, asked: bool) {
         self.count += 1;
+        self.asked += u64::from(asked);
         self.last_ts = self.last_ts.max(packet.first.ts);
+        if packet.first.ts < self.first.ts {
+            self.first = packet.first.clone();
+        }
         if self.evidence.len() < MAX_EVIDENCE {
             self.evidence.push(packet.number);
+            self.evidence.sort_unstable();
         }
     }
 
     /// Takes over what another counted.
     pub fn take_over(&mut self, other: &Self) {
         self.count += other.count;
-        self.asked += other.count;
+        self.asked += other.asked;
         self.last_ts = self.last_ts.max(other.last_ts);
         self.evidence.extend(&other.evidence);
         self.evidence.sort_unstable();

@@ -61,6 +61,10 @@ impl Story {
     pub fn observe(&mut self, hop: &mut Hop) {
         let mut sight = Arc::new(self.catalog.sight(hop));
         let live = hop.packet == 0;
+        if hop.hook == HookName::OvsAnswer && live && !self.lives.contains_key(&hop.life) {
+            // It comes too late: nothing is left of the packet that asked.
+            return;
+        }
         if live {
             hop.packet = self.identify(hop);
             hop.hop = 0;
