@@ -244,6 +244,7 @@ const DROPS: &[Field] = &[
     may("next", Kind::List(&Kind::Text)),
     may("everyday", Kind::Text),
     may("rest", Kind::Flag),
+    may("silent", Kind::Flag),
     may("folded", LONG),
 ];
 const END: &[Field] = &[must("ts", LONG)];

@@ -49,8 +49,8 @@ async fn count(args: &DropsArgs) -> anyhow::Result<u8> {
     let mut ends = Ends { interrupt, terminate, deadline: None, child: None };
     let mut screen = Screen::new(args, counter.began);
     screen.head(&counter, args)?;
-    let (devices, probe) = (counter.devices(), 1);
-    eprintln_line(&format!("lasthop: ready: {probe} probes on {devices} devices"));
+    let (probes, devices) = (counter.counting.probes().len(), counter.devices());
+    tell(&format!("lasthop: ready: {probes} probes on {devices} devices"));
     ends.deadline = args.stop_after.map(|d| Instant::now() + d);
     ends.child = child::spawn(&args.command, args.json)?;
     follow(&mut counter, &mut screen, &mut ends, args).await?;
@@ -330,17 +330,14 @@ impl Screen {
 
     fn head(&self, counter: &Counter, args: &DropsArgs) -> anyhow::Result<()> {
         if self.json {
-            let probes = vec![counter.counting.probe().to_owned()];
-            let meta = meta(
-                counter.now(),
-                monotonic_start(counter),
-                &args.filter_text,
-                probes,
-                Vec::new(),
-            );
+            let (now, start) = (counter.now(), monotonic_start(counter));
+            let (probes, blind) = (counter.counting.probes(), counter.counting.blind());
+            let meta = meta(now, start, &args.filter_text, probes, blind);
             let mut out = std::io::stdout().lock();
             json::write(&mut out, &Record::Meta(meta))?;
             out.flush()?;
+        } else {
+            counter.counting.blind().iter().for_each(|line| log::warn!("not seen: {line}"));
         }
         Ok(())
     }
@@ -408,6 +405,6 @@ fn monotonic_start(counter: &Counter) -> u64 {
     crate::capture::session::monotonic().saturating_sub(counter.now())
 }
 
-fn eprintln_line(line: &str) {
+fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
