@@ -6,6 +6,7 @@ mod archive;
 mod console;
 mod guest;
 mod kernels;
+mod qemu;
 mod tools;
 
 use std::ffi::OsString;

@@ -119,7 +119,8 @@ impl Machine {
         vng.arg(format!("--qemu-opts={}", self.qemu(&run.folder)));
         vng.arg("--exec");
         vng.arg(format!("bash {} {}", quoted(&run.folder.join("guest.sh")), quoted(&run.folder)));
-        vng.env("PATH", path_with(&[&tools.bin, Path::new("/usr/sbin")]));
+        let folders = tools.path.iter().map(PathBuf::as_path).chain([Path::new("/usr/sbin")]);
+        vng.env("PATH", path_with(&folders.collect::<Vec<_>>()));
         // virtme-ng keeps settings there.
         vng.env("HOME", super::folder().join("home"));
         vng.env("TMPDIR", &run.folder);

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::archive::{Archive, Suite};
+use super::qemu;
 use crate::packages::{self, Package};
 use crate::step;
 use crate::toolchain::say;
@@ -21,7 +22,6 @@ const PYTHON: &str = "/usr/bin/python3";
 const BUSYBOX: Suite = Suite { mirror: "http://deb.debian.org/debian", name: "bookworm" };
 
 const HOST: &[Package] = &[
-    Package { name: "qemu-system-x86", brings: "qemu-system-x86_64", why: "emulates the machine" },
     Package {
         name: "kmod",
         brings: "depmod",
@@ -40,8 +40,8 @@ const VENV: &[Package] = &[Package {
 /// Where the tools are.
 pub(super) struct Tools {
     pub vng: PathBuf,
-    /// The environment's programs: virtme-ng runs its own by name.
-    pub bin: PathBuf,
+    /// Folders of programs that virtme-ng runs by name: its environment's own, and the emulator.
+    pub path: Vec<PathBuf>,
     /// The machine's first shell, statically linked.
     pub busybox: PathBuf,
 }
@@ -50,7 +50,8 @@ pub(super) struct Tools {
 pub(super) fn ensure() -> Result<Tools> {
     packages::ensure(HOST)?;
     let bin = virtme()?;
-    Ok(Tools { vng: bin.join("vng"), bin, busybox: busybox()? })
+    let path = [Some(bin.clone()), qemu::ensure()?].into_iter().flatten().collect();
+    Ok(Tools { vng: bin.join("vng"), path, busybox: busybox()? })
 }
 
 fn virtme() -> Result<PathBuf> {
