@@ -71,6 +71,6 @@ fn attached_and_detached_a_hundred_times() {
 }
 
 #[test]
-fn killed_without_warning() {
-    nothing_is_left_after(20, Signal::SIGKILL);
+fn killed_without_warning_a_hundred_times() {
+    nothing_is_left_after(100, Signal::SIGKILL);
 }

@@ -9,7 +9,7 @@ use tracer_common::tunnel::walk;
 
 use crate::emit::cpu;
 use crate::kernel::{Linear, Packet};
-use crate::maps;
+use crate::{log, maps};
 
 /// The flow asked for; the collector writes it before the load.
 #[unsafe(no_mangle)]
@@ -53,17 +53,21 @@ pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
     if let Some(k) = known {
         if k.mark == innermost.mark {
             if flags == 0 {
-                maps::learn(&innermost.tuple);
+                let tuple = &innermost.tuple;
+                maps::learn(tuple);
+                log::learned(tuple.proto, tuple.sport, tuple.dport);
             }
             return Some(Match { life: k.life, flags });
         }
         maps::forget(skb);
         maps::count(Counter::Stale);
+        log::stale(skb, k.life);
         if flags == 0 {
             return None;
         }
     }
     let life = maps::follow(skb, innermost.mark, cpu());
+    log::followed(skb, life);
     Some(Match { life, flags: flags | FLAG_FIRST_SIGHT })
 }
 

@@ -15,6 +15,7 @@ mod emit;
 mod hooks;
 mod judge;
 mod kernel;
+mod log;
 mod maps;
 
 #[cfg(not(test))]

@@ -96,7 +96,7 @@ fn log_to_stderr(verbose: u8) {
     let level = match verbose {
         0 => "warn",
         1 => "lasthop=info,warn",
-        _ => "lasthop=debug,aya_log=debug,warn",
+        _ => "lasthop=debug,tracer_ebpf=debug,warn",
     };
     let environment = env_logger::Env::default().filter_or("LASTHOP_LOG", level);
     env_logger::Builder::from_env(environment)

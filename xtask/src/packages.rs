@@ -135,11 +135,6 @@ fn install(missing: &[&Package]) -> Result<()> {
     }
 }
 
-/// Reads Debian's package lists again where they are missing or old.
-pub(crate) fn refresh() -> Result<()> {
-    if lists_are_old() && nix::unistd::geteuid().is_root() { update() } else { Ok(()) }
-}
-
 fn update() -> Result<()> {
     step::run("reading Debian's package lists", &mut apt("update")).map(drop)
 }

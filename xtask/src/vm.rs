@@ -4,9 +4,9 @@
 
 mod archive;
 mod console;
+mod emulator;
 mod guest;
 mod kernels;
-mod qemu;
 mod tools;
 
 use std::ffi::OsString;

@@ -7,7 +7,9 @@ use tracer_common::abi::Layout;
 use tracer_common::flow::Filter;
 
 use super::object::OBJECT;
+use super::probes;
 use crate::kernel::btf::KernelBtf;
+use crate::kernel::hook_types::hook_types;
 use crate::kernel::layout::layout;
 
 #[derive(Clone, Copy)]
@@ -26,8 +28,7 @@ unsafe impl Pod for PodFilter {}
 pub struct Loaded {
     /// The object; its programs are loaded one by one as their hooks are attached.
     pub ebpf: Ebpf,
-    /// The kernel's BTF, as the loader reads it: some 20 MB, so that it is let go of once all that
-    /// needs it is attached.
+    /// The types that hooks are found by, let go of once all is attached.
     pub btf: Option<Btf>,
 }
 
@@ -39,7 +40,7 @@ pub const RING_BYTES: u32 = 4 << 20;
 ///
 /// # Errors
 /// One line that says what is missing and what to do.
-pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Result<Loaded> {
+pub fn load(kernel: KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Result<Loaded> {
     let Some(object) = OBJECT else {
         bail!(
             "this binary was built without its kernel programs: build it with `cargo xtask build`"
@@ -47,13 +48,17 @@ pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Res
     };
     // Before 5.11 BPF memory counts against this limit.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX);
-    let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
-    let layout = PodLayout(layout(kernel)?);
+    let layout = PodLayout(layout(&kernel)?);
+    let btf = hook_types(&kernel, &probes::hook_types()).context("the kernel's BTF")?;
+    // The loader is about to need much memory of its own.
+    drop(kernel);
     let filter = PodFilter(*filter);
+    let log_level = log_level();
     let ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .override_global("LAYOUT", &layout, true)
         .override_global("FILTER", &filter, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", ring_bytes)
         .verifier_log_level(verifier_log())
         .load(object)
@@ -68,6 +73,11 @@ fn verifier_log() -> VerifierLogLevel {
     } else {
         VerifierLogLevel::empty()
     }
+}
+
+/// How much the programs say of their own work: nothing, but where somebody asked (`-vv`).
+fn log_level() -> u8 {
+    if log::log_enabled!(log::Level::Debug) { aya_log::Level::Debug as u8 } else { 0 }
 }
 
 /// Says what to do where the kernel refuses.

@@ -3,6 +3,7 @@
 pub mod clsact;
 pub mod counters;
 pub mod decode;
+pub mod kernel_log;
 pub mod load;
 pub mod object;
 pub mod ports;

@@ -6,6 +6,7 @@ use tracer_common::flow::Filter;
 
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
+use super::kernel_log::KernelLog;
 use super::load::{Loaded, load};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
@@ -32,6 +33,7 @@ pub struct Plan {
 pub struct Session {
     loaded: Option<Loaded>,
     ring: Ring,
+    kernel_log: KernelLog,
     counters: Counters,
     decoder: Decoder,
     ports: Ports,
@@ -40,6 +42,8 @@ pub struct Session {
     topology: Topology,
     attached: Vec<Attached>,
     start: u64,
+    /// The last batch was full: there may be more, of which the ring will not tell again.
+    more: bool,
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds.
@@ -48,7 +52,8 @@ pub fn monotonic() -> u64 {
         .map_or(0, |t| t.tv_sec().unsigned_abs() * 1_000_000_000 + t.tv_nsec().unsigned_abs())
 }
 
-/// Returns to the system what the start needed and the trace does not: the kernel's types, parsed.
+/// Returns to the system what the start needed and the trace does not: the kernel's types, which the
+/// loader parses, and the object. Before the ring is mapped, so that the two do not add up.
 fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it only looks at the allocator's own free lists.
@@ -66,17 +71,18 @@ impl Session {
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
         let kernel = KernelBtf::open()?;
+        let reasons = Reasons::read(&kernel);
         // Two things that take long and have nothing to do with each other.
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
-            let loaded = load(&kernel, &plan.filter, plan.ring_bytes);
+            let loaded = load(kernel, &plan.filter, plan.ring_bytes);
             let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (symbols, loaded)
         });
         let mut loaded = loaded?;
+        give_memory_back();
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
-        let names =
-            Names { symbols: symbols.context("/proc/kallsyms")?, reasons: Reasons::read(&kernel) };
+        let names = Names { symbols: symbols.context("/proc/kallsyms")?, reasons };
         if names.symbols.is_empty() {
             log::warn!(
                 "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \
@@ -84,12 +90,14 @@ impl Session {
             );
         }
         let ring = Ring::take(&mut loaded)?;
+        let kernel_log = KernelLog::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
         let ports = Ports::new(&mut loaded)?;
         let (watch, links) = Watch::start(plan.scope)?;
         let mut session = Self {
             loaded: Some(loaded),
             ring,
+            kernel_log,
             counters,
             decoder: Decoder::new(names, start),
             ports,
@@ -98,6 +106,7 @@ impl Session {
             topology: Topology::default(),
             attached: Vec::new(),
             start,
+            more: false,
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
         for event in links {
@@ -151,12 +160,16 @@ impl Session {
     /// Waits until there may be hops; meanwhile follows the topology.
     pub async fn wait(&mut self) -> anyhow::Result<()> {
         loop {
+            let more = self.more;
             tokio::select! {
-                ready = self.ring.ready() => return ready,
+                biased;
+                e = self.kernel_log.follow() => return Err(e),
                 events = self.watch.next() => match events {
                     Some(events) => events.into_iter().for_each(|e| self.apply(e)),
                     None => bail!("the topology can no longer be followed"),
                 },
+                ready = self.ring.ready(), if !more => return ready,
+                () = tokio::task::yield_now(), if more => return Ok(()),
             }
         }
     }
@@ -164,7 +177,9 @@ impl Session {
     /// Hands over what hops there are, at most a batch; returns how many.
     pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
         let Self { ring, decoder, topology, .. } = self;
-        ring.drain(BATCH, |event| each(decoder.hop(&event, topology)))
+        let n = ring.drain(BATCH, |event| each(decoder.hop(&event, topology)));
+        self.more = n == BATCH;
+        n
     }
 
     /// What was lost since the last call.
@@ -177,6 +192,7 @@ impl Session {
     pub fn detach(&mut self) {
         self.ports.detach_all();
         self.loaded = None;
+        self.kernel_log.flush();
     }
 
     fn apply(&mut self, event: LinkEvent) {

@@ -118,10 +118,11 @@ fn examine() -> Vec<Check> {
     };
     checks.push(reasons(&btf));
     checks.push(symbols());
+    let openvswitch = openvswitch(&btf);
     if preflight::check().is_ok() {
-        checks.extend(hooks(&btf));
+        checks.extend(hooks(btf));
     }
-    checks.push(openvswitch(&btf));
+    checks.push(openvswitch);
     checks
 }
 
@@ -166,7 +167,7 @@ fn symbols() -> Check {
 }
 
 /// Attaches every hook for real and lets go of it.
-fn hooks(btf: &KernelBtf) -> Vec<Check> {
+fn hooks(btf: KernelBtf) -> Vec<Check> {
     let mut loaded = match load(btf, &Filter::ANY, 4096) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],

@@ -2,6 +2,7 @@
 //! its symbol table.
 
 pub mod btf;
+pub mod hook_types;
 pub mod layout;
 pub mod reasons;
 pub mod symbols;

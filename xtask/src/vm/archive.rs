@@ -75,6 +75,16 @@ impl Archive {
         Ok(depends_of(&shown))
     }
 
+    /// A package, and those of its dependencies that this machine has not installed.
+    pub(super) fn missing_for(&self, package: &str) -> Result<Vec<String>> {
+        let plan = say(self
+            .apt("apt-get")
+            .args(["-o", "Dir::State::status=/var/lib/dpkg/status"])
+            .args(["--simulate", "--no-install-recommends", "install", package]))
+        .with_context(|| format!("{} cannot provide {package}", self.suite.name))?;
+        Ok(installed_by(&plan))
+    }
+
     /// Fetches packages and unpacks them into one folder.
     pub(super) fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
         let debs = self.folder.join("debs");
@@ -82,7 +92,7 @@ impl Archive {
         let _ = fs::remove_dir_all(&debs);
         fs::create_dir_all(&debs)?;
         step::run(
-            &format!("fetching {}", packages.join(" ")),
+            &fetching(packages),
             self.apt("apt-get").arg("download").args(packages).current_dir(&debs),
         )?;
         let files: Vec<PathBuf> = fs::read_dir(&debs)?
@@ -106,6 +116,14 @@ impl Archive {
     }
 }
 
+/// What is being fetched, as it is told.
+fn fetching(packages: &[String]) -> String {
+    match packages {
+        [] | [_] | [_, _] => format!("fetching {}", packages.join(" ")),
+        [.., last] => format!("fetching {last} and {} more packages", packages.len() - 1),
+    }
+}
+
 /// The names in the `Pre-Depends` and `Depends` fields; the first of alternatives.
 fn depends_of(stanza: &str) -> Vec<String> {
     stanza
@@ -119,9 +137,24 @@ fn depends_of(stanza: &str) -> Vec<String> {
         .collect()
 }
 
+/// The names in the plan that `apt-get --simulate` prints.
+fn installed_by(plan: &str) -> Vec<String> {
+    plan.lines()
+        .filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_removed_is_not_installed() {
+        let plan = "Remv qemu-utils [1:10.0.2]\nInst seabios (1.16 Debian:12 [all])\n\
+            Inst qemu-system-x86 (1:7.2 Debian:12 [amd64])\nConf seabios (1.16 Debian:12 [all])\n";
+        assert_eq!(installed_by(plan), ["seabios", "qemu-system-x86"]);
+    }
 
     #[test]
     fn names_without_versions_and_alternatives() {

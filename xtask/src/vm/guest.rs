@@ -119,8 +119,9 @@ impl Machine {
         vng.arg(format!("--qemu-opts={}", self.qemu(&run.folder)));
         vng.arg("--exec");
         vng.arg(format!("bash {} {}", quoted(&run.folder.join("guest.sh")), quoted(&run.folder)));
-        let folders = tools.path.iter().map(PathBuf::as_path).chain([Path::new("/usr/sbin")]);
-        vng.env("PATH", path_with(&folders.collect::<Vec<_>>()));
+        let mut tool_paths = vec![tools.bin.as_path(), Path::new("/usr/sbin")];
+        tool_paths.extend(tools.emulator.as_deref());
+        vng.env("PATH", path_with(&tool_paths));
         // virtme-ng keeps settings there.
         vng.env("HOME", super::folder().join("home"));
         vng.env("TMPDIR", &run.folder);

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::archive::{Archive, Suite};
-use super::qemu;
+use super::emulator;
 use crate::packages::{self, Package};
 use crate::step;
 use crate::toolchain::say;
@@ -40,8 +40,10 @@ const VENV: &[Package] = &[Package {
 /// Where the tools are.
 pub(super) struct Tools {
     pub vng: PathBuf,
-    /// Folders of programs that virtme-ng runs by name: its environment's own, and the emulator.
-    pub path: Vec<PathBuf>,
+    /// The environment's programs: virtme-ng runs its own by name.
+    pub bin: PathBuf,
+    /// Where the emulator is, where it is not in the path.
+    pub emulator: Option<PathBuf>,
     /// The machine's first shell, statically linked.
     pub busybox: PathBuf,
 }
@@ -49,9 +51,9 @@ pub(super) struct Tools {
 /// The tools as they were installed once, or installed now.
 pub(super) fn ensure() -> Result<Tools> {
     packages::ensure(HOST)?;
+    let emulator = emulator::ensure()?;
     let bin = virtme()?;
-    let path = [Some(bin.clone()), qemu::ensure()?].into_iter().flatten().collect();
-    Ok(Tools { vng: bin.join("vng"), path, busybox: busybox()? })
+    Ok(Tools { vng: bin.join("vng"), bin, emulator, busybox: busybox()? })
 }
 
 fn virtme() -> Result<PathBuf> {
