@@ -4,6 +4,9 @@
 
 NAMESPACES="$NAMESPACES lh-node lh-remote"
 
+# Seconds that what is held in the background may live: an emulated machine takes its time.
+LH_LIMIT=300
+
 OVS_RUNDIR=${OVS_RUNDIR:-$LH_DIR/ovs}
 export OVS_RUNDIR OVS_DBDIR="$OVS_RUNDIR" OVS_LOGDIR="$OVS_RUNDIR" OVS_SYSCONFDIR="$OVS_RUNDIR"
 

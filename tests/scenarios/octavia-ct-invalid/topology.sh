@@ -61,7 +61,7 @@ switches() {
 port_security() {
 	lh_flows br-int <<-FLOWS
 		cookie=0x4f1d3a7788e0b2c5,table=0,priority=100,in_port=3,actions=set_field:0x3->reg5,set_field:0x1->reg6,resubmit(,71)
-		cookie=0x4f1d3a7788e0b2c5,table=0,priority=100,in_port=2,actions=pop_vlan,set_field:0x3->reg5,set_field:0x1->reg6,resubmit(,81)
+		cookie=0x4f1d3a7788e0b2c5,table=0,priority=100,in_port=2,dl_vlan=1,actions=pop_vlan,set_field:0x3->reg5,set_field:0x1->reg6,resubmit(,81)
 		cookie=0x4f1d3a7788e0b2c5,table=71,priority=65,icmp6,reg5=0x3,in_port=3,dl_src=$HM0_MAC,ipv6_src=$HM0,actions=ct(table=72,zone=NXM_NX_REG6[0..15])
 		cookie=0x4f1d3a7788e0b2c5,table=71,priority=0,actions=drop
 		cookie=0x4f1d3a7788e0b2c5,table=72,priority=74,ct_state=+new-est,icmp6,reg5=0x3,actions=resubmit(,73)
