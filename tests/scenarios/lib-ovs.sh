@@ -66,6 +66,38 @@ lh_port() {
 	ip netns exec "$1" ethtool -K "$2" tx off >/dev/null
 }
 
+# lh_ovs_pair: client eth0 --- p-c (port 1) [br0 of lh-node] p-s (port 2) --- eth0 server, with their
+# addresses $CLIENT and $SERVER. br0 has no flows yet and forwards nothing without.
+lh_ovs_pair() {
+	lh_netns lh-client lh-node lh-server
+	lh_port lh-client eth0 $CLIENT_MAC p-c
+	lh_port lh-server eth0 $SERVER_MAC p-s
+	lh_addr lh-client eth0 "$CLIENT"
+	lh_addr lh-server eth0 "$SERVER"
+	lh_neigh lh-client eth0 "$SERVER" $SERVER_MAC
+	lh_neigh lh-server eth0 "$CLIENT" $CLIENT_MAC
+	lh_ovs_start
+	ovs-vsctl add-br br0 -- set-fail-mode br0 secure \
+		-- add-port br0 p-c -- set interface p-c ofport_request=1 \
+		-- add-port br0 p-s -- set interface p-s ofport_request=2
+}
+
+# lh_echo COUNT: as many datagrams from the client to the server, each awaited; what came back is kept.
+lh_echo() {
+	lh_peer lh-client udp-send --from "$CLIENT_AT:4000" --to "$SERVER_AT:4444" --count "$1" \
+		--await-ms 500 >>"$LH_DIR/client.log" 2>&1
+}
+
+# lh_echo_server: what lh_echo sends to.
+lh_echo_server() {
+	lh_hold listener.log lh-server udp-listen --on "$SERVER_AT:4444" --echo
+}
+
+# lh_echoed: how many of lh_echo's datagrams came back.
+lh_echoed() {
+	sed -n 's/.*echoed=\([0-9]*\).*/\1/p' "$LH_DIR/client.log" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
 # lh_flows BRIDGE: replaces the bridge's flows by those on standard input.
 lh_flows() {
 	ovs-ofctl -O OpenFlow13 replace-flows "$1" -

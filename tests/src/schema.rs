@@ -238,10 +238,18 @@ pub fn problems(line: &Value) -> Vec<String> {
     };
     check_object(kind, line, fields, &mut found);
     check_exact(kind, line, &mut found);
-    if line.get("hook").is_some_and(|hook| hook == "drop") != line.get("drop").is_some() {
+    check_drop(line, &mut found);
+    found
+}
+
+/// A drop is told by the hook `drop`, or where the kernel only says that it consumed the packet, by
+/// another hook and an object that calls it silent.
+fn check_drop(line: &Value, found: &mut Vec<String>) {
+    let told = line.get("hook").is_some_and(|hook| hook == "drop");
+    let silent = line.get("drop").map(|drop| drop["silent"] == true);
+    if told != (silent == Some(false)) && silent != Some(true) {
         found.push("hook \"drop\" and the object \"drop\" go together".to_owned());
     }
-    found
 }
 
 fn check_object(path: &str, value: &Value, fields: &[Field], found: &mut Vec<String>) {
