@@ -105,6 +105,18 @@ lh_vlan_trunk() {
 	ip -n lh-switch link set br0 up
 }
 
+# lh_service NS: the namespace translates the service address, TCP port 443, to the server's port 8443.
+lh_service() {
+	ip netns exec "$1" nft -f - <<-RULES
+		table inet service {
+			chain prerouting {
+				type nat hook prerouting priority dstnat; policy accept;
+				$NFT_IP daddr $SERVICE tcp dport 443 dnat $NFT_IP to $SERVER_AT:8443
+			}
+		}
+	RULES
+}
+
 # lh_skip REASON: this machine cannot have the topology; the scenario is skipped by name.
 lh_skip() {
 	echo "$1" >&2
@@ -127,7 +139,7 @@ lh_hold() {
 	fifo=$LH_DIR/ready.$$
 	rm -f "$fifo"
 	mkfifo "$fifo"
-	ip netns exec "$ns" "$LH_PEER" "$@" >"$fifo" 2>"$LH_DIR/$log" &
+	ip netns exec "$ns" "$LH_PEER" --limit "${LH_LIMIT:-30}" "$@" >"$fifo" 2>"$LH_DIR/$log" &
 	HELD=$!
 	# `cat` takes over the rest, so that the peer never writes into a closed pipe.
 	{

@@ -38,6 +38,8 @@ pub enum Hook {
     OvsOutput = 10,
     /// The packet passed through connection tracking.
     Ct = 11,
+    /// `ovs-vswitchd` installed the flow that a packet which it was sent asked for. There is no skb.
+    OvsAnswer = 12,
 }
 
 impl Hook {
@@ -55,6 +57,7 @@ impl Hook {
             9 => Self::OvsActions,
             10 => Self::OvsOutput,
             11 => Self::Ct,
+            12 => Self::OvsAnswer,
             _ => return None,
         })
     }
@@ -133,6 +136,8 @@ pub const PART_OVS_LIST: u8 = 8;
 /// `Event::parts`: [`LONG_LIST_BYTES`](crate::ovs::LONG_LIST_BYTES) of an action list follow the
 /// facts.
 pub const PART_OVS_LONG_LIST: u8 = 16;
+/// `Event::parts`: a [`Ct`](crate::conntrack::Ct) follows.
+pub const PART_CT: u8 = 2;
 
 /// The kernel stack that led to a drop or a consume: return addresses, innermost first; 0 ends the
 /// list.

@@ -3,9 +3,10 @@
 use core::mem::offset_of;
 
 use crate::abi::{
-    DEV_NAME_BYTES, Event, HEADER_BYTES, Hook, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST,
-    PART_STACK, STACK_DEPTH, Stack,
+    DEV_NAME_BYTES, Event, HEADER_BYTES, Hook, PART_CT, PART_OVS, PART_OVS_LIST,
+    PART_OVS_LONG_LIST, PART_STACK, STACK_DEPTH, Stack,
 };
+use crate::conntrack::Ct;
 use crate::ovs::{LIST_BYTES, LONG_LIST_BYTES, OvsFacts};
 
 /// Why bytes are no event.
@@ -43,6 +44,8 @@ pub struct Decoded<'a> {
     pub event: Event,
     /// All 0 where none was recorded.
     pub stack: Stack,
+    /// The conntrack entry that the skb carries.
+    pub ct: Option<Ct>,
     /// What Open vSwitch was doing with the packet.
     pub ovs: Option<OvsFacts>,
     /// The action list that it runs, as far as it was recorded; empty where none was.
@@ -97,16 +100,17 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Error> {
     }
     let mut rest = Rest { bytes, at: size_of::<Event>() };
     let stack = if event.parts & PART_STACK != 0 { rest.stack()? } else { [0; STACK_DEPTH] };
+    let ct = if event.parts & PART_CT != 0 { Some(rest.ct()?) } else { None };
     let ovs = if event.parts & PART_OVS != 0 { Some(rest.ovs()?) } else { None };
     let list = rest.list(event.parts, ovs.as_ref())?;
     if rest.at != bytes.len() {
         return Err(Error::Size(bytes.len()));
     }
-    Ok(Decoded { hook, event, stack, ovs, list })
+    Ok(Decoded { hook, event, stack, ct, ovs, list })
 }
 
 /// All parts that this version knows.
-const PARTS: u8 = PART_STACK | PART_OVS | PART_OVS_LIST | PART_OVS_LONG_LIST;
+const PARTS: u8 = PART_STACK | PART_CT | PART_OVS | PART_OVS_LIST | PART_OVS_LONG_LIST;
 
 /// The parts that are still to be read, each behind the one before.
 struct Rest<'a> {
@@ -122,6 +126,12 @@ impl<'a> Rest<'a> {
         }
         self.at += size_of::<Stack>();
         Ok(stack)
+    }
+
+    fn ct(&mut self) -> Result<Ct, Error> {
+        let ct = Ct::decode(&array::<{ size_of::<Ct>() }>(self.bytes, self.at)?)?;
+        self.at += size_of::<Ct>();
+        Ok(ct)
     }
 
     fn ovs(&mut self) -> Result<OvsFacts, Error> {

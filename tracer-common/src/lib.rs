@@ -10,6 +10,7 @@
 
 pub mod abi;
 pub mod codec;
+pub mod conntrack;
 pub mod drops;
 pub mod fingerprint;
 pub mod flow;

@@ -8,10 +8,12 @@ use aya_ebpf::helpers::generated::{
     bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 use tracer_common::abi::{
-    Counter, DEV_NAME_BYTES, Event, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES, Hook,
+    Counter, DEV_NAME_BYTES, Event, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES, Hook, PART_CT,
     PART_STACK, Record, STACK_DEPTH, Stack,
 };
+use tracer_common::conntrack::Ct;
 
+use crate::conntrack;
 use crate::judge::Match;
 use crate::kernel::{Geometry, Memory, Probed, at, is_kernel_address};
 use crate::maps::{EVENTS, count};
@@ -53,32 +55,83 @@ impl Sighting {
     }
 }
 
-/// Writes one event.
-///
-/// A function of its own in the kernel too, like [`emit_with_stack`]: beside the parser's its locals
-/// do not fit into the 512 bytes of stack.
-#[inline(never)]
+/// Writes one event, with the conntrack entry that the skb carries, from which it learns.
+#[inline(always)]
 pub fn emit(sighting: &Sighting) {
-    let Some(event) = reserve::<Event>() else { return };
-    fill(event, sighting, 0);
-    submit(event);
+    write(sighting);
+    if sighting.found.alone {
+        conntrack::learn(sighting.skb);
+    }
 }
 
-/// Writes one event with the kernel stack that led to it.
-#[inline(never)]
+/// As [`emit`], with the kernel stack that led to it.
+#[inline(always)]
 pub fn emit_with_stack(ctx: *mut c_void, sighting: &Sighting) {
-    let Some(record) = reserve::<Record<Stack>>() else { return };
+    write_with_stack(ctx, sighting);
+    if sighting.found.alone {
+        conntrack::learn(sighting.skb);
+    }
+}
+
+/// A function of its own in the kernel too, like [`write_with_stack`]: beside the parser's its
+/// locals do not fit into the 512 bytes of stack.
+#[inline(never)]
+fn write(sighting: &Sighting) {
+    let nfct = conntrack::of(sighting.skb);
+    if nfct == 0 {
+        let Some(event) = reserve::<Event>() else { return };
+        fill(event, sighting, 0);
+        submit(event);
+        return;
+    }
+    let Some(record) = reserve::<Record<Ct>>() else { return };
     // SAFETY: reserved memory of this type, ours until it is submitted.
-    let (event, stack) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
-    fill(event, sighting, PART_STACK);
-    // SAFETY: the helper writes at most the size given; the rest keeps the zeroes written before.
+    let (event, ct) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
+    fill(event, sighting, PART_CT);
+    conntrack::fill(ct, nfct);
+    submit(record);
+}
+
+/// The parts of a tracked packet's end.
+#[repr(C)]
+struct StackAndCt {
+    stack: Stack,
+    ct: Ct,
+}
+
+#[inline(never)]
+fn write_with_stack(ctx: *mut c_void, sighting: &Sighting) {
+    let nfct = conntrack::of(sighting.skb);
+    if nfct == 0 {
+        let Some(record) = reserve::<Record<Stack>>() else { return };
+        // SAFETY: reserved memory of this type, ours until it is submitted.
+        let (event, stack) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
+        fill(event, sighting, PART_STACK);
+        fill_stack(stack, ctx);
+        submit(record);
+        return;
+    }
+    let Some(record) = reserve::<Record<StackAndCt>>() else { return };
+    // SAFETY: as above.
+    let (event, parts) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
+    fill(event, sighting, PART_STACK | PART_CT);
+    // SAFETY: as above.
+    let (stack, ct) = unsafe { (&raw mut (*parts).stack, &raw mut (*parts).ct) };
+    fill_stack(stack, ctx);
+    conntrack::fill(ct, nfct);
+    submit(record);
+}
+
+#[inline(always)]
+fn fill_stack(stack: *mut Stack, ctx: *mut c_void) {
+    // SAFETY: reserved memory of this type; the helper writes at most the size given, and the rest
+    // keeps the zeroes written before.
     unsafe {
         for i in 0..STACK_DEPTH {
             ptr::write_volatile(stack.cast::<u64>().add(i), 0);
         }
         bpf_get_stack(ctx, stack.cast(), (STACK_DEPTH * 8) as u32, 0);
     }
-    submit(record);
 }
 
 /// Room in the ring buffer; `None`, and counted, when it is full.

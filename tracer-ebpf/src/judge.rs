@@ -22,6 +22,9 @@ pub struct Match {
     pub life: u64,
     /// `FLAG_BY_FILTER`, `FLAG_BY_LEARNED`, `FLAG_FIRST_SIGHT`.
     pub flags: u8,
+    /// It is the packet's only flow: then its conntrack entry is about that, and not about a
+    /// tunnel around it.
+    pub alone: bool,
 }
 
 /// Whether the parser knows what follows an Ethernet type.
@@ -45,8 +48,9 @@ pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
     let flags = innermost.flags;
     if layers == 0 {
         // Nothing that can be read contradicts the skb's identity.
-        return known.map(|k| Match { life: k.life, flags: 0 });
+        return known.map(|k| Match { life: k.life, flags: 0, alone: false });
     }
+    let alone = layers == 1;
     if flags == 0 && known.is_none() {
         return None;
     }
@@ -57,7 +61,7 @@ pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
                 maps::learn(tuple);
                 log::learned(tuple.proto, tuple.sport, tuple.dport);
             }
-            return Some(Match { life: k.life, flags });
+            return Some(Match { life: k.life, flags, alone });
         }
         maps::forget(skb);
         maps::count(Counter::Stale);
@@ -68,7 +72,7 @@ pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
     }
     let life = maps::follow(skb, innermost.mark, cpu());
     log::followed(skb, life);
-    Some(Match { life, flags: flags | FLAG_FIRST_SIGHT })
+    Some(Match { life, flags: flags | FLAG_FIRST_SIGHT, alone })
 }
 
 /// Looks at every layer and keeps what matters of the innermost.
@@ -162,7 +166,7 @@ pub const NO_TUPLE: Tuple =
 
 /// Whether the filter or a translation asks for this tuple, as a flag.
 #[inline(always)]
-fn wanted(tuple: &Tuple) -> u8 {
+pub fn wanted(tuple: &Tuple) -> u8 {
     // SAFETY: a static of this program, behind a black box so that its values stay loads from
     // `.rodata`, where the collector has written others than the compiler saw.
     let filter = unsafe { &*core::hint::black_box(&raw const FILTER) };

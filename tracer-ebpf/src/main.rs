@@ -11,6 +11,7 @@
 )]
 #![feature(asm_experimental_arch)]
 
+mod conntrack;
 mod emit;
 mod hooks;
 mod judge;

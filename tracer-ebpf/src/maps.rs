@@ -174,8 +174,14 @@ pub fn forget(skb: u64) {
 /// Makes a tuple match from now on, and its replies.
 #[inline(always)]
 pub fn learn(tuple: &Tuple) {
+    learn_way(tuple);
+    learn_way(&tuple.reversed());
+}
+
+/// Makes a tuple match from now on, and not its replies.
+#[inline(always)]
+pub fn learn_way(tuple: &Tuple) {
     let _ = LEARNED.insert(tuple, 1, 0);
-    let _ = LEARNED.insert(tuple.reversed(), 1, 0);
     LEARNED_ANY.store(1);
 }
 

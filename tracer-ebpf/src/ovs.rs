@@ -122,6 +122,14 @@ fn facts(out: *mut OvsFacts, place: &Place) {
     };
     // SAFETY: as above.
     unsafe { (*out).in_port_no = vport(&raw mut (*out).in_port, input, layout) };
+    // Without an skb the flow key tells the number. (`DP_MAX_PORTS` there: a packet without one.)
+    if input == 0
+        && let Some(port) = load::<u16>(place.key, layout.key_in_port)
+        && port != u16::MAX
+    {
+        // SAFETY: as above.
+        unsafe { (*out).in_port_no = u32::from(port) };
+    }
     let local = local_port(dp, layout);
     // SAFETY: as above.
     unsafe { vport(&raw mut (*out).dp, local, layout) };

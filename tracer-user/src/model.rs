@@ -3,12 +3,14 @@
 //! One NDJSON object per record, told apart by `"type"`; the keys are the interface that scripts
 //! rely on, so they are only ever added to. Every optional field is absent when it is unknown.
 
+mod conntrack;
+mod owner;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-mod owner;
-
+pub use conntrack::Ct;
 pub use owner::{Acl, LogicalFlow, OvsTrace, TraceKind};
 
 /// One line of a recording.
@@ -75,6 +77,7 @@ pub enum HookName {
     OvsActions,
     OvsOutput,
     Ct,
+    OvsAnswer,
 }
 
 /// One packet at one hook.
@@ -126,6 +129,9 @@ pub struct Hop {
     /// What Open vSwitch's datapath was doing with it: `ovs-…` hops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ovs: Option<Ovs>,
+    /// The conntrack entry that the packet carries here; absent where it carries none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct: Option<Ct>,
     /// Where and why the kernel gave the packet up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop: Option<Drop>,
@@ -307,6 +313,9 @@ pub struct Icmp {
     /// Next-hop MTU of "fragmentation needed" or "packet too big".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// Of an error: the flow that it is about, as the packet that it quotes shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Box<Tuple>>,
 }
 
 /// From an ARP packet (RFC 826).
@@ -343,7 +352,7 @@ pub struct Ovs {
     /// Name of the vport through which the packet entered the datapath.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_port: Option<String>,
-    /// Its number in the datapath (`ovs-dpctl show`; not the OpenFlow port).
+    /// Its number in the datapath (`ovs-dpctl show`; not the `OpenFlow` port).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_port_no: Option<u32>,
     /// Name of the vport at this hop: the one that received it, or that sends it out.
@@ -585,6 +594,9 @@ pub struct Drops {
     /// `--by ovs-port`: the Open vSwitch port that the device is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ovs_port: Option<String>,
+    /// No drop event of the kernel's: it was found by following what Open vSwitch did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
     /// What the reason (or else the function) means, as a clause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meaning: Option<String>,

@@ -22,7 +22,7 @@ fn cloned(old: u64, new: u64) {
         return;
     };
     let life = maps::follow(new, known.mark, cpu());
-    let found = Match { life, flags: FLAG_FIRST_SIGHT };
+    let found = Match { life, flags: FLAG_FIRST_SIGHT, alone: false };
     let mut sighting = Sighting::new(Hook::Clone, new, found);
     sighting.parent = known.life;
     emit(&sighting);

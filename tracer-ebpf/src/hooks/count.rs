@@ -1,6 +1,6 @@
 //! All drops on the node, counted where they happen (`lasthop drops`): nothing is sent per packet.
 
-use aya_ebpf::EbpfContext as _;
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_get_stackid;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::maps::PerCpuHashMap;
@@ -21,6 +21,13 @@ use crate::maps;
 static DROP_PLAN: DropPlan =
     DropPlan { by: 0, filtered: 0, tcp_v4_rcv: [0; 2], tcp_v6_rcv: [0; 2] };
 
+/// One value of the plan, read so that the compiler keeps it a load from `.rodata`.
+macro_rules! planned {
+    ($field:ident) => {
+        constant(&DROP_PLAN.$field)
+    };
+}
+
 /// `PACKET_*` of `include/uapi/linux/if_packet.h`.
 const PACKET_BROADCAST: u8 = 1;
 const PACKET_MULTICAST: u8 = 2;
@@ -30,66 +37,71 @@ const PACKET_OTHERHOST: u8 = 3;
 /// `include/trace/events/skb.h`.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn count_drop(ctx: BtfTracePointContext) -> i32 {
-    let plan = constant(&DROP_PLAN);
     let skb: *const u8 = ctx.arg(0);
-    let mut detail = DropDetail {
-        key: DropKey {
-            location: ctx.arg::<*const u8>(1) as u64,
-            reason: 0,
-            netns: 0,
-            ifindex: 0,
-            traits: 0,
-            proto: 0,
-        },
-        src: Addr([0; 2]),
-        dst: Addr([0; 2]),
-        sport: 0,
-        dport: 0,
-        stack: 0,
-    };
+    let mut detail = NO_DETAIL;
+    detail.key.location = ctx.arg::<*const u8>(1) as u64;
     if at!(kfree_has_reason) != 0 {
         detail.key.reason = ctx.arg::<u32>(2);
     }
-    let details = plan.by & !BY_STACK;
-    if (details != 0 || plan.filtered != 0) && !fill_tuple(&plan, skb, &mut detail) {
+    // SAFETY: the tracepoint's BTF-typed argument.
+    let (protocol, geometry) =
+        unsafe { (Direct::field::<u16>(skb, at!(skb_protocol)), Geometry::direct(skb)) };
+    if !fill_tuple(protocol, &geometry, &mut detail) {
         return 0;
     }
     fill_place(&ctx, skb, &mut detail.key);
-    fill_segment(&plan, skb, &mut detail.key);
-    if plan.by & BY_STACK != 0 {
+    fill_segment(skb, &mut detail.key);
+    fill_stack(&ctx, &mut detail);
+    // SAFETY: the tracepoint's BTF-typed argument.
+    let bytes = u64::from(unsafe { Direct::field::<u32>(skb, at!(skb_len)) });
+    count(&detail, bytes);
+    0
+}
+
+/// Nothing is known of it.
+pub const NO_DETAIL: DropDetail = DropDetail {
+    key: DropKey { location: 0, reason: 0, netns: 0, ifindex: 0, traits: 0, proto: 0 },
+    src: Addr([0; 2]),
+    dst: Addr([0; 2]),
+    sport: 0,
+    dport: 0,
+    stack: 0,
+};
+
+/// By the kernel stack, where that was asked for.
+#[inline(always)]
+pub fn fill_stack(ctx: &impl EbpfContext, detail: &mut DropDetail) {
+    if planned!(by) & BY_STACK != 0 {
         // SAFETY: the context of this program, and a map of stacks.
         let number = unsafe {
             bpf_get_stackid(ctx.as_ptr(), (&raw const maps::STACKS).cast_mut().cast(), 0)
         };
         detail.stack = u32::try_from(number).map_or(0, |number| number + 1);
     }
-    // SAFETY: the tracepoint's BTF-typed argument.
-    let bytes = u64::from(unsafe { Direct::field::<u32>(skb, at!(skb_len)) });
-    count(&plan, &detail, bytes);
-    0
 }
 
-/// By the packet's own headers; whether it is to be counted at all.
+/// By the packet's own headers, where that was asked for; whether it is to be counted at all.
+/// `protocol` is in network byte order.
 #[inline(always)]
-fn fill_tuple(plan: &DropPlan, skb: *const u8, detail: &mut DropDetail) -> bool {
-    // SAFETY: the tracepoint's BTF-typed argument.
-    let (protocol, geometry) = unsafe {
-        (u16::from_be(Direct::field::<u16>(skb, at!(skb_protocol))), Geometry::direct(skb))
-    };
+pub fn fill_tuple(protocol: u16, geometry: &Geometry, detail: &mut DropDetail) -> bool {
+    if planned!(by) & !BY_STACK == 0 && planned!(filtered) == 0 {
+        return true;
+    }
+    let protocol = u16::from_be(protocol);
     let mut tuple = NO_TUPLE;
-    if !headers(&geometry.network_bytes(), protocol, &mut tuple) && plan.filtered != 0 {
+    if !headers(&geometry.network_bytes(), protocol, &mut tuple) && planned!(filtered) != 0 {
         return false;
     }
-    if plan.by & BY_PROTOCOL != 0 {
+    if planned!(by) & BY_PROTOCOL != 0 {
         detail.key.proto = tuple.proto;
     }
-    if plan.by & BY_ADDRESS != 0 {
+    if planned!(by) & BY_ADDRESS != 0 {
         (detail.src, detail.dst) = (tuple.src, tuple.dst);
     }
-    if plan.by & BY_PORT != 0 {
+    if planned!(by) & BY_PORT != 0 {
         detail.dport = tuple.dport;
     }
-    if plan.by & BY_SOURCE_PORT != 0 {
+    if planned!(by) & BY_SOURCE_PORT != 0 {
         detail.sport = tuple.sport;
     }
     true
@@ -134,13 +146,13 @@ fn fill_place(ctx: &BtfTracePointContext, skb: *const u8, key: &mut DropKey) {
 /// What tells a TCP segment that came too late from one that nobody expected, where TCP's receive
 /// function itself refused it: elsewhere the reason says enough.
 #[inline(always)]
-fn fill_segment(plan: &DropPlan, skb: *const u8, key: &mut DropKey) {
+fn fill_segment(skb: *const u8, key: &mut DropKey) {
     /// Of the flags in the TCP header (RFC 9293, 3.1).
     const FLAGS_AT: u32 = 13;
     const SYN: u8 = 2;
     const RST: u8 = 4;
     let within = |code: [u64; 2]| key.location >= code[0] && key.location < code[1];
-    if !within(plan.tcp_v4_rcv) && !within(plan.tcp_v6_rcv) {
+    if !within(planned!(tcp_v4_rcv)) && !within(planned!(tcp_v6_rcv)) {
         return;
     }
     // SAFETY: as in `fill_tuple`.
@@ -160,9 +172,10 @@ fn fill_segment(plan: &DropPlan, skb: *const u8, key: &mut DropKey) {
     }
 }
 
+/// Counts one drop.
 #[inline(always)]
-fn count(plan: &DropPlan, detail: &DropDetail, bytes: u64) {
-    if plan.by != 0 {
+pub fn count(detail: &DropDetail, bytes: u64) {
+    if planned!(by) != 0 {
         let odd = maps::GENERATION.get(0).is_some_and(|generation| generation & 1 != 0);
         let map = if odd { &maps::DETAILS_ODD } else { &maps::DETAILS_EVEN };
         if add(map, detail, bytes) {

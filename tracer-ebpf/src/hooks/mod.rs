@@ -3,7 +3,9 @@
 
 mod clone;
 mod count;
+mod count_ovs;
 mod deliver;
 mod device;
 mod drop;
 mod ovs;
+mod ovs_answer;

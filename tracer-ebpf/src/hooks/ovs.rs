@@ -15,6 +15,7 @@ use tracer_common::ovs::{
     FROM_USERSPACE, KNOWS_CMD, KNOWS_LIST, KNOWS_RESULT, LIST_BYTES, LONG_LIST_BYTES, OvsLayout,
 };
 
+use super::ovs_answer;
 use crate::emit::{NO_DEVICE, Sighting};
 use crate::judge::{Match, judge};
 use crate::kernel::{Geometry, Memory, Probed, at};
@@ -29,9 +30,12 @@ struct Upcall {
     dp: u64,
     key: u64,
     life: u64,
-    flags: u32,
+    flags: u8,
     /// `OVS_PACKET_CMD_*`; 0 unknown.
-    cmd: u32,
+    cmd: u8,
+    pad: [u8; 2],
+    /// Where its question is kept.
+    slot: u32,
 }
 
 /// Upcalls under way, by task.
@@ -162,8 +166,10 @@ pub fn ovs_upcall_kprobe(ctx: ProbeContext) -> u32 {
             dp: pointer(0),
             key: pointer(2),
             life: found.life,
-            flags: u32::from(found.flags),
-            cmd: u32::from(cmd),
+            flags: found.flags,
+            cmd,
+            pad: [0; 2],
+            slot: ovs_answer::ask(found.life, pointer(2)),
         };
         let _ = OVS_UPCALLS.insert(bpf_get_current_pid_tgid(), upcall, 0);
     }
@@ -179,13 +185,17 @@ pub fn ovs_upcall_return_kprobe(ctx: RetProbeContext) -> u32 {
         return 0;
     };
     let _ = OVS_UPCALLS.remove(task);
-    let found = Match { life: upcall.life, flags: upcall.flags as u8 };
+    let found = Match { life: upcall.life, flags: upcall.flags, alone: false };
+    let result = ctx.ret::<i32>();
+    if result != 0 {
+        ovs_answer::take_back(upcall.slot, upcall.life);
+    }
     let place = Place {
         dp: upcall.dp,
         skb: upcall.skb,
         key: upcall.key,
-        cmd: upcall.cmd as u8,
-        result: ctx.ret::<i32>(),
+        cmd: upcall.cmd,
+        result,
         known: KNOWS_RESULT | if upcall.cmd != 0 { KNOWS_CMD } else { 0 },
         ..Place::default()
     };

@@ -1,5 +1,7 @@
 //! From an event's bytes to a hop: headers parsed, numbers given their names.
 
+mod conntrack;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use tracer_common::abi::{
@@ -13,6 +15,7 @@ use tracer_common::transport::{Transport, icmp, tcp};
 use tracer_common::tunnel::{self, Kind, Layer, MAX_LAYERS};
 
 use crate::kernel::btf::KernelBtf;
+use crate::kernel::conntrack::CtNames;
 use crate::kernel::ovs_layout::ct_layout;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
@@ -28,6 +31,8 @@ pub struct Names {
     pub symbols: Symbols,
     /// Drop reasons.
     pub reasons: Reasons,
+    /// Conntrack's states.
+    pub ct: CtNames,
     /// What Open vSwitch's `ct` actions do.
     pub ct_actions: Option<CtLayout>,
 }
@@ -38,6 +43,7 @@ impl Names {
         Self {
             symbols: Symbols::default(),
             reasons: Reasons::read(btf),
+            ct: CtNames::read(btf),
             ct_actions: ct_layout(btf),
         }
     }
@@ -90,6 +96,7 @@ impl Decoder {
             arp: None,
             tunnel: seen.tunnel,
             ovs: ovs::ovs(decoded, self.names.ct_actions.as_ref()),
+            ct: decoded.ct.as_ref().and_then(|ct| conntrack::record(ct, &self.names.ct)),
             drop: None,
             by: None,
             stack: self.stack(decoded),
@@ -239,6 +246,7 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
             id: echo.map(|(id, _)| id),
             seq: echo.map(|(_, seq)| seq),
             mtu: i.mtu(n.proto),
+            about: None,
         }
     });
 }
@@ -256,6 +264,7 @@ fn hook_name(hook: Hook) -> HookName {
         Hook::OvsActions => HookName::OvsActions,
         Hook::OvsOutput => HookName::OvsOutput,
         Hook::Ct => HookName::Ct,
+        Hook::OvsAnswer => HookName::OvsAnswer,
     }
 }
 

@@ -4,12 +4,14 @@ use anyhow::{Context as _, anyhow, bail};
 use aya::{Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel};
 use nix::sys::resource::{Resource, setrlimit};
 use tracer_common::abi::Layout;
+use tracer_common::conntrack::CtLayout;
 use tracer_common::drops::{BY_STACK, DropPlan};
 use tracer_common::flow::Filter;
 
 use super::object::OBJECT;
 use super::probes;
 use crate::kernel::btf::KernelBtf;
+use crate::kernel::conntrack;
 use crate::kernel::hook_types::hook_types;
 use crate::kernel::layout::layout;
 
@@ -18,6 +20,12 @@ use crate::kernel::layout::layout;
 struct PodLayout(Layout);
 // SAFETY: `repr(C)`, integers only, no padding.
 unsafe impl Pod for PodLayout {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodCtLayout(CtLayout);
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl Pod for PodCtLayout {}
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -81,6 +89,7 @@ pub fn load(kernel: KernelBtf, filter: &Filter, purpose: Purpose) -> anyhow::Res
     // Before 5.11 BPF memory counts against this limit.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX);
     let layout = PodLayout(layout(&kernel)?);
+    let ct_layout = PodCtLayout(conntrack::layout(&kernel));
     let btf = hook_types(&kernel, &probes::hook_types()).context("the kernel's BTF")?;
     // The loader is about to need much memory of its own.
     drop(kernel);
@@ -103,6 +112,7 @@ pub fn load(kernel: KernelBtf, filter: &Filter, purpose: Purpose) -> anyhow::Res
     let ebpf = loader
         .btf(Some(&btf))
         .override_global("LAYOUT", &layout, true)
+        .override_global("CT_LAYOUT", &ct_layout, true)
         .override_global("FILTER", &filter, true)
         .override_global("DROP_PLAN", &plan, true)
         .override_global(aya_log::LEVEL, &log_level, true)

@@ -10,7 +10,8 @@ use std::io::Write as _;
 use serde::Serialize;
 use tracer_common::flow::Filter;
 
-use crate::capture::load::{Purpose, load};
+use crate::capture::load::{Loaded, Purpose, load};
+use crate::capture::ovs::{self, OvsHooks};
 use crate::capture::ports::{Ports, Tier};
 use crate::capture::probes::{Attached, attach_all};
 use crate::cli::DoctorArgs;
@@ -119,11 +120,11 @@ fn examine() -> Vec<Check> {
     };
     checks.push(reasons(&btf));
     checks.push(symbols());
-    let openvswitch = owner::openvswitch(&btf);
+    let daemons = owner::daemons();
     if preflight::check().is_ok() {
         checks.extend(hooks(btf));
     }
-    checks.extend(openvswitch);
+    checks.extend(daemons);
     checks
 }
 
@@ -169,6 +170,7 @@ fn symbols() -> Check {
 
 /// Attaches every hook for real and lets go of it.
 fn hooks(btf: KernelBtf) -> Vec<Check> {
+    let ovs_is_built_in = ovs::is_built_in(&btf);
     let mut loaded = match load(btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
@@ -177,11 +179,12 @@ fn hooks(btf: KernelBtf) -> Vec<Check> {
         Ok(mut ports) => devices(&mut ports, &mut loaded),
         Err(e) => vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
     };
+    checks.extend(openvswitch(&mut loaded, ovs_is_built_in));
     checks.extend(attach_all(&mut loaded).iter().map(node_wide));
     checks
 }
 
-fn devices(ports: &mut Ports, loaded: &mut crate::capture::load::Loaded) -> Vec<Check> {
+fn devices(ports: &mut Ports, loaded: &mut Loaded) -> Vec<Check> {
     let links = match Watch::start(Scope::from_options::<&str>(&[])) {
         Ok((_, links)) => links,
         Err(e) => return vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
@@ -230,4 +233,22 @@ fn node_wide(attached: &Attached) -> Check {
         detail = format!("{detail} ({})", refused.join("; "));
     }
     Check::new(attached.kind, Status::Ok, detail)
+}
+
+/// Attaches the hooks of Open vSwitch for real, where its datapath is there.
+fn openvswitch(loaded: &mut Loaded, is_built_in: bool) -> Vec<Check> {
+    let mut hooks = OvsHooks::new(false);
+    hooks.start(loaded, is_built_in);
+    if hooks.attached().is_empty() {
+        let detail = "the module is not loaded: no Open vSwitch datapath here; when it is loaded \
+                      while tracing, it is noticed";
+        return vec![Check::new("openvswitch", Status::Ok, detail)];
+    }
+    let mut checks = vec![match hooks.gap() {
+        None => Check::new("openvswitch", Status::Ok, "its datapath is in this kernel, with BTF"),
+        Some(gap) => Check::new("openvswitch", Status::Limited, "its datapath is in this kernel")
+            .costs(&gap.to_string()),
+    }];
+    checks.extend(hooks.attached().iter().map(node_wide));
+    checks
 }

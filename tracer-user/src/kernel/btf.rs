@@ -88,17 +88,27 @@ pub fn field(btf: &Btf, path: &[&str]) -> Result<Field, Error> {
     let missing = || Error::Missing(path.join("."));
     let (&name, rest) = path.split_first().ok_or_else(missing)?;
     let mut found = Field { bit: 0, bits: None };
-    let mut at = btf
-        .resolve_types_by_name(name)
-        .ok()
-        .and_then(|types| types.into_iter().find(|t| matches!(t, Type::Struct(_))))
-        .ok_or_else(missing)?;
+    let mut at = structure(btf, name).ok_or_else(missing)?;
     for part in rest {
         let (field, kind) = member(btf, &at, part).ok_or_else(missing)?;
         found = Field { bit: found.bit + field.bit, bits: field.bits };
         at = kind;
     }
     Ok(found)
+}
+
+/// A structure by its name.
+fn structure(btf: &Btf, name: &str) -> Option<Type> {
+    let types = btf.resolve_types_by_name(name).ok()?;
+    types.into_iter().find(|t| matches!(t, Type::Struct(_)))
+}
+
+/// Size of a structure, bytes.
+pub fn size_in(btf: &Btf, name: &str) -> Option<u32> {
+    match structure(btf, name)? {
+        Type::Struct(s) => u32::try_from(s.size()).ok(),
+        _ => None,
+    }
 }
 
 /// The member `name` of a structure or union and the type it has; anonymous members are searched.

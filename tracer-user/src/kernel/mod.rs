@@ -2,6 +2,7 @@
 //! its symbol table.
 
 pub mod btf;
+pub mod conntrack;
 pub mod hook_types;
 pub mod layout;
 pub mod ovs_layout;

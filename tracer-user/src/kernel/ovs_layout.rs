@@ -52,12 +52,16 @@ pub fn ovs_layout(btf: &KernelBtf) -> (OvsLayout, Option<Gap>) {
         vport_port_no: at(&["vport", "port_no"]),
         vport_dp_hash_node: at(&["vport", "dp_hash_node"]),
         datapath_ports: at(&["datapath", "ports"]),
+        key_size: size(types, "sw_flow_key").unwrap_or(0),
         key_in_port: at(&["sw_flow_key", "phy", "in_port"]),
         key_recirc_id: at(&["sw_flow_key", "recirc_id"]),
         key_ct_state: at(&["sw_flow_key", "ct_state"]),
         key_ct_zone: at(&["sw_flow_key", "ct_zone"]),
         key_ct_mark: at(&["sw_flow_key", "ct", "mark"]),
         key_ct_labels: at(&["sw_flow_key", "ct", "labels"]),
+        flow_key: at(&["sw_flow", "key"]),
+        flow_acts: at(&["sw_flow", "sf_acts"]),
+        mask_key: at(&["sw_flow_mask", "key"]),
         acts_actions_len: at(&["sw_flow_actions", "actions_len"]),
         acts_actions: at(&["sw_flow_actions", "actions"]),
         upcall_cmd: at(&["dp_upcall_info", "cmd"]),
@@ -66,15 +70,21 @@ pub fn ovs_layout(btf: &KernelBtf) -> (OvsLayout, Option<Gap>) {
     (layout, (!missing.is_empty()).then_some(Gap::Fields(missing)))
 }
 
+/// Size of a structure, bytes.
+fn size(types: &Btf, name: &str) -> Option<u32> {
+    types.resolve_types_by_name(name).ok()?.into_iter().find_map(|t| match t {
+        Type::Struct(s) => u32::try_from(s.size()).ok(),
+        _ => None,
+    })
+}
+
 /// One more than the field's offset in bytes; 0 where there is no such field.
 fn offset(types: &Btf, path: &[&str], missing: &mut Vec<String>) -> u32 {
-    match field(types, path) {
-        Ok(found) => found.byte() + 1,
-        Err(_) => {
-            missing.push(path.join("."));
-            0
-        }
+    if let Ok(found) = field(types, path) {
+        return found.byte() + 1;
     }
+    missing.push(path.join("."));
+    0
 }
 
 /// Where the module keeps what a `ct` action does; `None` where its BTF does not say.
@@ -88,19 +98,13 @@ fn ct_fields(types: &Btf) -> Result<Option<CtLayout>, Error> {
     const INFO: &str = "ovs_conntrack_info";
     let at = |name: &str| field(types, &[INFO, name]).map(Field::byte);
     let commit = field(types, &[INFO, "commit"])?;
-    let size = types.resolve_types_by_name(INFO).ok().and_then(|types| {
-        types.into_iter().find_map(|t| match t {
-            Type::Struct(s) => u32::try_from(s.size()).ok(),
-            _ => None,
-        })
-    });
     // Bit fields in the order that `CtLayout` describes, from the low end of their byte.
     let expected =
         |name, shift| field(types, &[INFO, name]).is_ok_and(|f| f.bit == commit.bit + shift);
     if commit.bit % 8 != 0 || !expected("nat", 1) || !expected("force", 4) {
         return Ok(None);
     }
-    let Some(size) = size else { return Ok(None) };
+    let Some(size) = size(types, INFO) else { return Ok(None) };
     Ok(Some(CtLayout {
         helper: at("helper")?,
         zone: field(types, &[INFO, "zone", "id"])?.byte(),

@@ -5,6 +5,7 @@
 //! Sources: `net/ipv4/tcp_input.c`, `net/ipv4/ping.c`, `net/core/dev.c`, `drivers/net/tun.c`,
 //! `net/ipv4/ip_output.c` of Linux 5.10 to 6.18.
 
+use crate::model::HookName;
 use crate::reconstruct::sight::{Cause, PktType, Sight, TcpFlags};
 use crate::reconstruct::tuple::Proto;
 
@@ -16,6 +17,10 @@ pub const TCP_HANDLED: &[&str] =
 /// Reasons for which a socket lets go of what it had taken, whatever the protocol: it was closed
 /// with data unread.
 pub const SOCKET_GONE: &[&str] = &["QUEUE_PURGE", "SOCKET_CLOSE"];
+
+/// Functions that let go of what a socket had taken, without a reason on kernels before 6.10: it was
+/// closed with data unread.
+const SOCKET_CLOSES: &[&str] = &["inet_sock_destruct", "skb_queue_purge", "skb_queue_purge_reason"];
 
 /// Functions of TCP that give a segment up without saying why, after having dealt with it.
 const TCP_SILENT: &[&str] = &[
@@ -36,7 +41,9 @@ pub fn is_socket_handling(delivered: &Sight, drop: &Sight) -> bool {
     let tcp = delivered.tuple.or(drop.tuple).is_some_and(|t| t.proto == Proto::Tcp);
     match cause.reason() {
         Some(reason) => SOCKET_GONE.contains(&reason) || (tcp && TCP_HANDLED.contains(&reason)),
-        None => tcp && cause.place().is_some_and(|(s, _)| TCP_SILENT.contains(&s)),
+        None => cause
+            .place()
+            .is_some_and(|(s, _)| SOCKET_CLOSES.contains(&s) || (tcp && TCP_SILENT.contains(&s))),
     }
 }
 
@@ -97,6 +104,49 @@ pub fn is_otherhost(drop: &Sight) -> bool {
                 && cause.place().is_some_and(|(s, _)| FIRST_LOOK.contains(&s))
         }
     }
+}
+
+/// Where the kernel is done with the hooks before routing, which undo translations.
+const ROUTED: &[&str] = &[
+    "ip_rcv_finish",
+    "ip_rcv_finish_core",
+    "ip_route_input_noref",
+    "ip_route_input_slow",
+    "ip_sublist_rcv_finish",
+    "ip_list_rcv_finish",
+    "ip_error",
+    "ip_forward",
+    "ip_local_deliver",
+    "ip_local_deliver_finish",
+    "ip_protocol_deliver_rcu",
+    "tcp_v4_rcv",
+    "__udp4_lib_rcv",
+    "icmp_rcv",
+    "ip6_rcv_finish",
+    "ip6_sublist_rcv_finish",
+    "ip6_list_rcv_finish",
+    "ip6_pkt_drop",
+    "ip6_pkt_discard",
+    "ip6_pkt_prohibit",
+    "ip6_forward",
+    "ip6_input",
+    "ip6_input_finish",
+    "ip6_protocol_deliver_rcu",
+    "tcp_v6_rcv",
+    "__udp6_lib_rcv",
+    "icmpv6_rcv",
+    "sctp_rcv",
+    "raw_rcv",
+    "rawv6_rcv",
+];
+
+/// A packet that ended beyond the hooks before routing. What they drop themselves has none of these
+/// functions among its callers: `ip_rcv` calls the hooks first.
+pub fn is_past_prerouting(end: &Sight) -> bool {
+    if end.hook == HookName::Deliver {
+        return true;
+    }
+    end.cause.as_ref().is_some_and(|c| c.symbols().any(|s| ROUTED.contains(&s)))
 }
 
 /// Who consumed an skb.

@@ -143,7 +143,7 @@ pub fn is_decided(packet: &Packet) -> bool {
     let mut all_ended = true;
     let mut any_told = false;
     for life in &packet.lives {
-        match end_of(life).0 {
+        match settled_end(packet, life).0 {
             End::Delivered | End::Forwarded => return true,
             End::Upcalled if matches!(life.ovs_end, Some(OvsEnd::Refused(_))) => any_told = true,
             End::Open | End::Upcalled => all_ended = false,
@@ -197,14 +197,16 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
 
 /// As [`end_of`]; what came back from `ovs-vswitchd` stands for what went up.
 fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Arc<Sight>) {
-    match (end_of(life), &life.ovs_end) {
-        ((End::Upcalled, at), Some(OvsEnd::WentUp(upcall)))
-            if packet.passage.is_answered(upcall) =>
-        {
-            (End::Replaced, at)
-        }
-        (end, _) => end,
-    }
+    let (end, at) = end_of(life);
+    let Some(OvsEnd::WentUp(upcall)) = &life.ovs_end else {
+        return (end, at);
+    };
+    let end = match end {
+        End::Upcalled if packet.passage.is_answered(upcall) => End::Replaced,
+        End::Upcalled if packet.passage.is_to_be_dropped(life.id, upcall) => End::Dropped,
+        end => end,
+    };
+    (end, at)
 }
 
 /// What to call a packet that `ovs-vswitchd` has, or should have: it may answer yet.
@@ -216,11 +218,12 @@ fn upcalled(life: &Life, unended: Outcome) -> Outcome {
 }
 
 fn dropped_by(at: &Sight) -> Outcome {
-    let ovs = at.cause.as_ref().is_some_and(|cause| {
-        let drop = cause.drop.as_ref();
-        drop.and_then(|d| d.subsystem.as_deref()) == Some("openvswitch")
-            || cause.place().is_some_and(|(symbol, _)| is_ovs_function(symbol))
-    });
+    let ovs = at.hook == HookName::OvsUpcall
+        || at.cause.as_ref().is_some_and(|cause| {
+            let drop = cause.drop.as_ref();
+            drop.and_then(|d| d.subsystem.as_deref()) == Some("openvswitch")
+                || cause.place().is_some_and(|(symbol, _)| is_ovs_function(symbol))
+        });
     if ovs { Outcome::DroppedByOvs } else { Outcome::Dropped }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{HookName, Outcome, OvsTrace};
 use crate::reconstruct::fate::Fate;
+use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::{Sight, TcpFlags};
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
@@ -104,6 +105,8 @@ pub struct Flow {
     pub open: u64,
     /// The keys by which its packets are found.
     pub keys: Vec<FlowKey>,
+    /// Its translations.
+    pub nat: Box<Nat>,
 }
 
 impl Flow {
@@ -122,6 +125,7 @@ impl Flow {
             incomplete: false,
             open: 0,
             keys: Vec::new(),
+            nat: Box::default(),
         }
     }
 
@@ -173,6 +177,17 @@ impl Flow {
         }
     }
 
+    /// What became of a packet, seen as one of this flow: a reply that arrived is lost all the same
+    /// where it was not translated back.
+    pub fn judge(&self, packet: &Packet, mut fate: Fate) -> Fate {
+        if self.direction_of(packet) == Direction::Reply
+            && self.nat.untranslated(packet, &self.opening, &fate).is_some()
+        {
+            fate.outcome = Outcome::ReplyNotTranslated;
+        }
+        fate
+    }
+
     /// Counts a settled packet.
     pub fn fold(&mut self, packet: &Packet, fate: &Fate) -> Folded {
         let direction = self.direction_of(packet);
@@ -189,8 +204,7 @@ impl Flow {
         }
         if let Some(decided) = self.decided_alike(direction, fate) {
             let loss = &mut self.losses[decided];
-            loss.add(packet);
-            loss.asked += 1;
+            loss.add(packet, true);
             return Folded { outcome: loss.outcome, retold: Vec::new() };
         }
         let at = self.fold_loss(packet, fate, direction);
@@ -238,17 +252,18 @@ impl Flow {
         let same = |l: &Loss| {
             l.outcome == fate.outcome && l.direction == direction && is_same_place(&l.at, &fate.at)
         };
+        let asked = fate.at.hook == HookName::OvsUpcall;
         let full = self.losses.len() >= MAX_LOSSES;
         let known = self.losses.iter().position(same);
         if let Some(known) = known.or_else(|| full.then_some(MAX_LOSSES - 1)) {
-            self.losses[known].add(packet);
+            self.losses[known].add(packet, asked);
             return known;
         }
         self.losses.push(Loss {
             outcome: fate.outcome,
             direction,
             count: 1,
-            asked: 0,
+            asked: u64::from(asked),
             evidence: vec![packet.number],
             first: packet.first.clone(),
             at: fate.at.clone(),
@@ -262,11 +277,16 @@ impl Flow {
 }
 
 impl Loss {
-    fn add(&mut self, packet: &Packet) {
+    fn add(&mut self, packet: &Packet, asked: bool) {
         self.count += 1;
+        self.asked += u64::from(asked);
         self.last_ts = self.last_ts.max(packet.first.ts);
+        if packet.first.ts < self.first.ts {
+            self.first = packet.first.clone();
+        }
         if self.evidence.len() < MAX_EVIDENCE {
             self.evidence.push(packet.number);
+            self.evidence.sort_unstable();
         }
     }
 
@@ -284,7 +304,7 @@ impl Loss {
     /// Takes over what another counted.
     pub fn take_over(&mut self, other: &Self) {
         self.count += other.count;
-        self.asked += other.count;
+        self.asked += other.asked;
         self.last_ts = self.last_ts.max(other.last_ts);
         self.evidence.extend(&other.evidence);
         self.evidence.sort_unstable();

@@ -90,6 +90,29 @@ impl Flows {
         all
     }
 
+    /// A packet of flow `number` carries a conntrack entry that translates: what its packets look
+    /// like on either side of that belongs to the flow, whether or not a hop shows it.
+    pub fn join_entry(&mut self, number: u64, sight: &Sight) {
+        let Some((from, to)) = sight.ct.as_ref().and_then(|ct| ct.translation()) else {
+            return;
+        };
+        let of_packet = |t: FlowTuple| [t, t.reversed()].iter().any(|t| sight.tuple == Some(*t));
+        let Some(flow) = self.by_number.get_mut(&number) else { return };
+        if !of_packet(from) && !of_packet(to) {
+            return;
+        }
+        if flow.forward == Some(from) && flow.translated.is_none() {
+            flow.translated = Some(to);
+        }
+        for tuple in [from, to] {
+            let key = FlowKey::new(&tuple, sight.icmp.as_ref());
+            if flow.has_room() && !self.by_key.contains_key(&key) {
+                flow.keys.push(key);
+                self.by_key.insert(key, number);
+            }
+        }
+    }
+
     /// Events were lost: flows of that time are incomplete.
     pub fn lost(&mut self, lost: &Lost, since: u64) {
         if lost.count == 0 {

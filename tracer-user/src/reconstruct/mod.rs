@@ -8,6 +8,7 @@ pub mod fate;
 pub mod flow;
 pub mod flows;
 mod identity;
+pub mod nat;
 pub mod ovs;
 pub mod owner;
 pub mod packet;
@@ -16,6 +17,7 @@ pub mod sight;
 mod story;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tracked;
 pub mod tuple;
 
 pub use story::Story;

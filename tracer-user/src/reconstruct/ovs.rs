@@ -54,6 +54,14 @@ impl Passage {
         self.answered.is_some_and(|ts| ts >= upcall.ts)
     }
 
+    /// The flow that `ovs-vswitchd` installed when this copy went up, if it says drop: the packet does
+    /// not come back then.
+    pub fn is_to_be_dropped(&self, life: u64, upcall: &Sight) -> bool {
+        let of_it = |s: &Sight| s.hook == HookName::OvsAnswer && s.pass() == upcall.pass();
+        let answer = self.steps.iter().rfind(|(l, s)| *l == life && of_it(s));
+        answer.is_some_and(|(_, s)| s.ovs.as_deref().is_some_and(says_drop))
+    }
+
     /// The hops of this copy, and of those that it may be a copy of: whatever came before its own
     /// first one.
     pub fn of(&self, life: u64) -> Vec<Arc<Sight>> {
@@ -73,7 +81,8 @@ impl Passage {
         if !is_freed_by_ovs(freed.cause.as_deref()?) {
             return None;
         }
-        let own = self.steps.iter().rev().find(|(l, _)| *l == life).map(|(_, s)| s);
+        let is_own = |(l, s): &&(u64, Arc<Sight>)| *l == life && s.hook != HookName::OvsAnswer;
+        let own = self.steps.iter().rev().find(is_own).map(|(_, s)| s);
         if let Some(upcall) = own.filter(|s| s.hook == HookName::OvsUpcall) {
             return Some(match (&upcall.upcall()?.result, freed.hook) {
                 (Some(_), _) => OvsEnd::Refused(upcall.clone()),
@@ -152,20 +161,25 @@ impl Sight {
 /// that is how `ovs-vswitchd` answers an upcall for a packet that is to be dropped. The packet that
 /// asked never comes back; those after it meet the flow.
 fn dropping_pass(passage: &[Arc<Sight>]) -> Option<(u32, u32)> {
-    let run = passage.iter().rfind(|s| s.hook == HookName::OvsActions)?;
-    let ovs = run.ovs.as_deref()?;
-    let drops = ovs.empty == Some(true) || ovs.actions.as_deref() == Some("drop");
-    run.pass().filter(|_| drops)
+    let decides = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
+    let run = passage.iter().rfind(decides)?;
+    run.pass().filter(|_| run.ovs.as_deref().is_some_and(says_drop))
+}
+
+/// Whether a list of actions drops the packet, and does nothing else.
+fn says_drop(ovs: &Ovs) -> bool {
+    ovs.empty == Some(true) || ovs.actions.as_deref() == Some("drop")
 }
 
 impl Loss {
-    /// It went up to `ovs-vswitchd` in this pass, and came not back.
-    fn unanswered_pass(&self) -> Option<(u32, u32)> {
-        (self.outcome == Outcome::UpcallLost).then(|| unanswered_pass(&self.at)).flatten()
+    /// Whether it ended in `ovs-vswitchd`, whatever is known of the answer.
+    pub fn ended_asking(&self) -> bool {
+        self.at.hook == HookName::OvsUpcall
     }
 }
 
-fn unanswered_pass(at: &Sight) -> Option<(u32, u32)> {
+/// It went up to `ovs-vswitchd` in this pass, and came not back.
+fn asking_pass(at: &Sight) -> Option<(u32, u32)> {
     at.upcall().filter(|upcall| upcall.result.is_none())?;
     at.pass()
 }
@@ -174,7 +188,7 @@ impl Flow {
     /// The loss of other packets that tells what was decided about one that did not come back from
     /// `ovs-vswitchd`.
     pub fn decided_alike(&self, direction: Direction, fate: &Fate) -> Option<usize> {
-        let pass = unanswered_pass(&fate.at).filter(|_| fate.outcome == Outcome::UpcallLost)?;
+        let pass = asking_pass(&fate.at)?;
         self.losses.iter().position(|l| {
             l.outcome == Outcome::DroppedByOvs
                 && l.direction == direction
@@ -191,12 +205,23 @@ impl Flow {
         if decided.outcome != Outcome::DroppedByOvs || pass.is_none() {
             return Vec::new();
         }
-        let is_same = |l: &Loss| l.direction == direction && l.unanswered_pass() == pass;
-        let absorbed: Vec<Loss> = self.losses.iter().filter(|l| is_same(l)).cloned().collect();
-        if let Some(decided) = self.losses.get_mut(at) {
-            absorbed.iter().for_each(|l| decided.take_over(l));
-        }
-        self.losses.retain(|l| !is_same(l));
-        absorbed.into_iter().flat_map(|l| l.evidence).collect()
+        let is_same =
+            |i: usize, l: &Loss| i != at && l.direction == direction && asking_pass(&l.at) == pass;
+        let (absorbed, kept): (Vec<_>, Vec<_>) =
+            self.losses.drain(..).enumerate().partition(|(i, l)| is_same(*i, l));
+        self.losses = kept
+            .into_iter()
+            .map(|(i, mut loss)| {
+                if i == at {
+                    absorbed.iter().for_each(|(_, l)| loss.take_over(l));
+                }
+                loss
+            })
+            .collect();
+        let unknown = absorbed.into_iter().filter(|(_, l)| l.outcome == Outcome::UpcallLost);
+        unknown.flat_map(|(_, l)| l.evidence).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

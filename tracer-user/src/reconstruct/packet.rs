@@ -151,6 +151,11 @@ impl Packet {
         let before = (self.hops > 0).then(|| self.last.clone());
         self.hops = self.hops.saturating_add(1);
         self.last_ts = self.last_ts.max(sight.ts);
+        if sight.hook == HookName::OvsAnswer {
+            // Nothing happens to the packet: it is gone, or stays where it is.
+            self.passage.see(life, &sight);
+            return None;
+        }
         let known = self.lives.iter().position(|l| l.id == life || l.ends_with(&sight));
         let full = self.lives.len() >= MAX_LIVES;
         self.passage.see(life, &sight);
@@ -199,9 +204,16 @@ impl Packet {
     /// Whether `ovs-vswitchd` has the packet, or a copy of it, and has not handed it back.
     pub fn awaits_answer(&self) -> bool {
         self.lives.iter().any(|life| match &life.ovs_end {
-            Some(OvsEnd::WentUp(upcall)) => !self.passage.is_answered(upcall),
+            Some(OvsEnd::WentUp(upcall)) => {
+                !self.passage.is_answered(upcall) && !self.passage.is_to_be_dropped(life.id, upcall)
+            }
             _ => false,
         })
+    }
+
+    /// The namespaces that it was seen in, in order.
+    pub fn namespaces(&self) -> impl Iterator<Item = u32> + '_ {
+        self.positions.iter().map(|(at, _)| at.netns).filter(|netns| *netns != 0)
     }
 
     /// Whether it may have one more copy.

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{Dev, Drop, HookName, Hop, Icmp, Netns, Ovs, Place, Tunnel, Vlan, Where};
+use crate::reconstruct::tracked::Tracked;
 use crate::reconstruct::tuple::FlowTuple;
 
 /// An Ethernet address, in the order of the wire.
@@ -187,6 +188,10 @@ pub struct Sight {
     pub pkt_type: Option<PktType>,
     /// Kernel address of the skb.
     pub skb: Option<u64>,
+    /// The conntrack entry that it carries.
+    pub ct: Option<Arc<Tracked>>,
+    /// An ICMP error: the flow that it is about, as it quotes it.
+    pub about: Option<FlowTuple>,
 }
 
 impl Sight {
@@ -251,6 +256,7 @@ pub struct Catalog {
     netns: HashMap<u32, Arc<Netns>>,
     causes: VecDeque<Arc<Cause>>,
     ovs: VecDeque<Arc<Ovs>>,
+    tracked: VecDeque<Arc<Tracked>>,
 }
 
 impl Catalog {
@@ -287,6 +293,12 @@ impl Catalog {
                 .skb
                 .as_deref()
                 .and_then(|s| u64::from_str_radix(s.strip_prefix("0x")?, 16).ok()),
+            ct: self.tracked(hop),
+            about: hop
+                .icmp
+                .as_ref()
+                .and_then(|i| i.about.as_deref())
+                .and_then(FlowTuple::from_record),
         }
     }
 
@@ -320,6 +332,17 @@ impl Catalog {
         self.ovs.truncate(OVS - 1);
         self.ovs.push_front(ovs.clone());
         ovs
+    }
+
+    fn tracked(&mut self, hop: &Hop) -> Option<Arc<Tracked>> {
+        let tracked = Tracked::from_record(hop.ct.as_ref()?);
+        if let Some(known) = self.tracked.iter().find(|t| ***t == tracked) {
+            return Some(known.clone());
+        }
+        let tracked = Arc::new(tracked);
+        self.tracked.truncate(CAUSES - 1);
+        self.tracked.push_front(tracked.clone());
+        Some(tracked)
     }
 
     fn cause(&mut self, hop: &Hop) -> Option<Arc<Cause>> {

@@ -63,6 +63,10 @@ impl Story {
     pub fn observe(&mut self, hop: &mut Hop) {
         let mut sight = Arc::new(self.catalog.sight(hop));
         let live = hop.packet == 0;
+        if hop.hook == HookName::OvsAnswer && live && !self.lives.contains_key(&hop.life) {
+            // It comes too late: nothing is left of the packet that asked.
+            return;
+        }
         if live {
             hop.packet = self.identify(hop);
             hop.hop = 0;
@@ -295,8 +299,13 @@ impl Story {
             }
             _ => {}
         }
+        if let Some(flow) = packet.flow.filter(|_| sight.ct.is_some()) {
+            self.flows.join_entry(flow, sight);
+        }
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);
+            let direction = flow.direction_of(packet);
+            flow.nat.see(direction, packet, self.previous.as_ref(), sight);
         }
         if fate::is_decided(packet) && !packet.counted {
             packet.counted = true;
@@ -322,6 +331,9 @@ impl Story {
             Some(flow) => flow,
             None => self.flows.of(&packet.first),
         };
+        if let Some(entry) = self.flows.flow_mut(flow) {
+            fate = entry.judge(&packet, fate);
+        }
         let mut settled = Settled {
             flow,
             direction: Direction::Forward,

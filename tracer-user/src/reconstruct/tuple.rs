@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn echoes_of_two_pings_are_two_flows() {
         let t = FlowTuple { proto: Proto::Icmp, sport: None, dport: None, ..tuple() };
-        let echo = |id| Icmp { r#type: 8, code: 0, id: Some(id), seq: Some(1), mtu: None };
+        let echo =
+            |id| Icmp { r#type: 8, code: 0, id: Some(id), seq: Some(1), mtu: None, about: None };
         assert_ne!(FlowKey::new(&t, Some(&echo(1))), FlowKey::new(&t, Some(&echo(2))));
     }
 

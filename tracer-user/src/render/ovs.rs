@@ -14,6 +14,7 @@ pub fn facts(hop: &Hop) -> String {
         HookName::OvsReceive => port(" in by port", ovs.port.as_deref(), ovs.port_no, ovs),
         HookName::OvsOutput => port(" out by port", ovs.port.as_deref(), ovs.port_no, ovs),
         HookName::OvsActions => run(ovs),
+        HookName::OvsAnswer => format!(" ovs-vswitchd installs a flow:{}", run(ovs)),
         HookName::OvsUpcall => upcall(ovs),
         _ => String::new(),
     };

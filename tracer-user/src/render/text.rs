@@ -169,6 +169,7 @@ pub fn hook_name(hook: HookName) -> &'static str {
         HookName::OvsActions => "ovs-actions",
         HookName::OvsOutput => "ovs-output",
         HookName::Ct => "ct",
+        HookName::OvsAnswer => "ovs-answer",
     }
 }
 

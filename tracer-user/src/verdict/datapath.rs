@@ -23,7 +23,8 @@ pub fn of_datapath(passage: &[Arc<Sight>]) -> String {
 
 /// The last list of actions that was run on it.
 pub fn last_run(passage: &[Arc<Sight>]) -> Option<&Ovs> {
-    passage.iter().rfind(|s| s.hook == HookName::OvsActions)?.ovs.as_deref()
+    let is_run = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
+    passage.iter().rfind(is_run)?.ovs.as_deref()
 }
 
 /// What its passes through conntrack made of it: `, in the pass after ct in which it was inv|trk in

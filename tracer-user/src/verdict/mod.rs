@@ -16,7 +16,7 @@ use crate::reconstruct::Story;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::tuple::FlowTuple;
 
-pub use matter::named;
+pub use matter::{Matter, named};
 pub use next::{Spot, commands};
 pub use tally::{Tally, exit_code};
 
@@ -44,6 +44,7 @@ pub type Rule = fn(&Flow) -> Option<Finding>;
 
 /// All rules, the gravest first: the first that finds something gives the verdict.
 pub const RULES: &[Rule] = &[
+    rules::reply_not_translated,
     rules::dropped_by_ovs,
     rules::dropped,
     rules::upcall_lost,

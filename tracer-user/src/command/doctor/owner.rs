@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::{Check, Status};
-use crate::kernel::btf::KernelBtf;
 use crate::ovs::home::Home;
 use crate::ovs::ovn;
 use crate::ovs::ports::Ports;
@@ -13,44 +12,29 @@ const RULE: &str = "a drop by Open vSwitch is explained by the datapath's action
                     bridge, the table and the rule";
 const NAMES: &str = "devices are not shown with their bridge, port number and bond";
 
-/// The module, then the daemons.
-pub fn openvswitch(btf: &KernelBtf) -> Vec<Check> {
-    let loaded = Path::new("/sys/module/openvswitch").exists();
-    let mut checks = vec![module(btf, loaded)];
+/// The daemons, where there is a datapath or a daemon.
+pub fn daemons() -> Vec<Check> {
     let home = Home::find();
-    if loaded || home.is_some() {
-        // A runtime of its own: the rest of the report asks nobody.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        match (home, runtime) {
-            (Some(home), Ok(runtime)) => checks.extend(runtime.block_on(daemons(&home))),
-            (None, _) => checks.push(
-                Check::new("ovs-vswitchd", Status::Limited, "none is found running")
-                    .costs(RULE)
-                    .fix("start it; where it runs with other directories, set OVS_RUNDIR"),
-            ),
-            (_, Err(e)) => {
-                let why = format!("cannot be asked: {e}");
-                checks.push(Check::new("ovs-vswitchd", Status::Limited, why).costs(RULE));
-            }
+    if home.is_none() && !Path::new("/sys/module/openvswitch").exists() {
+        return Vec::new();
+    }
+    // A runtime of its own: the rest of the report asks nobody.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match (home, runtime) {
+        (Some(home), Ok(runtime)) => runtime.block_on(ask(&home)),
+        (None, _) => vec![
+            Check::new("ovs-vswitchd", Status::Limited, "none is found running")
+                .costs(RULE)
+                .fix("start it; where it runs with other directories, set OVS_RUNDIR"),
+        ],
+        (_, Err(e)) => {
+            let why = format!("cannot be asked: {e}");
+            vec![Check::new("ovs-vswitchd", Status::Limited, why).costs(RULE)]
         }
     }
-    checks
 }
 
-fn module(btf: &KernelBtf, loaded: bool) -> Check {
-    if !loaded {
-        let detail = "the module is not loaded: no Open vSwitch datapath here";
-        return Check::new("openvswitch", Status::Ok, detail);
-    }
-    if btf.module("openvswitch").is_some() {
-        return Check::new("openvswitch", Status::Ok, "the module is loaded, with BTF");
-    }
-    Check::new("openvswitch", Status::Limited, "the module is loaded, without BTF")
-        .costs("ports of Open vSwitch are not named and its actions not shown; its drops are found")
-        .fix("a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y")
-}
-
-async fn daemons(home: &Home) -> Vec<Check> {
+async fn ask(home: &Home) -> Vec<Check> {
     let at = home.rundir.display();
     let vswitchd = match home.appctl("version", &[]).await {
         Ok(version) => {

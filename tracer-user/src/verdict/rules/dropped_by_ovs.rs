@@ -1,6 +1,6 @@
 //! Open vSwitch dropped it.
 
-use crate::model::{Outcome, Where};
+use crate::model::{HookName, Outcome, Ovs, Where};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
@@ -57,6 +57,7 @@ fn so_far(loss: &Loss) -> String {
 /// The first packet of a flow that is dropped ends in `ovs-vswitchd`, and not where the others do.
 fn asked(loss: &Loss) -> String {
     match loss.asked {
+        n if n == loss.count => String::new(),
         0 => String::new(),
         // None was seen to meet it.
         all if all == loss.count => {
@@ -71,6 +72,11 @@ fn asked(loss: &Loss) -> String {
 
 /// Why, as a clause: the same for the same cause whatever the kernel tells of it.
 fn cause(at: &Sight, loss: &Loss) -> String {
+    if loss.ended_asking() {
+        return "ovs-vswitchd, which was asked, answered with a datapath flow that says drop, which is \
+                what the OpenFlow tables came to"
+            .to_owned();
+    }
     match at.raw_reason().filter(|r| *r != "NOT_SPECIFIED") {
         Some("OVS_DROP_LAST_ACTION" | "OVS_DROP_EXPLICIT") => by_list(loss),
         Some("OVS_DROP_METER") => METER.to_owned(),
@@ -87,6 +93,7 @@ fn cause(at: &Sight, loss: &Loss) -> String {
 }
 
 const METER: &str = "a meter found its rate exceeded";
+const PORT_GONE: &str = "the port that it was to leave by is gone, or down";
 const CONNTRACK: &str = "conntrack refused it (the `ct` action failed)";
 const RECURSION: &str = "it went round through the datapath too often: a loop of ports and bridges";
 const DEFERRED: &str = "too many recirculations and clones of one packet were waiting at once";
@@ -96,13 +103,14 @@ fn by_symbol(at: &Sight, loss: &Loss) -> String {
     let silent = at.cause.as_ref().and_then(|c| c.drop.as_ref()).is_some_and(|d| d.silent);
     match symbol.split('.').next().unwrap_or_default() {
         _ if silent => by_list(loss),
+        "internal_dev_recv" => "the internal port that it was to leave by is down".to_owned(),
+        // The compiler makes jumps of the calls that lead there: the symbol may be any of them.
+        _ if was_being_sent(loss) => too_big(at, loss),
         "ovs_ct_execute" | "handle_fragments" => CONNTRACK.to_owned(),
-        "do_output" => "the port that it was to leave by is gone, or down".to_owned(),
-        "ovs_vport_send" => too_big(at, loss),
+        "do_output" => PORT_GONE.to_owned(),
         "ovs_fragment" | "ovs_vport_output" => {
             "it could not be cut into fragments for the port that it was to leave by".to_owned()
         }
-        "internal_dev_recv" => "the internal port that it was to leave by is down".to_owned(),
         "ovs_execute_actions" => RECURSION.to_owned(),
         "clone_execute" | "execute_recirc" => DEFERRED.to_owned(),
         "ovs_vport_receive" | "ovs_flow_key_extract" => {
@@ -134,24 +142,46 @@ fn by_list(loss: &Loss) -> String {
     }
 }
 
+/// Whether it was being sent out of a port when it ended.
+fn was_being_sent(loss: &Loss) -> bool {
+    loss.passage.last().is_some_and(|s| s.hook == HookName::OvsOutput)
+}
+
 /// Whether a list has an output to a port, as `ovs-dpctl` prints it: a number or a name that stands
 /// alone.
 fn sends_somewhere(actions: &str) -> bool {
+    top_level(actions).any(is_output)
+}
+
+fn is_output(action: &str) -> bool {
+    action.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The actions of a list, as text; those inside others stay with them.
+fn top_level(actions: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_u32;
-    let top_level = |c: char| {
+    actions.split(move |c: char| {
         match c {
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             _ => {}
         }
         c == ',' && depth == 0
-    };
-    actions.split(top_level).any(|action| action.bytes().all(|b| b.is_ascii_digit()))
+    })
 }
 
 fn action_failed(loss: &Loss) -> String {
-    let list = datapath::last_run(&loss.passage).and_then(datapath::quoted);
-    match list {
+    let run = datapath::last_run(&loss.passage);
+    let outputs_alone = |run: &Ovs| {
+        !run.cut && run.actions.as_deref().is_some_and(|list| top_level(list).all(is_output))
+    };
+    if run.is_some_and(outputs_alone) {
+        return PORT_GONE.to_owned();
+    }
+    match run.and_then(datapath::quoted) {
+        Some(list) if run.and_then(|run| run.actions.as_deref()).is_some_and(sends_somewhere) => {
+            format!("one of its actions, {list}, failed, or a port among them is gone")
+        }
         Some(list) => format!("one of its actions, {list}, failed"),
         None => "one of its actions failed".to_owned(),
     }

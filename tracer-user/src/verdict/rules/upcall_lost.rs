@@ -1,7 +1,10 @@
 //! It went up to `ovs-vswitchd`, or was to, and did not come back.
 
-use crate::model::{Outcome, Upcall};
+use std::sync::Arc;
+
+use crate::model::{HookName, Outcome, Upcall};
 use crate::reconstruct::flow::Flow;
+use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, datapath, matter, next, pipeline, words};
 
@@ -20,7 +23,7 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
         words::in_netns(at.netns.as_deref()),
         datapath::after_ct(&loss.passage),
         sentence::translation(&loss.first, at),
-        cause(&upcall),
+        cause(&upcall, &loss.passage),
         loss.owner.as_deref().map(pipeline::besides).unwrap_or_default(),
         sentence::rest(flow, loss),
     );
@@ -44,13 +47,26 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
 }
 
 /// Why, as a clause. What `ovs_dp_upcall` returns: `net/openvswitch/datapath.c`.
-fn cause(upcall: &Upcall) -> String {
-    let why_up = match upcall.cmd.as_deref() {
-        Some("miss") => "no flow of the datapath matched it",
-        Some("action") => "an action sent it up",
-        _ => "it was sent up",
+fn cause(upcall: &Upcall, passage: &[Arc<Sight>]) -> String {
+    let run = datapath::last_run(passage);
+    let is_answered = passage.last().is_some_and(|s| s.hook == HookName::OvsAnswer);
+    let by_action = upcall.cmd.as_deref() == Some("action");
+    let why_up = match (upcall.cmd.as_deref(), run.and_then(datapath::quoted)) {
+        (Some("miss"), _) => "no flow of the datapath matched it".to_owned(),
+        (Some("action"), Some(list)) => format!("the actions {list} sent it up"),
+        (Some("action"), None) => "an action sent it up".to_owned(),
+        _ => "it was sent up".to_owned(),
     };
     let outcome = match upcall.result.as_deref() {
+        None if by_action => {
+            "it was handed over, and nothing came back: it was for an OpenFlow controller, which let it \
+             end there, or ovs-vswitchd did not answer"
+                .to_owned()
+        }
+        None if is_answered => {
+            "it was handed over, and ovs-vswitchd installed a flow for it, but did not hand it back"
+                .to_owned()
+        }
         None => {
             "it was handed over, and nothing came back: the OpenFlow tables drop it (what is dropped \
              does not come back), or ovs-vswitchd did not answer"

@@ -1,0 +1,41 @@
+//! What conntrack knows of a packet.
+
+use serde::{Deserialize, Serialize};
+
+use super::Tuple;
+
+/// The conntrack entry that a packet carries at a hop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ct {
+    /// How the packet relates to the connection: `new` `established` `reply` `related`
+    /// `related-reply` `untracked`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<u16>,
+    /// Connection mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
+    /// How the connection's packets look where it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orig: Option<Tuple>,
+    /// How its replies look on their arrival, before they are translated back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Tuple>,
+    /// ICMP identifiers of `orig` and `reply`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_ids: Option<[u16; 2]>,
+    /// Which ends are translated: `src`, `dst`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nat: Vec<String>,
+    /// The entry's status bits by the kernel's names, as `confirmed`, `seen-reply`, `src-nat-done`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<String>,
+    /// Labels, 128 bits as hex, bit 0 lowest; absent where none is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
+    /// Kernel address of the entry, as text: tells one entry from a later one of the same tuples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+}

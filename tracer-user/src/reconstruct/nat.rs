@@ -1,0 +1,316 @@
+//! Where a flow's packets are translated, and which of its replies were not translated back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::model::{HookName, Outcome};
+use crate::reconstruct::everyday;
+use crate::reconstruct::fate::Fate;
+use crate::reconstruct::flow::Direction;
+use crate::reconstruct::packet::Packet;
+use crate::reconstruct::sight::{Sight, TcpFlags};
+use crate::reconstruct::tracked::Tracked;
+use crate::reconstruct::tuple::{FlowTuple, Proto};
+
+/// How many translations of one flow are told apart.
+const MAX_STEPS: usize = 4;
+/// How many namespaces are remembered on each side of a translation, and how many tuples that the
+/// client sent as they are.
+const MAX_SIDES: usize = 8;
+/// How many replies are remembered on their way through a namespace that translates.
+const MAX_PASSING: usize = 16;
+
+/// One translation that packets of the flow's first direction underwent.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Before.
+    pub from: FlowTuple,
+    /// After.
+    pub to: FlowTuple,
+    /// The hop that showed it first, in the namespace where it is made.
+    pub at: Arc<Sight>,
+    /// Where the same copy was seen before that.
+    pub before: Option<Arc<Sight>>,
+    /// The entry by which it is made.
+    pub entry: Option<Tracked>,
+    /// Namespaces that packets passed before it, its own left out.
+    sooner: Vec<u32>,
+    /// Namespaces that packets passed after it, its own left out.
+    later: Vec<u32>,
+}
+
+impl Step {
+    fn new(from: FlowTuple, to: FlowTuple, at: &Arc<Sight>, before: Option<&Arc<Sight>>) -> Self {
+        Self {
+            from,
+            to,
+            at: at.clone(),
+            before: before.cloned(),
+            entry: None,
+            sooner: Vec::new(),
+            later: Vec::new(),
+        }
+    }
+
+    fn is(&self, from: FlowTuple, to: FlowTuple, at: &Sight) -> bool {
+        (self.from, self.to) == (from, to) && self.netns() == inode(at)
+    }
+
+    /// A reply with this tuple has not been translated back, or not at both ends.
+    fn is_left_in(&self, reply: FlowTuple) -> bool {
+        let (src, dst) = ((reply.src, reply.sport), (reply.dst, reply.dport));
+        let far = |t: FlowTuple| (t.dst, t.dport) == src;
+        let near = |t: FlowTuple| (t.src, t.sport) == dst;
+        (far(self.from) || far(self.to))
+            && (near(self.from) || near(self.to))
+            && reply != self.from.reversed()
+    }
+
+    /// The source is translated.
+    pub fn is_source(&self) -> bool {
+        (self.from.src, self.from.sport) != (self.to.src, self.to.sport)
+    }
+
+    /// The destination is translated.
+    pub fn is_destination(&self) -> bool {
+        (self.from.dst, self.from.dport) != (self.to.dst, self.to.dport)
+    }
+
+    fn netns(&self) -> Option<u32> {
+        inode(&self.at)
+    }
+}
+
+/// What is known of a flow's translations.
+#[derive(Clone, Debug, Default)]
+pub struct Nat {
+    /// In the order of their discovery.
+    pub steps: Vec<Step>,
+    /// RSTs by which the client refused an untranslated reply.
+    pub resets: Vec<u64>,
+    /// What the client sent to the far end's own address: those answers need no translation.
+    direct: Vec<FlowTuple>,
+    /// Where replies were seen last in a namespace that translates, by packet.
+    passing: VecDeque<(u64, Arc<Sight>)>,
+    /// When the connection was closed by both ends, or reset.
+    closed: Option<u64>,
+    fins: u8,
+}
+
+fn inode(sight: &Sight) -> Option<u32> {
+    sight.netns.as_ref().map(|n| n.inode)
+}
+
+fn remember<T: PartialEq>(all: &mut Vec<T>, one: T) {
+    if all.len() < MAX_SIDES && !all.contains(&one) {
+        all.push(one);
+    }
+}
+
+impl Nat {
+    /// One more hop of a packet of the flow; `before` is where the same copy was seen before.
+    pub fn see(
+        &mut self,
+        direction: Direction,
+        packet: &Packet,
+        before: Option<&Arc<Sight>>,
+        sight: &Arc<Sight>,
+    ) {
+        let Some(tuple) = sight.tuple.filter(|_| sight.fragment.is_none_or(|at| at == 0)) else {
+            return;
+        };
+        let is_first = packet.hops == 1;
+        if is_first {
+            self.follow_connection(direction, packet, sight);
+        }
+        match direction {
+            Direction::Forward => {
+                self.see_change(packet, before, sight, tuple);
+                self.see_entry(packet, sight, tuple);
+                self.see_direct(is_first, packet, sight, tuple);
+                for step in self.steps.iter_mut().filter(|s| s.to == tuple) {
+                    if let Some(netns) = inode(sight).filter(|n| step.netns() != Some(*n)) {
+                        remember(&mut step.later, netns);
+                    }
+                }
+            }
+            Direction::Reply => {
+                let here = inode(sight).is_some();
+                if here && self.steps.iter().any(|s| s.netns() == inode(sight)) {
+                    self.passing.retain(|(number, _)| *number != packet.number);
+                    self.passing.push_back((packet.number, sight.clone()));
+                    if self.passing.len() > MAX_PASSING {
+                        self.passing.pop_front();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the connection stands: what comes after its end is not translated any more.
+    fn follow_connection(&mut self, direction: Direction, packet: &Packet, sight: &Sight) {
+        let Some(flags) = sight.tcp else { return };
+        if flags.is_syn() {
+            (self.closed, self.fins) = (None, 0);
+        }
+        if flags.is_fin() {
+            self.fins |= if direction == Direction::Forward { 1 } else { 2 };
+        }
+        if (flags.is_reset() || self.fins == 3) && self.closed.is_none() {
+            self.closed = Some(packet.first.ts);
+        }
+    }
+
+    /// The same copy of a packet shows another tuple than before.
+    fn see_change(
+        &mut self,
+        packet: &Packet,
+        before: Option<&Arc<Sight>>,
+        sight: &Arc<Sight>,
+        to: FlowTuple,
+    ) {
+        let Some((before, from)) = before.and_then(|b| Some((b, b.tuple?))) else {
+            return;
+        };
+        let comparable = from.proto == to.proto && from.sport.is_some() == to.sport.is_some();
+        if from == to || !comparable || before.tunnel != sight.tunnel {
+            return;
+        }
+        self.add(packet, Some(before), sight, from, to);
+    }
+
+    /// The entry tells what is made of the flow's packets, also where no hop shows them before.
+    fn see_entry(&mut self, packet: &Packet, sight: &Arc<Sight>, tuple: FlowTuple) {
+        let Some(tracked) = sight.ct.as_deref() else { return };
+        let Some((from, to)) = tracked.translation().filter(|(a, b)| tuple == *a || tuple == *b)
+        else {
+            return;
+        };
+        self.add(packet, None, sight, from, to);
+        if let Some(step) = self.steps.iter_mut().find(|s| s.is(from, to, sight)) {
+            step.entry = Some(*tracked);
+        }
+    }
+
+    fn add(
+        &mut self,
+        packet: &Packet,
+        before: Option<&Arc<Sight>>,
+        at: &Arc<Sight>,
+        from: FlowTuple,
+        to: FlowTuple,
+    ) {
+        let found = self.steps.iter().position(|s| s.is(from, to, at));
+        if found.is_none() && self.steps.len() >= MAX_STEPS {
+            return;
+        }
+        let found = found.unwrap_or_else(|| {
+            self.steps.push(Step::new(from, to, at, before));
+            self.steps.len() - 1
+        });
+        let Some(step) = self.steps.get_mut(found) else { return };
+        if at.tuple == Some(to) && before.is_some() {
+            for netns in packet.namespaces().filter(|n| Some(*n) != inode(at)) {
+                remember(&mut step.sooner, netns);
+            }
+        }
+    }
+
+    /// The client sends to the far end's own address: RSTs refuse an untranslated reply, all else
+    /// is a conversation without translation.
+    fn see_direct(&mut self, is_first: bool, packet: &Packet, sight: &Sight, tuple: FlowTuple) {
+        if !is_first || !self.steps.iter().any(|s| s.to == tuple && s.is_upstream(sight)) {
+            return;
+        }
+        if sight.tcp.is_some_and(TcpFlags::is_reset) {
+            if self.resets.len() < MAX_SIDES {
+                self.resets.push(packet.number);
+            }
+        } else {
+            remember(&mut self.direct, tuple);
+        }
+    }
+
+    /// The step that was not undone for this reply, if there is one.
+    pub fn untranslated(&self, packet: &Packet, opening: &Sight, fate: &Fate) -> Option<&Step> {
+        let tuple = fate.at.tuple?;
+        let late = self.closed.is_some_and(|at| at < packet.first.ts);
+        if late || self.direct.contains(&tuple.reversed()) || packet.first.about.is_some() {
+            return None;
+        }
+        // What a TCP socket takes is of its own connection: it is looked up by both ends.
+        if fate.at.hook == HookName::Deliver && tuple.proto == Proto::Tcp {
+            return None;
+        }
+        self.steps.iter().find(|step| {
+            tuple.proto == step.from.proto
+                && step.is_left_in(tuple)
+                && step.was_due(packet, opening, fate, tuple)
+        })
+    }
+
+    /// The step that a reply with this tuple still shows.
+    pub fn undone_for(&self, reply: FlowTuple) -> Option<&Step> {
+        self.steps.iter().find(|step| step.is_left_in(reply))
+    }
+
+    /// Where this reply was seen last in a namespace that translates.
+    pub fn passing(&self, packets: &[u64]) -> Option<&Arc<Sight>> {
+        self.passing.iter().find(|(n, _)| packets.contains(n)).map(|(_, sight)| sight)
+    }
+}
+
+impl Step {
+    /// A place that the flow's packets pass before they are translated.
+    fn is_upstream(&self, sight: &Sight) -> bool {
+        let netns = inode(sight);
+        let own = netns.is_some() && netns == self.netns() && self.sooner.is_empty();
+        own || netns.is_some_and(|n| self.sooner.contains(&n) && !self.later.contains(&n))
+    }
+
+    /// Whether a reply that ended like this should have been translated back before.
+    fn was_due(&self, packet: &Packet, opening: &Sight, fate: &Fate, tuple: FlowTuple) -> bool {
+        let at = &*fate.at;
+        let Some(netns) = inode(at) else { return false };
+        let ended = matches!(fate.outcome, Outcome::Dropped | Outcome::Delivered)
+            && !everyday::is_otherhost(at)
+            && !is_egress(at);
+        if is_egress(at) {
+            // It goes out where the flow's packets come in.
+            let same_dev =
+                opening.dev.as_ref().map(|d| d.ifindex) == at.dev.as_ref().map(|d| d.ifindex);
+            let came_in = matches!(opening.hook, HookName::TcIngress | HookName::OvsReceive);
+            if came_in && same_dev && inode(opening) == Some(netns) {
+                return true;
+            }
+        }
+        if ended && self.sooner.contains(&netns) {
+            return !self.later.contains(&netns)
+                || at.hook == HookName::Deliver
+                || is_socketless(at);
+        }
+        // A reply to an address of the translating namespace itself: beyond its `PREROUTING` hook,
+        // which undoes translations, it is lost.
+        let to_it = tuple.dst == self.to.src && (self.is_source() || self.sooner.is_empty());
+        let passed = packet.namespaces().any(|n| Some(n) == self.netns());
+        if ended && Some(netns) == self.netns() {
+            return to_it && everyday::is_past_prerouting(at);
+        }
+        to_it
+            && self.is_source()
+            && passed
+            && !matches!(fate.outcome, Outcome::InFlight | Outcome::Vanished)
+    }
+}
+
+fn is_egress(at: &Sight) -> bool {
+    matches!(at.hook, HookName::TcEgress | HookName::OvsOutput)
+}
+
+/// No socket wanted it.
+fn is_socketless(at: &Sight) -> bool {
+    at.raw_reason() == Some("NO_SOCKET")
+        || at.symbol().is_some_and(|s| {
+            matches!(s, "tcp_v4_rcv" | "tcp_v6_rcv" | "__udp4_lib_rcv" | "__udp6_lib_rcv")
+        })
+}

@@ -1,0 +1,64 @@
+//! A packet's conntrack entry, as the reconstruction remembers it.
+
+use crate::model::Ct;
+use crate::reconstruct::tuple::FlowTuple;
+
+/// How a packet relates to the connection that conntrack knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as in the record: see `model::Ct`")]
+pub enum State {
+    New,
+    Established,
+    Reply,
+    Related,
+    Untracked,
+    Other,
+}
+
+/// The entry that a packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tracked {
+    /// How the packet relates to it.
+    pub state: Option<State>,
+    /// Zone.
+    pub zone: Option<u16>,
+    /// How the connection's packets look where it began.
+    pub orig: Option<FlowTuple>,
+    /// How its replies look on their arrival.
+    pub reply: Option<FlowTuple>,
+    /// It is in the table.
+    pub confirmed: bool,
+    /// Kernel address.
+    pub entry: Option<u64>,
+}
+
+impl Tracked {
+    /// From a record.
+    pub fn from_record(ct: &Ct) -> Self {
+        let state = ct.state.as_deref().map(|state| match state {
+            "new" => State::New,
+            "established" => State::Established,
+            "reply" => State::Reply,
+            "related" | "related-reply" => State::Related,
+            "untracked" => State::Untracked,
+            _ => State::Other,
+        });
+        Self {
+            state,
+            zone: ct.zone,
+            orig: ct.orig.as_ref().and_then(FlowTuple::from_record),
+            reply: ct.reply.as_ref().and_then(FlowTuple::from_record),
+            confirmed: ct.status.iter().any(|s| s == "confirmed"),
+            entry: ct
+                .entry
+                .as_deref()
+                .and_then(|e| u64::from_str_radix(e.strip_prefix("0x")?, 16).ok()),
+        }
+    }
+
+    /// What it makes of the connection's packets, when it translates: from, to.
+    pub fn translation(&self) -> Option<(FlowTuple, FlowTuple)> {
+        let (from, to) = (self.orig?, self.reply?.reversed());
+        (from != to).then_some((from, to))
+    }
+}

@@ -1,0 +1,145 @@
+//! A reply came back with the translation still on it.
+
+use std::fmt::Write as _;
+
+use crate::model::{HookName, Outcome, Where};
+use crate::reconstruct::flow::{Flow, Loss};
+use crate::reconstruct::nat::Step;
+use crate::reconstruct::sight::Sight;
+use crate::reconstruct::tracked::State;
+use crate::reconstruct::tuple::Proto;
+use crate::verdict::rules::sentence;
+use crate::verdict::{Finding, next, words};
+
+/// A reply of the flow ended where only a translated one has its place.
+pub fn reply_not_translated(flow: &Flow) -> Option<Finding> {
+    let loss = sentence::worst(flow, Outcome::ReplyNotTranslated)?;
+    let at = &*loss.at;
+    let step = flow.nat.undone_for(at.tuple?)?;
+    let passing = flow.nat.passing(&loss.evidence).map(|sight| &**sight);
+    let text = format!(
+        "{} not translated back: it ended{}{}. {}{}{}{}",
+        sentence::subject(flow, loss),
+        words::place(at),
+        ending(at),
+        outward(step),
+        homeward(step, passing),
+        proof(flow, loss),
+        sentence::rest(flow, loss),
+    );
+    Some(Finding {
+        outcome: loss.outcome,
+        place: place(passing, at),
+        reason: at.raw_reason().map(str::to_owned),
+        text,
+        next: commands(step, passing, loss),
+        evidence: loss.evidence.iter().chain(&flow.nat.resets).copied().collect(),
+        rule: None,
+    })
+}
+
+/// Where the reverse was due, if the reply came by there; else where it arrived.
+fn place(passing: Option<&Sight>, at: &Sight) -> Where {
+    passing.filter(|sight| sight.hook != HookName::TcIngress).unwrap_or(at).place()
+}
+
+/// How it ended: ` as NO_SOCKET`.
+fn ending(at: &Sight) -> String {
+    match at.raw_reason() {
+        Some("NO_SOCKET") => ", where no socket has these ends [NO_SOCKET]".to_owned(),
+        Some(reason) => format!(", dropped [{}]", words::safe(reason)),
+        None => String::new(),
+    }
+}
+
+/// The translation that was made on the way out, and where.
+fn outward(step: &Step) -> String {
+    let what = match (step.is_source(), step.is_destination()) {
+        (true, true) => "source and destination",
+        (true, false) => "source",
+        _ => "destination",
+    };
+    let zone = match step.entry.and_then(|e| e.zone) {
+        Some(zone) => format!(" (conntrack zone {zone})"),
+        None => String::new(),
+    };
+    format!(
+        "On the way out the {what} was translated, {} to {},{}{zone}; the reverse was due there.",
+        words::ends(&step.from),
+        words::ends(&step.to),
+        words::place(&step.at),
+    )
+}
+
+/// What the reply met where the reverse was due.
+fn homeward(step: &Step, passing: Option<&Sight>) -> String {
+    let netns = words::in_netns(step.at.netns.as_deref());
+    let Some(sight) = passing else {
+        return format!(" The reply never came by{netns}: it took another way back.");
+    };
+    let place = words::place(sight);
+    let why = match sight.ct.as_deref() {
+        _ if sight.hook == HookName::TcIngress => {
+            return format!(" The reply came by{netns}, and was seen last{place}.");
+        }
+        None => "without a conntrack entry: none matched it, or conntrack never saw it".to_owned(),
+        Some(ct) if ct.state == Some(State::Untracked) => {
+            "untracked: a notrack rule keeps conntrack, and with it the translation, off it"
+                .to_owned()
+        }
+        Some(ct) => {
+            let zone = |z: Option<u16>| z.map_or_else(|| "?".to_owned(), |z| z.to_string());
+            let made_by = step.entry;
+            match made_by {
+                Some(entry) if entry.zone != ct.zone => format!(
+                    "looked up in conntrack zone {}, while the entry is one of zone {}",
+                    zone(ct.zone),
+                    zone(entry.zone)
+                ),
+                Some(entry) if entry.entry.is_some() && entry.entry == ct.entry => {
+                    "with the very entry that should have translated it".to_owned()
+                }
+                _ if ct.translation().is_none() => {
+                    "tracked as a connection of its own: the entry that translates was gone by then"
+                        .to_owned()
+                }
+                _ => "with another entry than the one that should have translated it".to_owned(),
+            }
+        }
+    };
+    format!(" The reply came by{netns} and was seen{place} {why}.")
+}
+
+/// That the client could make nothing of it.
+fn proof(flow: &Flow, loss: &Loss) -> String {
+    let mut text = String::new();
+    if let Some(first) = flow.nat.resets.first() {
+        let _ = write!(text, " The client refused it with RST (packet {first}).");
+    }
+    if flow.out.syns > 1 {
+        let _ = write!(text, " The SYN was sent {} times.", flow.out.syns);
+    } else if flow.nat.resets.is_empty() && loss.count > 1 {
+        let _ = write!(text, " It was sent {} times.", loss.count);
+    }
+    text
+}
+
+fn commands(step: &Step, passing: Option<&Sight>, loss: &Loss) -> Vec<String> {
+    let spot = next::Spot::new(&step.at, step.before.as_deref());
+    let proto = match step.from.proto {
+        Proto::Icmp6 => "icmpv6".to_owned(),
+        other => other.name().into_owned(),
+    };
+    let family = if step.from.src.is_ipv6() { "ipv6" } else { "ipv4" };
+    let list =
+        format!("conntrack -L -f {family} -p {proto} -s {} -d {}", step.from.src, step.from.dst);
+    let mut commands = vec![spot.run(&list)];
+    if passing.is_some() {
+        commands.push(spot.run("nft list ruleset"));
+    } else {
+        let sender = next::Spot::new(&loss.first, None);
+        let to = loss.first.tuple.map(|t| t.dst.to_string()).unwrap_or_default();
+        commands.push(sender.iproute("ip", &format!("route get {to}")));
+    }
+    commands
+}
