@@ -42,7 +42,8 @@ impl Question {
         let first = keyed().find(|ovs| ovs.recirc_id == Some(0)).filter(|_| is_its(loss))?;
         let key = first.key.clone()?;
         let last_key = keyed().next_back()?.key.clone().filter(|last| *last != key);
-        let run = loss.passage.iter().rfind(|s| s.hook == HookName::OvsActions);
+        let is_run = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
+        let run = loss.passage.iter().rfind(is_run);
         // What comes after a run and goes up has another pass before it.
         let after = loss.passage.last().is_some_and(|s| s.hook == HookName::OvsUpcall);
         let run = run.and_then(|s| s.ovs.as_deref()).filter(|ovs| !ovs.cut && !after);

@@ -14,16 +14,22 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
     let reason = at.raw_reason().filter(|r| *r != "NOT_SPECIFIED");
     let named = reason.map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let owner = loss.owner.as_deref();
+    let (subject, netns) = (sentence::subject(flow, loss), netns(loss));
     // The tables tell more than the datapath, which only does what they came to.
-    let why = match owner.and_then(pipeline::end) {
-        Some(end) => format!("{end}{named}"),
-        None => format!(": {}{named}", cause(at, loss)),
+    let text = match owner.and_then(pipeline::end) {
+        Some(end) => {
+            format!("{subject} dropped by Open vSwitch{netns}{end}{named}{}", so_far(loss))
+        }
+        None => format!(
+            "{subject} dropped by Open vSwitch{netns}{}{}{}: {}{named}",
+            by_port(loss).map(|port| format!(", which it entered {port}")).unwrap_or_default(),
+            datapath::after_ct(&loss.passage),
+            sentence::translation(&loss.first, at),
+            cause(at, loss),
+        ),
     };
     let text = format!(
-        "{} dropped by Open vSwitch{}{why}{}.{}{}{}",
-        sentence::subject(flow, loss),
-        words::in_netns(at.netns.as_deref().or(before.and_then(|b| b.netns.as_deref()))),
-        so_far(loss),
+        "{text}.{}{}{}",
         owner.map(pipeline::besides).unwrap_or_default(),
         asked(loss),
         sentence::rest(flow, loss),
@@ -41,17 +47,22 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
     })
 }
 
+fn netns(loss: &Loss) -> String {
+    let netns = [Some(&loss.at), loss.before.as_ref()].into_iter().flatten();
+    words::in_netns(netns.filter_map(|s| s.netns.as_deref()).next())
+}
+
+fn by_port(loss: &Loss) -> Option<String> {
+    Some(format!("by port {}", words::safe(datapath::in_port(&loss.passage)?)))
+}
+
 /// `; it came in by port ovn-k8s-mp0, after conntrack in zone 5 found it new|trk`.
 fn so_far(loss: &Loss) -> String {
-    let port = datapath::in_port(&loss.passage);
-    let by = port.map(|port| format!("in by port {}", words::safe(port)));
-    let told = [
-        by.unwrap_or_default(),
-        datapath::after_ct(&loss.passage).trim_start_matches(", ").to_owned(),
-    ];
-    let told: Vec<_> = told.into_iter().filter(|part| !part.is_empty()).collect();
-    let so_far = told.join(", ") + &sentence::translation(&loss.first, &loss.at);
-    if so_far.is_empty() { String::new() } else { format!("; {}", so_far.trim_start()) }
+    let by = by_port(loss).map(|port| format!(" it came in {port}")).unwrap_or_default();
+    let after = datapath::after_ct(&loss.passage);
+    let after = if by.is_empty() { after.trim_start_matches(',') } else { &after };
+    let so_far = format!("{by}{after}{}", sentence::translation(&loss.first, &loss.at));
+    if so_far.is_empty() { so_far } else { format!(";{so_far}") }
 }
 
 /// The first packet of a flow that is dropped ends in `ovs-vswitchd`, and not where the others do.
@@ -59,10 +70,6 @@ fn asked(loss: &Loss) -> String {
     match loss.asked {
         n if n == loss.count => String::new(),
         0 => String::new(),
-        // None was seen to meet it.
-        all if all == loss.count => {
-            " What is to be dropped does not come back from ovs-vswitchd.".to_owned()
-        }
         1 => {
             " The first of them went up to ovs-vswitchd, which answered with that flow.".to_owned()
         }
