@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome, Ovs, Upcall};
+use crate::model::{Drop, HookName, Hop, Outcome, Ovs, Upcall};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::{Direction, Flow, Loss};
 use crate::reconstruct::sight::{Cause, Sight};
@@ -47,6 +47,12 @@ impl Passage {
         if self.steps.len() < MAX_STEPS {
             self.steps.push((life, sight.clone()));
         }
+    }
+
+    /// Whether this end of a copy, which `sight` shows, is a drop for which the kernel has no event.
+    pub fn is_silent_drop(&self, hop: &Hop, sight: &Sight) -> bool {
+        hop.hook == HookName::Consume
+            && matches!(self.end_of(hop.life, sight), Some(OvsEnd::Dropped))
     }
 
     /// Whether `ovs-vswitchd` handed the packet back since this upcall.
@@ -107,6 +113,18 @@ impl Passage {
                 && matches!(s.hook, HookName::OvsOutput | HookName::OvsUpcall)
         });
         Some(if went_on { OvsEnd::CopiesWentOn } else { OvsEnd::Dropped })
+    }
+}
+
+/// A drop of which the kernel gave no event, as far as the hop tells where it was.
+pub fn silent_drop(hop: &Hop) -> Drop {
+    let by = hop.by.as_ref();
+    Drop {
+        reason: None,
+        subsystem: Some("openvswitch".to_owned()),
+        symbol: by.map(|place| place.symbol.clone()),
+        offset: by.map(|place| place.offset),
+        silent: true,
     }
 }
 
@@ -213,7 +231,9 @@ impl Flow {
             .into_iter()
             .map(|(i, mut loss)| {
                 if i == at {
-                    absorbed.iter().for_each(|(_, l)| loss.take_over(l));
+                    for (_, other) in &absorbed {
+                        loss.take_over(other);
+                    }
                 }
                 loss
             })

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Drop, HookName, Hop, Journey, Lost, Outcome};
+use crate::model::{HookName, Hop, Journey, Lost, Outcome};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
-use crate::reconstruct::ovs::OvsEnd;
+use crate::reconstruct::ovs::silent_drop;
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
@@ -81,18 +81,12 @@ impl Story {
                 return;
             }
         }
-        if hop.drop.is_none() && self.is_silent_drop(hop, &sight) {
+        let packet = self.open.get(&hop.packet);
+        if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
             hop.drop = Some(silent_drop(hop));
             sight = Arc::new(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
-    }
-
-    /// Whether this consume is a drop by Open vSwitch, for which kernels before 6.6 have no event.
-    fn is_silent_drop(&self, hop: &Hop, sight: &Sight) -> bool {
-        let packet = self.open.get(&hop.packet).filter(|_| hop.hook == HookName::Consume);
-        let end = packet.and_then(|packet| packet.passage.end_of(hop.life, sight));
-        matches!(end, Some(OvsEnd::Dropped))
     }
 
     /// Where the packet of the last hop taken in was seen before that.
@@ -355,18 +349,6 @@ impl Story {
             packet.flow = Some(settled.flow);
         }
         self.open.insert(number, packet);
-    }
-}
-
-/// A drop of which the kernel gave no event, as far as the hop tells where it was.
-fn silent_drop(hop: &Hop) -> Drop {
-    let by = hop.by.as_ref();
-    Drop {
-        reason: None,
-        subsystem: Some("openvswitch".to_owned()),
-        symbol: by.map(|place| place.symbol.clone()),
-        offset: by.map(|place| place.offset),
-        silent: true,
     }
 }
 
