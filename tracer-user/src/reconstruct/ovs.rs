@@ -5,12 +5,16 @@
 //! what followed it. A list is run to its end on one processor (`ovs_execute_actions`,
 //! `net/openvswitch/actions.c`), so all its outputs lie between its hop and the end of the skb.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{Drop, HookName, Hop, Outcome, Ovs, Upcall};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::{Direction, Flow, Loss};
+use crate::reconstruct::identity::{SAME_WITHIN, is_handed_in};
+use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::{Cause, Sight};
+use crate::reconstruct::tuple::FlowTuple;
 
 /// How many of a packet's hops in the datapath are remembered; a packet is recirculated some ten
 /// times at most, and flooded to some hundred ports.
@@ -53,6 +57,11 @@ impl Passage {
     pub fn is_silent_drop(&self, hop: &Hop, sight: &Sight) -> bool {
         hop.hook == HookName::Consume
             && matches!(self.end_of(hop.life, sight), Some(OvsEnd::Dropped))
+    }
+
+    /// Whether it went up with more bytes than these.
+    fn went_up_as_more_than(&self, len: u32) -> bool {
+        self.steps.iter().any(|(_, s)| s.hook == HookName::OvsUpcall && s.len > len)
     }
 
     /// Whether `ovs-vswitchd` handed the packet back since this upcall.
@@ -125,6 +134,43 @@ pub fn silent_drop(hop: &Hop) -> Drop {
         symbol: by.map(|place| place.symbol.clone()),
         offset: by.map(|place| place.offset),
         silent: true,
+    }
+}
+
+/// How many of the packets that went up last are remembered.
+const MAX_ASKED: usize = 64;
+
+/// The packets that went up last.
+///
+/// One of several segments (GSO) goes up, and comes back, segment by segment, each with a length and
+/// mostly a sequence number of its own (`queue_gso_packets`, `net/openvswitch/datapath.c`).
+#[derive(Debug, Default)]
+pub struct Asked {
+    latest: VecDeque<u64>,
+}
+
+impl Asked {
+    /// Another hop, of this packet.
+    pub fn see(&mut self, hop: &Hop, packet: u64) {
+        if hop.hook == HookName::OvsUpcall {
+            self.latest.truncate(MAX_ASKED - 1);
+            self.latest.push_front(packet);
+        }
+    }
+
+    /// The packet that this one, which `ovs-vswitchd` hands back, is a segment of.
+    pub fn whole_of(&self, hop: &Hop, open: &HashMap<u64, Packet>) -> Option<u64> {
+        if !is_handed_in(hop) {
+            return None;
+        }
+        let is_whole = |packet: &Packet| {
+            let last = &packet.last;
+            last.tuple.map(FlowTuple::to_record) == hop.tuple
+                && hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN
+                && packet.has_room()
+                && packet.passage.went_up_as_more_than(hop.len)
+        };
+        self.latest.iter().copied().find(|number| open.get(number).is_some_and(is_whole))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
-use crate::reconstruct::ovs::silent_drop;
+use crate::reconstruct::ovs::{Asked, silent_drop};
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
@@ -36,6 +36,7 @@ const MAX_CPUS: usize = 8192;
 pub struct Story {
     catalog: Catalog,
     marks: Marks,
+    asked: Asked,
     /// Which packet a life belongs to, open or settled.
     lives: HashMap<u64, u64>,
     open: HashMap<u64, Packet>,
@@ -188,6 +189,7 @@ impl Story {
         if hop.life != 0 {
             self.lives.insert(hop.life, number);
         }
+        self.asked.see(hop, number);
         let marks = [self.marks.fingerprint(hop), self.marks.datagram(hop)];
         for mark in marks.into_iter().flatten() {
             self.marks.put(mark, number);
@@ -218,7 +220,10 @@ impl Story {
         } else {
             self.marks.fingerprint(hop)
         };
-        let number = self.marks.packet(mark?)?;
+        let number = match self.marks.packet(mark?) {
+            Some(number) => number,
+            None => return self.asked.whole_of(hop, &self.open),
+        };
         let packet = self.open.get(&number)?;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         let handed_back = identity::is_handed_in(hop) && packet.awaits_answer();

@@ -358,3 +358,28 @@ fn an_answer_to_a_packet_long_forgotten_is_no_packet() {
     let told = tell(vec![installs(20, 77, "drop")]);
     assert_eq!((told.journeys.len(), told.verdicts.len()), (0, 0));
 }
+
+#[test]
+fn segments_come_back_one_by_one() {
+    let sized = |hops: Vec<Hop>, len, print: &str| -> Vec<Hop> {
+        let sized = |mut h: Hop| {
+            h.len = len;
+            h.print(print)
+        };
+        hops.into_iter().map(sized).collect()
+    };
+    let whole = sized(all(vec![enters(1, 1), goes_up(2, 1, None)]), 4000, "whole");
+    let segment = |life: u64, print| {
+        sized(
+            all(vec![vec![handed_back(10 + life, life, "3")], leaves(20 + life, life)]),
+            1500,
+            print,
+        )
+    };
+    let told = tell(all(vec![whole.clone(), segment(2, "first"), segment(3, "second")]));
+    assert_eq!(told.journeys.len(), 1, "{:?}", told.journeys);
+    assert_eq!(told.journeys[0].outcome, Outcome::Delivered);
+    // What is longer than what went up is no part of it.
+    let longer = sized(vec![handed_back(10, 2, "3")], 5000, "longer");
+    assert_eq!(tell(all(vec![whole, longer])).journeys.len(), 2);
+}
