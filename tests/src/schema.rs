@@ -232,6 +232,20 @@ const DROPS: &[Field] = &[
     may("dev", Kind::Text),
     must("count", LONG),
     must("bytes", LONG),
+    may("offset", LONG),
+    may("proto", Kind::Text),
+    may("src", Kind::Address),
+    may("sport", SHORT),
+    may("dst", Kind::Address),
+    may("dport", SHORT),
+    may("stack", Kind::List(&Kind::Text)),
+    may("ovs_port", Kind::Text),
+    may("meaning", Kind::Text),
+    may("next", Kind::List(&Kind::Text)),
+    may("everyday", Kind::Text),
+    may("rest", Kind::Flag),
+    may("silent", Kind::Flag),
+    may("folded", LONG),
 ];
 const END: &[Field] = &[must("ts", LONG)];
 const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];
@@ -254,18 +268,18 @@ pub fn problems(line: &Value) -> Vec<String> {
     };
     check_object(kind, line, fields, &mut found);
     check_exact(kind, line, &mut found);
-    let is_drop = line.get("hook").is_some_and(|hook| hook == "drop");
-    let drop = line.get("drop");
-    // A consume that turned out to be a drop of which the kernel says nothing.
-    let silent = drop.is_some_and(|drop| drop.get("silent") == Some(&Value::Bool(true)));
-    if (is_drop && (drop.is_none() || silent)) || (!is_drop && drop.is_some() && !silent) {
-        found
-            .push("hook \"drop\" and an object \"drop\" that is not silent go together".to_owned());
-    }
-    if silent && line.get("hook").is_none_or(|hook| hook != "consume") {
-        found.push("a silent drop is a consume".to_owned());
-    }
+    check_drop(line, &mut found);
     found
+}
+
+/// A drop is told by the hook `drop`, or where the kernel only says that it consumed the packet, by
+/// another hook and an object that calls it silent.
+fn check_drop(line: &Value, found: &mut Vec<String>) {
+    let told = line.get("hook").is_some_and(|hook| hook == "drop");
+    let silent = line.get("drop").map(|drop| drop["silent"] == true);
+    if told != (silent == Some(false)) && silent != Some(true) {
+        found.push("hook \"drop\" and the object \"drop\" go together".to_owned());
+    }
 }
 
 fn check_object(path: &str, value: &Value, fields: &[Field], found: &mut Vec<String>) {

@@ -15,6 +15,13 @@ pub const TRAIT_RESET: u16 = 8;
 /// A TCP segment that is no SYN.
 pub const TRAIT_NOT_SYN: u16 = 16;
 
+/// Open vSwitch ran an empty action list: no drop event tells of it before Linux 6.6.
+pub const TRAIT_OVS_EMPTY: u16 = 32;
+/// An Open vSwitch meter was over its rate: likewise.
+pub const TRAIT_OVS_METER: u16 = 64;
+/// Open vSwitch could not hand it to `ovs-vswitchd`, whose queue was full: no kernel tells of it.
+pub const TRAIT_OVS_UPCALL: u16 = 128;
+
 /// What every drop is counted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]

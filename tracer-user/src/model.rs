@@ -574,6 +574,9 @@ pub struct Drops {
     /// `--by ovs-port`: the Open vSwitch port that the device is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ovs_port: Option<String>,
+    /// No drop event of the kernel's: it was found by following what Open vSwitch did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
     /// What the reason (or else the function) means, as a clause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meaning: Option<String>,

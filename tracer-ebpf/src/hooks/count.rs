@@ -1,6 +1,6 @@
 //! All drops on the node, counted where they happen (`lasthop drops`): nothing is sent per packet.
 
-use aya_ebpf::EbpfContext as _;
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::bpf_get_stackid;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::maps::PerCpuHashMap;
@@ -38,30 +38,39 @@ const PACKET_OTHERHOST: u8 = 3;
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn count_drop(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
-    let mut detail = DropDetail {
-        key: DropKey {
-            location: ctx.arg::<*const u8>(1) as u64,
-            reason: 0,
-            netns: 0,
-            ifindex: 0,
-            traits: 0,
-            proto: 0,
-        },
-        src: Addr([0; 2]),
-        dst: Addr([0; 2]),
-        sport: 0,
-        dport: 0,
-        stack: 0,
-    };
+    let mut detail = NO_DETAIL;
+    detail.key.location = ctx.arg::<*const u8>(1) as u64;
     if at!(kfree_has_reason) != 0 {
         detail.key.reason = ctx.arg::<u32>(2);
     }
-    let details = planned!(by) & !BY_STACK;
-    if (details != 0 || planned!(filtered) != 0) && !fill_tuple(skb, &mut detail) {
+    // SAFETY: the tracepoint's BTF-typed argument.
+    let (protocol, geometry) =
+        unsafe { (Direct::field::<u16>(skb, at!(skb_protocol)), Geometry::direct(skb)) };
+    if !fill_tuple(protocol, &geometry, &mut detail) {
         return 0;
     }
     fill_place(&ctx, skb, &mut detail.key);
     fill_segment(skb, &mut detail.key);
+    fill_stack(&ctx, &mut detail);
+    // SAFETY: the tracepoint's BTF-typed argument.
+    let bytes = u64::from(unsafe { Direct::field::<u32>(skb, at!(skb_len)) });
+    count(&detail, bytes);
+    0
+}
+
+/// Nothing is known of it.
+pub const NO_DETAIL: DropDetail = DropDetail {
+    key: DropKey { location: 0, reason: 0, netns: 0, ifindex: 0, traits: 0, proto: 0 },
+    src: Addr([0; 2]),
+    dst: Addr([0; 2]),
+    sport: 0,
+    dport: 0,
+    stack: 0,
+};
+
+/// By the kernel stack, where that was asked for.
+#[inline(always)]
+pub fn fill_stack(ctx: &impl EbpfContext, detail: &mut DropDetail) {
     if planned!(by) & BY_STACK != 0 {
         // SAFETY: the context of this program, and a map of stacks.
         let number = unsafe {
@@ -69,19 +78,16 @@ pub fn count_drop(ctx: BtfTracePointContext) -> i32 {
         };
         detail.stack = u32::try_from(number).map_or(0, |number| number + 1);
     }
-    // SAFETY: the tracepoint's BTF-typed argument.
-    let bytes = u64::from(unsafe { Direct::field::<u32>(skb, at!(skb_len)) });
-    count(&detail, bytes);
-    0
 }
 
-/// By the packet's own headers; whether it is to be counted at all.
+/// By the packet's own headers, where that was asked for; whether it is to be counted at all.
+/// `protocol` is in network byte order.
 #[inline(always)]
-fn fill_tuple(skb: *const u8, detail: &mut DropDetail) -> bool {
-    // SAFETY: the tracepoint's BTF-typed argument.
-    let (protocol, geometry) = unsafe {
-        (u16::from_be(Direct::field::<u16>(skb, at!(skb_protocol))), Geometry::direct(skb))
-    };
+pub fn fill_tuple(protocol: u16, geometry: &Geometry, detail: &mut DropDetail) -> bool {
+    if planned!(by) & !BY_STACK == 0 && planned!(filtered) == 0 {
+        return true;
+    }
+    let protocol = u16::from_be(protocol);
     let mut tuple = NO_TUPLE;
     if !headers(&geometry.network_bytes(), protocol, &mut tuple) && planned!(filtered) != 0 {
         return false;
@@ -166,8 +172,9 @@ fn fill_segment(skb: *const u8, key: &mut DropKey) {
     }
 }
 
+/// Counts one drop.
 #[inline(always)]
-fn count(detail: &DropDetail, bytes: u64) {
+pub fn count(detail: &DropDetail, bytes: u64) {
     if planned!(by) != 0 {
         let odd = maps::GENERATION.get(0).is_some_and(|generation| generation & 1 != 0);
         let map = if odd { &maps::DETAILS_ODD } else { &maps::DETAILS_EVEN };

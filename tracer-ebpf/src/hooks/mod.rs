@@ -3,6 +3,7 @@
 
 mod clone;
 mod count;
+mod count_ovs;
 mod deliver;
 mod device;
 mod drop;

@@ -8,7 +8,8 @@ use tracer_common::flow::Filter;
 
 use super::counters::Counters;
 use super::load::{Loaded, Purpose, load};
-use super::probes;
+use super::ovs;
+use super::probes::{self, Attached};
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
@@ -44,6 +45,7 @@ pub struct Counting {
     stacks: StackTraceMap<MapData>,
     counters: Counters,
     probe: String,
+    ovs: Vec<Attached>,
 }
 
 /// What numbers in the maps mean.
@@ -85,6 +87,8 @@ impl Counting {
         let stacks = StackTraceMap::try_from(take("STACKS")?)?;
         let counters = Counters::take(&mut loaded)?;
         let probe = probes::attach_count(&mut loaded)?;
+        let explains = reasons.has_subsystem("openvswitch");
+        let ovs = ovs::attach_count(&mut loaded, &KernelBtf::open()?, explains);
         let counting = Self {
             loaded: Some(loaded),
             places,
@@ -94,13 +98,21 @@ impl Counting {
             stacks,
             counters,
             probe,
+            ovs,
         };
         Ok((counting, Legend { symbols, reasons }))
     }
 
-    /// How the program is attached.
-    pub fn probe(&self) -> &str {
-        &self.probe
+    /// The probes that are attached, by name.
+    pub fn probes(&self) -> Vec<String> {
+        let ovs = self.ovs.iter().filter_map(|kind| kind.probe.clone());
+        std::iter::once(self.probe.clone()).chain(ovs).collect()
+    }
+
+    /// What is not counted, each a sentence.
+    pub fn blind(&self) -> Vec<String> {
+        let missing = self.ovs.iter().filter(|kind| kind.probe.is_none());
+        missing.map(|kind| format!("{}: {}", kind.kind, kind.costs)).collect()
     }
 
     /// How often each place has dropped, from the beginning on.

@@ -67,6 +67,49 @@ const KINDS: &[Kind] = &[
     },
 ];
 
+/// What counts Open vSwitch's silent drops where the kernel has no reasons for them: before 6.6.
+const COUNT_UNEXPLAINED: &[Kind] = &[
+    Kind {
+        name: "ovs-empty",
+        costs: "packets that Open vSwitch drops for want of actions are not counted",
+        programs: &[("count_ovs_empty_kprobe", "ovs_execute_actions")],
+    },
+    Kind {
+        name: "ovs-meter",
+        costs: "packets that a meter of Open vSwitch drops are not counted",
+        programs: &[
+            ("count_ovs_meter_kprobe", "ovs_meter_execute"),
+            ("count_ovs_meter_return_kprobe", "ovs_meter_execute"),
+        ],
+    },
+];
+
+/// What counts those of which no kernel tells.
+const COUNT_LOST: &[Kind] = &[Kind {
+    name: "ovs-upcall",
+    costs: "packets that Open vSwitch cannot hand to ovs-vswitchd are not counted",
+    programs: &[
+        ("count_ovs_upcall_kprobe", "ovs_dp_upcall"),
+        ("count_ovs_upcall_return_kprobe", "ovs_dp_upcall"),
+    ],
+}];
+
+/// Attaches what counts Open vSwitch's silent drops, where Open vSwitch is there. `explains`: this
+/// kernel has reasons of its own for Open vSwitch's drops.
+pub fn attach_count(loaded: &mut Loaded, btf: &KernelBtf, explains: bool) -> Vec<Attached> {
+    if !is_present() && !is_built_in(btf) {
+        return Vec::new();
+    }
+    let (layout, _) = ovs_layout(btf);
+    if let Err(e) = write_layout(loaded, layout) {
+        log::warn!("Open vSwitch's silent drops cannot be counted: {e:#}");
+        return Vec::new();
+    }
+    let unexplained = if explains { &[][..] } else { COUNT_UNEXPLAINED };
+    let kinds = unexplained.iter().chain(COUNT_LOST);
+    kinds.map(|kind| attach_kind(loaded, kind)).collect()
+}
+
 /// Where a loaded or built-in module shows itself.
 const MODULE: &str = "/sys/module/openvswitch";
 

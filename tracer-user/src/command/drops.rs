@@ -22,6 +22,8 @@ use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
 /// How often the kernel's maps are emptied, and new devices given their names.
 const READ: Duration = Duration::from_millis(200);
+/// How soon they are read again that were nearly full.
+const SOON: Duration = Duration::from_millis(20);
 /// How often the table is printed where nobody said it.
 const REFRESH: Duration = Duration::from_secs(1);
 /// Rows of a table where nobody said how many.
@@ -47,8 +49,8 @@ async fn count(args: &DropsArgs) -> anyhow::Result<u8> {
     let mut ends = Ends { interrupt, terminate, deadline: None, child: None };
     let mut screen = Screen::new(args, counter.began);
     screen.head(&counter, args)?;
-    let (devices, probe) = (counter.devices(), 1);
-    eprintln_line(&format!("lasthop: ready: {probe} probes on {devices} devices"));
+    let (probes, devices) = (counter.counting.probes().len(), counter.devices());
+    tell(&format!("lasthop: ready: {probes} probes on {devices} devices"));
     ends.deadline = args.stop_after.map(|d| Instant::now() + d);
     ends.child = child::spawn(&args.command, args.json)?;
     follow(&mut counter, &mut screen, &mut ends, args).await?;
@@ -76,7 +78,9 @@ async fn follow(
     loop {
         tokio::select! {
             stop = ends.stop() => if stop { return Ok(()) },
-            _ = read.tick() => counter.read()?,
+            _ = read.tick() => if counter.read()? {
+                read.reset_after(SOON);
+            },
             _ = print.tick(), if every.is_some() => {
                 counter.read()?;
                 screen.interim(counter)?;
@@ -130,6 +134,8 @@ struct Counter {
     tally: Tally,
     by: u32,
     by_ovs_port: bool,
+    /// For how many details the kernel has room.
+    in_kernel: usize,
     /// `--netns` names some namespaces: only theirs count.
     scoped: bool,
     /// Devices and namespaces by the names they had when they first dropped: they may go.
@@ -150,7 +156,8 @@ impl Counter {
         let by = args.by.iter().fold(0, |bits, by| bits | bits_of(*by));
         let filter = (!args.filter_text.is_empty()).then_some(&args.filter);
         let keep = args.keep.map_or(1, |n| usize::try_from(n.get()).unwrap_or(usize::MAX));
-        let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(16, 1 << 20);
+        // Between two readings the kernel keeps more apart, lest what is frequent comes too late.
+        let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
         let (watch, links) = Watch::start(Scope::from_options(&args.netns))?;
         let (counting, legend) = Counting::start(by, filter, in_kernel)?;
         let scoped = !args.netns.is_empty() && !args.netns.iter().any(|name| name == "all");
@@ -161,6 +168,7 @@ impl Counter {
             topology: Topology::default(),
             tally: Tally::new(by != 0, keep.saturating_mul(2)),
             by,
+            in_kernel: in_kernel as usize,
             by_ovs_port: args.by.contains(&By::OvsPort),
             scoped,
             seen: HashMap::new(),
@@ -179,17 +187,19 @@ impl Counter {
         self.topology.devices()
     }
 
-    /// Takes in what the kernel has counted.
-    fn read(&mut self) -> anyhow::Result<()> {
+    /// Takes in what the kernel has counted; whether it had hardly any room left for more details.
+    fn read(&mut self) -> anyhow::Result<bool> {
+        let mut crowded = false;
         if self.by != 0 {
             let details = self.counting.take_details()?;
             details.iter().for_each(|(detail, _)| self.name(&detail.key));
+            crowded = details.len() >= self.in_kernel / 2;
             self.tally.details(details);
         }
         let places = self.counting.places();
         places.iter().for_each(|(key, _)| self.name(key));
         self.tally.places(places);
-        Ok(())
+        Ok(crowded)
     }
 
     /// Remembers what a device is called, as long as somebody knows.
@@ -320,17 +330,14 @@ impl Screen {
 
     fn head(&self, counter: &Counter, args: &DropsArgs) -> anyhow::Result<()> {
         if self.json {
-            let probes = vec![counter.counting.probe().to_owned()];
-            let meta = meta(
-                counter.now(),
-                monotonic_start(counter),
-                &args.filter_text,
-                probes,
-                Vec::new(),
-            );
+            let (now, start) = (counter.now(), monotonic_start(counter));
+            let (probes, blind) = (counter.counting.probes(), counter.counting.blind());
+            let meta = meta(now, start, &args.filter_text, probes, blind);
             let mut out = std::io::stdout().lock();
             json::write(&mut out, &Record::Meta(meta))?;
             out.flush()?;
+        } else {
+            counter.counting.blind().iter().for_each(|line| log::warn!("not seen: {line}"));
         }
         Ok(())
     }
@@ -398,6 +405,6 @@ fn monotonic_start(counter: &Counter) -> u64 {
     crate::capture::session::monotonic().saturating_sub(counter.now())
 }
 
-fn eprintln_line(line: &str) {
+fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

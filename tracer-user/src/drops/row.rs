@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
-use tracer_common::drops::{BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_SOURCE_PORT, DropKey};
+use tracer_common::drops::{
+    BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_SOURCE_PORT, DropKey, TRAIT_OVS_EMPTY, TRAIT_OVS_METER,
+    TRAIT_OVS_UPCALL,
+};
 use tracer_common::flow::Addr;
 
 use crate::drops::{Entry, why_everyday};
 use crate::model::{Drops, Netns, Place};
-use crate::verdict::{Spot, commands, named};
+use crate::verdict::{Matter, Spot, commands, named};
 
 /// What numbers mean on this node.
 pub trait Names {
@@ -74,6 +77,7 @@ impl RowKey {
             (!row.stack.is_empty()).then(|| row.stack.join(" ")),
             row.everyday.clone(),
             row.rest.then(String::new),
+            row.silent.then(String::new),
         ])
     }
 }
@@ -82,15 +86,24 @@ fn row(entry: &Entry, names: &dyn Names, by: u32, by_ovs_port: bool) -> Drops {
     let Entry { detail, rest, count } = entry;
     let key = &detail.key;
     let by = if *rest { 0 } else { by };
-    let reason = names.reason(key.reason);
-    let (reason, subsystem) = reason.map_or((None, None), |(r, s)| (Some(r), Some(s)));
+    let silent = silent(key.traits);
+    let reason = if silent.is_none() { names.reason(key.reason) } else { None };
+    let (reason, subsystem) = match (reason, &silent) {
+        (_, Some(_)) => (None, Some("openvswitch".to_owned())),
+        (Some((reason, subsystem)), None) => (Some(reason), Some(subsystem)),
+        (None, None) => (None, None),
+    };
     let place = names.place(key.location);
-    let symbol = place.as_ref().map(|place| place.symbol.as_str());
+    let symbol = silent.map(|(symbol, _)| symbol.to_owned());
+    let symbol = symbol.or_else(|| place.as_ref().map(|place| place.symbol.clone()));
     let netns = (key.netns != 0).then(|| names.netns(key.netns));
     let dev = names.device(key.netns, key.ifindex);
-    let (about, meaning) = named(reason.as_deref(), symbol);
+    let (mut about, mut meaning) = named(reason.as_deref(), symbol.as_deref());
+    if let Some((_, words)) = silent {
+        (about, meaning) = (Matter::Ovs, Some(words));
+    }
     let check = commands(about, &Spot::at(netns.as_ref(), dev.as_deref()));
-    let everyday = why_everyday(reason.as_deref(), symbol, key.traits);
+    let everyday = why_everyday(reason.as_deref(), symbol.as_deref(), key.traits);
     Drops {
         ts: 0,
         count: count.packets,
@@ -111,10 +124,31 @@ fn row(entry: &Entry, names: &dyn Names, by: u32, by_ovs_port: bool) -> Drops {
         everyday: everyday.map(str::to_owned),
         rest: *rest,
         folded: None,
-        symbol: place.map(|place| place.symbol),
+        silent: silent.is_some(),
+        symbol,
         reason,
         subsystem,
     }
+}
+
+/// Where, and in words: a drop of which the kernel says nothing.
+fn silent(traits: u16) -> Option<(&'static str, &'static str)> {
+    [
+        (
+            TRAIT_OVS_EMPTY,
+            "ovs_execute_actions",
+            "Open vSwitch's flow for it has no actions: it says drop",
+        ),
+        (TRAIT_OVS_METER, "ovs_meter_execute", "an Open vSwitch meter dropped it: over its rate"),
+        (
+            TRAIT_OVS_UPCALL,
+            "ovs_dp_upcall",
+            "Open vSwitch could not ask ovs-vswitchd about it: the queue of upcalls was full",
+        ),
+    ]
+    .into_iter()
+    .find(|(bit, ..)| traits & bit != 0)
+    .map(|(_, symbol, words)| (symbol, words))
 }
 
 fn protocol(key: &DropKey, names: &dyn Names, by: u32) -> Option<String> {

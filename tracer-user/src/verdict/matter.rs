@@ -6,6 +6,7 @@ use crate::verdict::{reasons, symbols};
 
 /// What a drop is about; decides which commands are worth running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the words of the reasons and functions that have it say it")]
 pub enum Matter {
     Address,
     Backlog,

@@ -15,7 +15,7 @@ use crate::reconstruct::Story;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::tuple::FlowTuple;
 
-pub use matter::named;
+pub use matter::{Matter, named};
 pub use next::{Spot, commands};
 pub use tally::{Tally, exit_code};
 
