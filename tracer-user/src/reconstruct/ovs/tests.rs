@@ -267,7 +267,13 @@ fn drops_in_the_modules_functions_are_open_vswitchs() {
     assert_eq!((v.outcome, v.reason), (Outcome::DroppedByOvs, None));
     assert!(v.text.contains("its 1500 bytes are more than the MTU 1000 of port vb"), "{}", v.text);
     // A call of the kernel's that the compiler made a jump leaves the caller's name.
-    assert!(end("do_execute_actions", None).text.contains("more than the MTU 1000"));
+    let v = end("do_execute_actions", None);
+    assert!(v.text.contains("more than the MTU 1000"));
+    let place = v.r#where.unwrap();
+    assert_eq!(
+        (place.dev.as_deref(), place.symbol.as_deref()),
+        (Some("vb"), Some("ovs_vport_send"))
+    );
     let end = |symbol: &str, reason| {
         let end = at(hop(Drop, 3, 1), "va").because(reason, symbol);
         verdict(all(vec![enters(1, 1), vec![runs(2, 1, "set(eth(dst=02:00:00:00:00:01)),3"), end]]))
