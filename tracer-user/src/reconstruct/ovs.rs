@@ -59,11 +59,6 @@ impl Passage {
             && matches!(self.end_of(hop.life, sight), Some(OvsEnd::Dropped))
     }
 
-    /// Whether it went up with more bytes than these.
-    fn went_up_as_more_than(&self, len: u32) -> bool {
-        self.steps.iter().any(|(_, s)| s.hook == HookName::OvsUpcall && s.len > len)
-    }
-
     /// Whether `ovs-vswitchd` handed the packet back since this upcall.
     pub fn is_answered(&self, upcall: &Sight) -> bool {
         self.answered.is_some_and(|ts| ts >= upcall.ts)
@@ -146,7 +141,28 @@ const MAX_ASKED: usize = 64;
 /// mostly a sequence number of its own (`queue_gso_packets`, `net/openvswitch/datapath.c`).
 #[derive(Debug, Default)]
 pub struct Asked {
-    latest: VecDeque<u64>,
+    latest: VecDeque<Question>,
+}
+
+/// A packet that went up.
+#[derive(Debug)]
+struct Question {
+    packet: u64,
+    /// Bytes that went up.
+    len: u32,
+    /// TCP sequence number.
+    seq: Option<u32>,
+}
+
+impl Question {
+    /// Whether this can be a segment of it.
+    fn covers(&self, hop: &Hop) -> bool {
+        let within = match (self.seq, hop.tcp.as_ref()) {
+            (Some(seq), Some(tcp)) => tcp.seq.wrapping_sub(seq) < self.len,
+            _ => true,
+        };
+        within && hop.len < self.len
+    }
 }
 
 impl Asked {
@@ -154,7 +170,8 @@ impl Asked {
     pub fn see(&mut self, hop: &Hop, packet: u64) {
         if hop.hook == HookName::OvsUpcall {
             self.latest.truncate(MAX_ASKED - 1);
-            self.latest.push_front(packet);
+            let seq = hop.tcp.as_ref().map(|tcp| tcp.seq);
+            self.latest.push_front(Question { packet, len: hop.len, seq });
         }
     }
 
@@ -168,9 +185,9 @@ impl Asked {
             last.tuple.map(FlowTuple::to_record) == hop.tuple
                 && hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN
                 && packet.has_room()
-                && packet.passage.went_up_as_more_than(hop.len)
         };
-        self.latest.iter().copied().find(|number| open.get(number).is_some_and(is_whole))
+        let covering = self.latest.iter().filter(|asked| asked.covers(hop));
+        covering.map(|asked| asked.packet).find(|n| open.get(n).is_some_and(is_whole))
     }
 }
 

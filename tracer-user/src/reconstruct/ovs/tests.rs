@@ -367,25 +367,38 @@ fn an_answer_to_a_packet_long_forgotten_is_no_packet() {
 
 #[test]
 fn segments_come_back_one_by_one() {
-    let sized = |hops: Vec<Hop>, len, print: &str| -> Vec<Hop> {
-        let sized = |mut h: Hop| {
+    let sized = |hops: Vec<Hop>, len, seq, print: &str| -> Vec<Hop> {
+        let sized = |h: Hop| {
+            let mut h = h.tcp("A").print(print);
             h.len = len;
-            h.print(print)
+            h.tcp.as_mut().unwrap().seq = seq;
+            h
         };
         hops.into_iter().map(sized).collect()
     };
-    let whole = sized(all(vec![enters(1, 1), goes_up(2, 1, None)]), 4000, "whole");
-    let segment = |life: u64, print| {
-        sized(
-            all(vec![vec![handed_back(10 + life, life, "3")], leaves(20 + life, life)]),
-            1500,
-            print,
-        )
+    let whole = |life, seq, print| {
+        sized(all(vec![enters(life, life), goes_up(life, life, None)]), 3000, seq, print)
     };
-    let told = tell(all(vec![whole.clone(), segment(2, "first"), segment(3, "second")]));
-    assert_eq!(told.journeys.len(), 1, "{:?}", told.journeys);
-    assert_eq!(told.journeys[0].outcome, Outcome::Delivered);
-    // What is longer than what went up is no part of it.
-    let longer = sized(vec![handed_back(10, 2, "3")], 5000, "longer");
-    assert_eq!(tell(all(vec![whole, longer])).journeys.len(), 2);
+    let segment = |life: u64, seq: u32| {
+        let hops = all(vec![vec![handed_back(10 + life, life, "3")], leaves(20 + life, life)]);
+        sized(hops, 1500, seq, &format!("segment {seq}"))
+    };
+    // Numbers wrap around.
+    let (one, two) = (u32::MAX - 1000, 2000);
+    let told = tell(all(vec![
+        whole(1, one, "one"),
+        whole(2, two, "two"),
+        segment(3, one),
+        segment(4, one.wrapping_add(1500)),
+        segment(5, two),
+        segment(6, two + 1500),
+    ]));
+    assert_eq!(told.journeys.len(), 2, "{:?}", told.journeys);
+    assert!(told.journeys.iter().all(|j| j.outcome == Outcome::Delivered));
+    let of = |life| told.hops.iter().find(|h| h.life == life).unwrap().packet;
+    assert_eq!([of(3), of(4), of(5), of(6)], [of(1), of(1), of(2), of(2)]);
+    // What is longer than what went up, or behind it, is no part of it.
+    for other in [sized(vec![handed_back(10, 9, "3")], 5000, one, "longer"), segment(9, 9000)] {
+        assert_eq!(tell(all(vec![whole(1, one, "one"), other])).journeys.len(), 2);
+    }
 }
