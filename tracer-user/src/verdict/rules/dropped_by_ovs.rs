@@ -28,12 +28,27 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
     );
     Some(Finding {
         outcome: loss.outcome,
-        place: Where { bridge: None, ..at.place() },
+        place: place(at, loss),
         reason: reason.map(str::to_owned),
         text,
         next: next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)),
         evidence: loss.evidence.clone(),
     })
+}
+
+/// Where it died: what was being sent died at the port that it was to leave by, though the skb still
+/// has the device that it came by, and though the compiler may have made the call of `ovs_vport_send`
+/// a jump, which leaves its caller's name: its hop tells that it was there.
+fn place(at: &Sight, loss: &Loss) -> Where {
+    let Some(output) = loss.passage.last().filter(|_| was_being_sent(loss)) else {
+        return at.place();
+    };
+    let mut place = at.place();
+    if at.symbol().is_some_and(|s| matches!(s, "do_execute_actions" | "do_output")) {
+        place.symbol = Some("ovs_vport_send".to_owned());
+    }
+    place.dev = output.dev.as_ref().map(|dev| dev.name.clone()).or(place.dev);
+    place
 }
 
 /// The first packet of a flow that is dropped ends in `ovs-vswitchd`, and not where the others do.
