@@ -39,15 +39,13 @@ pub fn run(args: &Args) -> Result<()> {
     let binary = ebpf::build(&Toolchain::ensure()?)?;
     let demo = test::harness("demo")?;
     eprintln!();
-    match args.kernel {
-        Some(kernel) => in_guest(args, kernel, &binary),
-        None => {
-            // In this process's place: a signal meant for it reaches the one that has to clean up.
-            let mut command = Command::new(&demo);
-            let error = command.arg(&args.name).args(keep(args)).env("LASTHOP", binary).exec();
-            Err(error).with_context(|| format!("cannot run {}", demo.display()))
-        }
+    if let Some(kernel) = args.kernel {
+        return in_guest(args, kernel, &binary);
     }
+    // In this process's place: a signal meant for it reaches the one that has to clean up.
+    let mut command = Command::new(&demo);
+    let error = command.arg(&args.name).args(keep(args)).env("LASTHOP", binary).exec();
+    Err(error).with_context(|| format!("cannot run {}", demo.display()))
 }
 
 fn keep(args: &Args) -> Option<&'static str> {

@@ -158,14 +158,14 @@ impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.text.extend_from_slice(bytes);
         for &byte in bytes {
-            if byte != b'\n' {
-                self.line.push(byte);
-            } else {
+            if byte == b'\n' {
                 if self.shown {
                     let line = String::from_utf8_lossy(&self.line);
                     println!("    {} {line}", self.kernel.text());
                 }
                 self.line.clear();
+            } else {
+                self.line.push(byte);
             }
         }
         Ok(bytes.len())
