@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Drop, HookName, Hop, Journey, Lost, Outcome, OvsTrace};
+use crate::model::{HookName, Hop, Journey, Lost, Outcome, OvsTrace};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
-use crate::reconstruct::ovs::OvsEnd;
+use crate::reconstruct::ovs::{Asked, silent_drop};
 use crate::reconstruct::owner::{Answers, Question};
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::settled::{Memory, Settled};
@@ -37,6 +37,7 @@ const MAX_CPUS: usize = 8192;
 pub struct Story {
     catalog: Catalog,
     marks: Marks,
+    asked: Asked,
     /// Which packet a life belongs to, open or settled.
     lives: HashMap<u64, u64>,
     open: HashMap<u64, Packet>,
@@ -83,18 +84,12 @@ impl Story {
                 return;
             }
         }
-        if hop.drop.is_none() && self.is_silent_drop(hop, &sight) {
+        let packet = self.open.get(&hop.packet);
+        if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
             hop.drop = Some(silent_drop(hop));
             sight = Arc::new(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
-    }
-
-    /// Whether this consume is a drop by Open vSwitch, for which kernels before 6.6 have no event.
-    fn is_silent_drop(&self, hop: &Hop, sight: &Sight) -> bool {
-        let packet = self.open.get(&hop.packet).filter(|_| hop.hook == HookName::Consume);
-        let end = packet.and_then(|packet| packet.passage.end_of(hop.life, sight));
-        matches!(end, Some(OvsEnd::Dropped))
     }
 
     /// Where the packet of the last hop taken in was seen before that.
@@ -222,6 +217,7 @@ impl Story {
         if hop.life != 0 {
             self.lives.insert(hop.life, number);
         }
+        self.asked.see(hop, number);
         let marks = [self.marks.fingerprint(hop), self.marks.datagram(hop)];
         for mark in marks.into_iter().flatten() {
             self.marks.put(mark, number);
@@ -252,7 +248,10 @@ impl Story {
         } else {
             self.marks.fingerprint(hop)
         };
-        let number = self.marks.packet(mark?)?;
+        let number = match self.marks.packet(mark?) {
+            Some(number) => number,
+            None => return self.asked.whole_of(hop, &self.open),
+        };
         let packet = self.open.get(&number)?;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         let handed_back = identity::is_handed_in(hop) && packet.awaits_answer();
@@ -383,18 +382,6 @@ impl Story {
             packet.flow = Some(settled.flow);
         }
         self.open.insert(number, packet);
-    }
-}
-
-/// A drop of which the kernel gave no event, as far as the hop tells where it was.
-fn silent_drop(hop: &Hop) -> Drop {
-    let by = hop.by.as_ref();
-    Drop {
-        reason: None,
-        subsystem: Some("openvswitch".to_owned()),
-        symbol: by.map(|place| place.symbol.clone()),
-        offset: by.map(|place| place.offset),
-        silent: true,
     }
 }
 

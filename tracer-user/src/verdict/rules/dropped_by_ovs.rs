@@ -38,13 +38,28 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
     next.extend(next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)));
     Some(Finding {
         outcome: loss.outcome,
-        place: Where { bridge: owner.and_then(|o| o.bridge.clone()), ..at.place() },
+        place: Where { bridge: owner.and_then(|o| o.bridge.clone()), ..place(at, loss) },
         reason: reason.map(str::to_owned),
         text,
         next,
         evidence: loss.evidence.clone(),
         rule: owner.cloned().map(Box::new),
     })
+}
+
+/// Where it died: what was being sent died at the port that it was to leave by, though the skb still
+/// has the device that it came by, and though the compiler may have made the call of `ovs_vport_send`
+/// a jump, which leaves its caller's name: its hop tells that it was there.
+fn place(at: &Sight, loss: &Loss) -> Where {
+    let Some(output) = loss.passage.last().filter(|_| was_being_sent(loss)) else {
+        return at.place();
+    };
+    let mut place = at.place();
+    if at.symbol().is_some_and(|s| matches!(s, "do_execute_actions" | "do_output")) {
+        place.symbol = Some("ovs_vport_send".to_owned());
+    }
+    place.dev = output.dev.as_ref().map(|dev| dev.name.clone()).or(place.dev);
+    place
 }
 
 fn netns(loss: &Loss) -> String {
