@@ -209,7 +209,7 @@ pub struct Dev {
     /// Open vSwitch: the bridge that it is a port of, whatever its `master` is in the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// Open vSwitch: its OpenFlow port number on that bridge.
+    /// Open vSwitch: its `OpenFlow` port number on that bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ofport: Option<u32>,
     /// Open vSwitch: the bond that it is a member of.

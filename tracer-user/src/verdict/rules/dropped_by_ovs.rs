@@ -63,8 +63,8 @@ fn place(at: &Sight, loss: &Loss) -> Where {
 }
 
 fn netns(loss: &Loss) -> String {
-    let netns = [Some(&loss.at), loss.before.as_ref()].into_iter().flatten();
-    words::in_netns(netns.filter_map(|s| s.netns.as_deref()).next())
+    let mut netns = [Some(&loss.at), loss.before.as_ref()].into_iter().flatten();
+    words::in_netns(netns.find_map(|s| s.netns.as_deref()))
 }
 
 fn by_port(loss: &Loss) -> Option<String> {
