@@ -106,6 +106,7 @@ const ICMP: &[Field] = &[
     may("id", SHORT),
     may("seq", SHORT),
     may("mtu", WORD),
+    may("about", Kind::Object(TUPLE)),
 ];
 const ARP: &[Field] =
     &[must("op", Kind::Text), must("sender_mac", Kind::Mac), must("target_mac", Kind::Mac)];
@@ -222,6 +223,24 @@ const DROPS: &[Field] = &[
     must("bytes", LONG),
 ];
 const END: &[Field] = &[must("ts", LONG)];
+const CT_ENTRY: &[Field] = &[
+    may("orig", Kind::Object(TUPLE)),
+    may("reply", Kind::Object(TUPLE)),
+    may("zone", SHORT),
+    may("mark", WORD),
+    must("status", WORD),
+    may("timeout", WORD),
+];
+const CONNTRACK: &[Field] = &[
+    must("ts", LONG),
+    must("netns", Kind::Object(NETNS)),
+    may("tuple", Kind::Object(TUPLE)),
+    may("zone", SHORT),
+    may("entry", Kind::Object(CT_ENTRY)),
+    may("count", WORD),
+    may("max", WORD),
+    may("failed", Kind::Text),
+];
 const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];
 
 /// What is wrong with one line; nothing when it is valid.
@@ -237,6 +256,7 @@ pub fn problems(line: &Value) -> Vec<String> {
         "verdict" => VERDICT,
         "drops" => DROPS,
         "lost" => LOST,
+        "conntrack" => CONNTRACK,
         "end" => END,
         _ => return vec![format!("unknown type {kind:?}")],
     };

@@ -11,6 +11,7 @@ pub mod command;
 pub mod filter;
 pub mod kernel;
 pub mod model;
+pub mod netfilter;
 pub mod preflight;
 pub mod reconstruct;
 pub mod render;

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use conntrack::Ct;
+pub use conntrack::{Conntrack, Ct, CtEntry};
 
 /// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub enum Record {
     Verdict(Box<Verdict>),
     /// Events that could not be delivered.
     Lost(Lost),
+    /// What a namespace's conntrack said when it was asked.
+    Conntrack(Box<Conntrack>),
     /// A line of a kind this version does not know; readers skip it.
     #[serde(other)]
     Unknown,

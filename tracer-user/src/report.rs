@@ -2,8 +2,10 @@
 
 use std::io::{self, BufWriter, Write};
 
-use crate::model::{Hop, Journey, Lost, Meta, Record, Verdict};
+use crate::model::{Conntrack, Hop, Journey, Lost, Meta, Record, Verdict};
 use crate::reconstruct::Story;
+use crate::reconstruct::asked::{self, Question};
+use crate::reconstruct::flow::Flow;
 use crate::render::json;
 use crate::render::text::Text;
 use crate::verdict::Tally;
@@ -37,6 +39,9 @@ pub enum Shows {
     Conclusions,
 }
 
+/// How many questions are asked at the end of a trace.
+const MAX_QUESTIONS: usize = 256;
+
 /// A report half-way through.
 pub struct Report<'a> {
     out: BufWriter<Box<dyn Write + 'a>>,
@@ -46,13 +51,23 @@ pub struct Report<'a> {
     tally: Tally,
     /// The first failure to write. A hop is taken in where nobody can be told of it.
     failed: Option<io::Error>,
+    /// The flows of a story that has ended, until they are judged.
+    ended: Option<Vec<Flow>>,
 }
 
 impl<'a> Report<'a> {
     /// On `out`, through a buffer: see [`Report::flush`].
     pub fn new(out: Box<dyn Write + 'a>, form: Form, shows: Shows) -> Self {
         let out = BufWriter::with_capacity(1 << 16, out);
-        Self { out, form, shows, story: Story::new(), tally: Tally::default(), failed: None }
+        Self {
+            out,
+            form,
+            shows,
+            story: Story::new(),
+            tally: Tally::default(),
+            failed: None,
+            ended: None,
+        }
     }
 
     /// The head of the record.
@@ -130,6 +145,31 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Takes in what conntrack answered and prints it.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn answered(&mut self, answer: Conntrack) -> io::Result<()> {
+        if self.shows == Shows::Everything && matches!(self.form, Form::Json) {
+            json::write(&mut self.out, &Record::Conntrack(Box::new(answer.clone())))?;
+        }
+        self.story.answered(answer);
+        Ok(())
+    }
+
+    /// Nothing more is to be seen: the rest of the journeys, and what is still to be asked before
+    /// the flows are judged. `end`: nanoseconds since the trace began.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn close(&mut self, end: u64) -> io::Result<Vec<Question>> {
+        let (journeys, flows) = self.story.end(end);
+        self.journeys(journeys)?;
+        let questions = flows.iter().flat_map(asked::left_by).take(MAX_QUESTIONS).collect();
+        self.ended.get_or_insert_default().extend(flows);
+        Ok(questions)
+    }
+
     /// The trace is over: the rest of the journeys, a verdict per flow, and the exit status that
     /// tells the outcome. `end`: nanoseconds since the trace began. `cut_off`: the record is known
     /// to lack its end.
@@ -137,8 +177,8 @@ impl<'a> Report<'a> {
     /// # Errors
     /// Those of the stream.
     pub fn finish(mut self, end: u64, cut_off: bool) -> io::Result<u8> {
-        let (journeys, mut verdicts) = self.story.finish(end);
-        self.journeys(journeys)?;
+        self.close(end)?;
+        let mut verdicts = self.story.judge_all(self.ended.take().unwrap_or_default());
         for verdict in &mut verdicts {
             verdict.ts = end;
         }

@@ -15,7 +15,9 @@ use crate::kernel::btf::KernelBtf;
 use crate::kernel::conntrack::CtNames;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
-use crate::model::{Hop, Lost};
+use crate::model::{Conntrack, Hop, Lost};
+use crate::netfilter;
+use crate::reconstruct::asked::Question;
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
 /// What to trace.
@@ -174,6 +176,11 @@ impl Session {
     pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
         let Self { ring, decoder, topology, .. } = self;
         ring.drain(BATCH, |event| each(decoder.hop(&event, topology)))
+    }
+
+    /// Asks a namespace's conntrack; `None` where the namespace has gone.
+    pub fn ask(&self, question: &Question) -> Option<Conntrack> {
+        netfilter::ask(&self.topology, question, self.now())
     }
 
     /// What was lost since the last call.

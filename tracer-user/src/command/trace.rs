@@ -13,7 +13,9 @@ use crate::capture::load::RING_BYTES;
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
 use crate::model::Meta;
+use crate::netfilter::Asker;
 use crate::preflight;
+use crate::reconstruct::asked::Question;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
 
@@ -79,11 +81,19 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
     }
     // Detach, then drain: whatever the kernel wrote is read.
     session.detach();
-    while session.drain(|hop| report.hop(hop)) != 0 {}
+    let mut asker = Asker::default();
+    while session.drain(|hop| {
+        asker.see(&hop);
+        report.hop(hop);
+    }) != 0
+    {}
+    ask(&session, &mut report, asker.take())?;
     for lost in session.lost()? {
         report.lost(&lost)?;
     }
     let end = session.now();
+    let questions = report.close(end)?;
+    ask(&session, &mut report, questions)?;
     let status = report.finish(end, false)?;
     Ok(if args.exit_code { status } else { 0 })
 }
@@ -97,6 +107,7 @@ async fn follow(
 ) -> anyhow::Result<()> {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut asker = Asker::default();
     loop {
         let stop = tokio::select! {
             ready = session.wait() => { ready?; false }
@@ -109,14 +120,29 @@ async fn follow(
             }
             stop = ends.stop() => stop,
         };
-        if session.drain(|hop| report.hop(hop)) != 0 {
+        let drained = session.drain(|hop| {
+            asker.see(&hop);
+            report.hop(hop);
+        });
+        if drained != 0 {
             ends.last_hop = Instant::now();
         }
+        ask(session, report, asker.take())?;
         report.flush()?;
         if stop || packets.is_some_and(|n| report.outcomes() >= n) {
             return Ok(());
         }
     }
+}
+
+/// Puts the questions to conntrack, and the answers on the record.
+fn ask(
+    session: &Session,
+    report: &mut Report<'_>,
+    questions: Vec<Question>,
+) -> std::io::Result<()> {
+    let answers = questions.iter().filter_map(|question| session.ask(question));
+    answers.into_iter().try_for_each(|answer| report.answered(answer))
 }
 
 impl Ends {

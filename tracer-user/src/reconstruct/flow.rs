@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome};
+use crate::model::{Conntrack, HookName, Outcome};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
@@ -92,6 +92,8 @@ pub struct Flow {
     pub keys: Vec<FlowKey>,
     /// Its translations.
     pub nat: Box<Nat>,
+    /// What conntrack answered when it was asked about it.
+    pub answers: Vec<Arc<Conntrack>>,
 }
 
 impl Flow {
@@ -111,6 +113,7 @@ impl Flow {
             open: 0,
             keys: Vec::new(),
             nat: Box::default(),
+            answers: Vec::new(),
         }
     }
 

@@ -249,6 +249,14 @@ impl Nat {
         })
     }
 
+    /// An entry that translates like this is another connection's: it comes to the same by another
+    /// way.
+    pub fn is_of_another(&self, from: FlowTuple, to: FlowTuple) -> bool {
+        let known = self.steps.iter().any(|step| step.from == from || step.from == to);
+        let same_end = self.steps.iter().any(|step| step.entry.is_some() && step.to == to);
+        same_end && !known
+    }
+
     /// The step that a reply with this tuple still shows.
     pub fn undone_for(&self, reply: FlowTuple) -> Option<&Step> {
         self.steps.iter().find(|step| step.is_left_in(reply))

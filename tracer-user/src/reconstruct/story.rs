@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{HookName, Hop, Journey, Lost, Outcome};
+use crate::model::{Conntrack, HookName, Hop, Journey, Lost, Outcome};
+use crate::reconstruct::asked::Answers;
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
@@ -44,6 +45,7 @@ pub struct Story {
     previous: Option<Arc<Sight>>,
     lost_at: HashMap<u32, u64>,
     incomplete: bool,
+    answers: Answers,
 }
 
 impl Story {
@@ -97,6 +99,16 @@ impl Story {
         let since = self.lost_at.insert(lost.cpu, lost.ts).unwrap_or(0);
         self.incomplete = true;
         self.flows.lost(lost, since);
+    }
+
+    /// Takes in what conntrack answered.
+    pub fn answered(&mut self, answer: Conntrack) {
+        self.answers.add(answer);
+    }
+
+    /// Gives the flow what answers there are about it.
+    pub fn inform(&self, flow: &mut Flow) {
+        flow.answers = self.answers.about(flow);
     }
 
     /// Events were lost at some time of the trace.
@@ -252,7 +264,12 @@ impl Story {
             _ => {}
         }
         if let Some(flow) = packet.flow.filter(|_| sight.ct.is_some()) {
-            self.flows.join_entry(flow, sight);
+            if let Some(own) = self.flows.of_entry(flow, sight) {
+                self.flows.rehome(flow, own);
+                packet.flow = Some(own);
+            } else {
+                self.flows.join_entry(flow, sight);
+            }
         }
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);

@@ -33,6 +33,31 @@ impl Proto {
         })
     }
 
+    /// From its IANA number.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Icmp,
+            6 => Self::Tcp,
+            17 => Self::Udp,
+            58 => Self::Icmp6,
+            132 => Self::Sctp,
+            other => Self::Other(other),
+        }
+    }
+
+    /// Its IANA number; ARP has none.
+    pub fn number(self) -> Option<u8> {
+        Some(match self {
+            Self::Icmp => 1,
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Icmp6 => 58,
+            Self::Sctp => 132,
+            Self::Other(number) => number,
+            Self::Arp => return None,
+        })
+    }
+
     /// The name used in records.
     pub fn name(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {

@@ -2,6 +2,7 @@
 //! list.
 
 mod matter;
+mod netfilter;
 mod next;
 mod reasons;
 mod rules;
@@ -77,12 +78,22 @@ impl Story {
     /// is when the last probe was detached, in nanoseconds since the trace began.
     pub fn finish(&mut self, end: u64) -> (Vec<Journey>, Vec<Verdict>) {
         let (journeys, flows) = self.end(end);
-        (journeys, flows.iter().filter_map(judge).collect())
+        (journeys, self.judge_all(flows))
+    }
+
+    /// A verdict for each of the flows, with what is known about it by now.
+    pub fn judge_all(&self, flows: Vec<Flow>) -> Vec<Verdict> {
+        let informed = flows.into_iter().map(|mut flow| {
+            self.inform(&mut flow);
+            flow
+        });
+        informed.filter_map(|flow| judge(&flow)).collect()
     }
 
     /// The verdicts of flows that had to make room for others since the last call.
     pub fn retired(&mut self) -> Vec<Verdict> {
-        self.take_retired().iter().filter_map(judge).collect()
+        let flows = self.take_retired();
+        self.judge_all(flows)
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Connect {
     /// Give up connecting after this many milliseconds.
     #[arg(long, default_value_t = 3000)]
     timeout_ms: u64,
+    /// Once connected, wait this many milliseconds before sending.
+    #[arg(long, default_value_t = 0)]
+    hold_ms: u64,
 }
 
 #[derive(Args)]
@@ -34,6 +37,9 @@ pub struct Listen {
     /// End after this many connections.
     #[arg(long, default_value_t = 1)]
     count: u64,
+    /// Wait this many milliseconds before sending anything back.
+    #[arg(long, default_value_t = 0)]
+    delay_ms: u64,
 }
 
 pub fn connect(args: &Connect) -> Result<()> {
@@ -47,6 +53,7 @@ pub fn connect(args: &Connect) -> Result<()> {
         println!("not connected: {e}");
         return Ok(());
     }
+    std::thread::sleep(Duration::from_millis(args.hold_ms));
     match exchange(socket.into(), args.bytes) {
         Ok((echoed, same)) => println!("echoed={echoed} same={same}"),
         Err(e) => println!("connection broke: {e}"),
@@ -78,7 +85,7 @@ pub fn listen(args: &Listen) -> Result<()> {
     say_ready()?;
     for _ in 0..args.count {
         let (stream, from) = listener.accept()?;
-        match echo(stream) {
+        match echo(stream, Duration::from_millis(args.delay_ms)) {
             Ok((bytes, digest)) => println!("from={from} bytes={bytes} digest={digest:016x}"),
             Err(e) => println!("from={from}: {e}"),
         }
@@ -86,7 +93,7 @@ pub fn listen(args: &Listen) -> Result<()> {
     Ok(())
 }
 
-fn echo(mut stream: TcpStream) -> std::io::Result<(u64, u64)> {
+fn echo(mut stream: TcpStream, delay: Duration) -> std::io::Result<(u64, u64)> {
     let mut digest = Digest::new();
     let (mut bytes, mut chunk) = (0_u64, vec![0_u8; 65_536]);
     loop {
@@ -96,6 +103,7 @@ fn echo(mut stream: TcpStream) -> std::io::Result<(u64, u64)> {
         }
         digest.update(&chunk[..len]);
         bytes += len as u64;
+        std::thread::sleep(delay);
         stream.write_all(&chunk[..len])?;
     }
 }
