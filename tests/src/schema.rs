@@ -203,6 +203,7 @@ const VERDICT: &[Field] = &[
     must("outcome", Kind::OneOf(OUTCOMES)),
     must("packets", LONG),
     must("delivered", LONG),
+    may("related", LONG),
     may("forward", Kind::Object(TUPLE)),
     may("translated", Kind::Object(TUPLE)),
     may("where", Kind::Object(WHERE)),

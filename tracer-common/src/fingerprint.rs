@@ -3,8 +3,8 @@
 
 use crate::flow::proto;
 use crate::packet::{ETH_P_IP, ETH_P_IPV6, Network, Source, network};
-use crate::tunnel::{is_icmp_error, is_icmp6_error};
 use crate::transport::{Transport, mark, tcp, transport};
+use crate::tunnel::{is_icmp_error, is_icmp6_error};
 
 /// Payload bytes that go into a fingerprint, at most.
 const PAYLOAD: u32 = 32;

@@ -191,8 +191,7 @@ pub fn walk<S: Source>(s: &S, ethertype: u16, at: u32, mut see: impl FnMut(&Laye
         see(&layer);
         layers = s.opaque(layers + 1);
         let carried = tunnel(s, &layer.network, &layer.transport).and_then(|t| load(s, &t));
-        let Some((next, next_at)) =
-            carried.or_else(|| quotation(&layer.network, &layer.transport))
+        let Some((next, next_at)) = carried.or_else(|| quotation(&layer.network, &layer.transport))
         else {
             break;
         };

@@ -299,6 +299,9 @@ pub struct Icmp {
     /// Of an error: the flow that it is about, as the packet that it quotes shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<Box<Tuple>>,
+    /// Of an error about an echo: its identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about_id: Option<u16>,
 }
 
 /// From an ARP packet (RFC 826).
@@ -431,6 +434,9 @@ pub struct Verdict {
     pub packets: u64,
     /// Packets delivered or forwarded.
     pub delivered: u64,
+    /// ICMP errors about the flow, which are not among `packets`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub related: u64,
     /// The flow as its first packet showed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Tuple>,
@@ -454,6 +460,12 @@ pub struct Verdict {
     /// The record is incomplete: events were lost while this flow was traced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
+}
+
+/// What is absent from a record when it is 0.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Events that could not be delivered.

@@ -37,6 +37,9 @@ pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
     runtime.block_on(trace(args))
 }
 
+/// After CMD has exited: how long traffic that goes on is followed.
+const LONGEST: Duration = Duration::from_secs(10);
+
 /// What ends a trace.
 struct Ends {
     interrupt: Signal,
@@ -176,7 +179,8 @@ impl Ends {
     fn has_lingered(&self, open_packets: u64) -> bool {
         self.lingering_since.is_some_and(|since| {
             let quiet = self.last_hop.max(since).elapsed() >= QUIET;
-            quiet && (open_packets == 0 || since.elapsed() >= PATIENCE)
+            let settled = quiet && (open_packets == 0 || since.elapsed() >= PATIENCE);
+            settled || since.elapsed() >= LONGEST
         })
     }
 }

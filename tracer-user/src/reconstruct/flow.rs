@@ -6,6 +6,7 @@ use crate::model::{Conntrack, HookName, Outcome};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
+use crate::reconstruct::related::Related;
 use crate::reconstruct::sight::{Sight, TcpFlags};
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
@@ -92,6 +93,8 @@ pub struct Flow {
     pub keys: Vec<FlowKey>,
     /// Its translations.
     pub nat: Box<Nat>,
+    /// ICMP errors about it.
+    pub related: Vec<Related>,
     /// What conntrack answered when it was asked about it.
     pub answers: Vec<Arc<Conntrack>>,
 }
@@ -113,6 +116,7 @@ impl Flow {
             open: 0,
             keys: Vec::new(),
             nat: Box::default(),
+            related: Vec::new(),
             answers: Vec::new(),
         }
     }
@@ -178,6 +182,10 @@ impl Flow {
 
     /// Counts a settled packet.
     pub fn fold(&mut self, packet: &Packet, fate: &Fate) {
+        if packet.first.about.is_some() && self.opening.about.is_none() {
+            Related::fold(&mut self.related, packet, fate);
+            return;
+        }
         let direction = self.direction_of(packet);
         let ts = packet.first.ts;
         let side = self.side_mut(direction);
@@ -195,6 +203,9 @@ impl Flow {
 
     /// Takes back what [`Flow::fold`] counted, for a packet that turns out not to be settled.
     pub fn unfold(&mut self, number: u64, direction: Direction, outcome: Outcome, was_syn: bool) {
+        if Related::unfold(&mut self.related, number) {
+            return;
+        }
         let side = self.side_mut(direction);
         side.packets = side.packets.saturating_sub(1);
         side.syns = side.syns.saturating_sub(u64::from(was_syn));

@@ -11,6 +11,7 @@ pub mod flows;
 mod identity;
 pub mod nat;
 pub mod packet;
+pub mod related;
 mod settled;
 pub mod sight;
 mod story;

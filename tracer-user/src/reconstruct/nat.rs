@@ -116,7 +116,8 @@ impl Nat {
         before: Option<&Arc<Sight>>,
         sight: &Arc<Sight>,
     ) {
-        let Some(tuple) = sight.tuple.filter(|_| sight.fragment.is_none_or(|at| at == 0)) else {
+        let whole = sight.fragment.is_none_or(|at| at == 0) && sight.about.is_none();
+        let Some(tuple) = sight.tuple.filter(|_| whole) else {
             return;
         };
         let is_first = packet.hops == 1;

@@ -190,6 +190,8 @@ pub struct Sight {
     pub ct: Option<Arc<Tracked>>,
     /// An ICMP error: the flow that it is about, as it quotes it.
     pub about: Option<FlowTuple>,
+    /// Of an error about an echo: its identifier.
+    pub about_id: Option<u16>,
 }
 
 impl Sight {
@@ -293,6 +295,7 @@ impl Catalog {
                 .as_ref()
                 .and_then(|i| i.about.as_deref())
                 .and_then(FlowTuple::from_record),
+            about_id: hop.icmp.as_ref().and_then(|i| i.about_id),
         }
     }
 

@@ -5,6 +5,7 @@ mod matter;
 mod netfilter;
 mod next;
 mod reasons;
+mod related;
 mod rules;
 mod symbols;
 mod tally;
@@ -40,6 +41,7 @@ pub type Rule = fn(&Flow) -> Option<Finding>;
 /// All rules, the gravest first: the first that finds something gives the verdict.
 pub const RULES: &[Rule] = &[
     rules::reply_not_translated,
+    rules::black_hole,
     rules::dropped_by_ovs,
     rules::dropped,
     rules::misaddressed,
@@ -53,6 +55,7 @@ pub const RULES: &[Rule] = &[
 pub fn judge(flow: &Flow) -> Option<Verdict> {
     let found = RULES.iter().find_map(|rule| rule(flow))?;
     let mut text = found.text;
+    text.push_str(&related::told(flow));
     if flow.incomplete {
         text.push_str(" Events were lost meanwhile, so this may not be the whole story.");
     }
@@ -62,6 +65,7 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
         outcome: found.outcome,
         packets: flow.packets(),
         delivered: flow.delivered(),
+        related: flow.related.iter().map(|r| r.count).sum(),
         forward: flow.forward.map(FlowTuple::to_record),
         translated: flow.translated.map(FlowTuple::to_record),
         r#where: Some(found.place),

@@ -27,6 +27,10 @@ pub struct Connect {
     /// Once connected, wait this many milliseconds before sending.
     #[arg(long, default_value_t = 0)]
     hold_ms: u64,
+    /// Do not say that nothing more is to come before all is read back; if that never happens, end
+    /// with RST.
+    #[arg(long)]
+    keep_open: bool,
 }
 
 #[derive(Args)]
@@ -54,7 +58,10 @@ pub fn connect(args: &Connect) -> Result<()> {
         return Ok(());
     }
     std::thread::sleep(Duration::from_millis(args.hold_ms));
-    match exchange(socket.into(), args.bytes) {
+    if args.keep_open {
+        socket.set_linger(Some(Duration::ZERO))?;
+    }
+    match exchange(socket.into(), args) {
         Ok((echoed, same)) => println!("echoed={echoed} same={same}"),
         Err(e) => println!("connection broke: {e}"),
     }
@@ -62,8 +69,15 @@ pub fn connect(args: &Connect) -> Result<()> {
 }
 
 /// Sends `bytes` bytes while reading them back; returns how many came back, and whether unchanged.
-fn exchange(stream: TcpStream, bytes: usize) -> std::io::Result<(usize, bool)> {
-    let payload: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+fn exchange(stream: TcpStream, args: &Connect) -> std::io::Result<(usize, bool)> {
+    let payload: Vec<u8> = (0..args.bytes).map(|i| (i % 251) as u8).collect();
+    if args.keep_open {
+        let (mut stream, mut echoed) = (stream, vec![0; args.bytes]);
+        stream.write_all(&payload)?;
+        stream.read_exact(&mut echoed)?;
+        socket2::SockRef::from(&stream).set_linger(None)?;
+        return Ok((echoed.len(), echoed == payload));
+    }
     let mut back = stream.try_clone()?;
     let reader = std::thread::spawn(move || {
         let mut echoed = Vec::new();

@@ -3,11 +3,14 @@
 use crate::model::{Outcome, Where};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::verdict::rules::sentence;
-use crate::verdict::{Finding, matter, netfilter, next, words};
+use crate::verdict::{Finding, matter, netfilter, next, related, words};
 
 /// A packet of the flow was dropped by the kernel.
 pub fn dropped(flow: &Flow) -> Option<Finding> {
-    sentence::worst(flow, Outcome::Dropped).map(|loss| finding(flow, loss))
+    let loss = sentence::worst_of(flow, |loss| {
+        loss.outcome == Outcome::Dropped && !related::is_discovery(flow, loss)
+    });
+    loss.map(|loss| finding(flow, loss))
 }
 
 /// A packet of the flow was dropped by Open vSwitch, and the kernel says so.

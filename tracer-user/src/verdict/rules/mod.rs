@@ -1,5 +1,6 @@
 //! The rules, one file each, and the sentences that they share.
 
+mod black_hole;
 mod delivered;
 mod dropped;
 mod forwarded;
@@ -9,6 +10,7 @@ mod reply_not_translated;
 mod sentence;
 mod vanished;
 
+pub use black_hole::black_hole;
 pub use delivered::delivered;
 pub use dropped::{dropped, dropped_by_ovs};
 pub use forwarded::forwarded;
