@@ -242,6 +242,24 @@ const CONNTRACK: &[Field] = &[
     may("max", WORD),
     may("failed", Kind::Text),
 ];
+const RULE: Kind = Kind::Object(&[
+    must("family", Kind::Text),
+    must("table", Kind::Text),
+    must("chain", Kind::Text),
+    may("handle", LONG),
+    may("number", LONG),
+    may("text", Kind::Text),
+]);
+const NETFILTER: &[Field] = &[
+    must("ts", LONG),
+    must("netns", Kind::Object(NETNS)),
+    must("tuple", Kind::Object(TUPLE)),
+    must("hook", Kind::Text),
+    must("way", Kind::Text),
+    must("rules", Kind::List(&RULE)),
+    may("certain", Kind::Flag),
+    may("failed", Kind::Text),
+];
 const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];
 
 /// What is wrong with one line; nothing when it is valid.
@@ -258,6 +276,7 @@ pub fn problems(line: &Value) -> Vec<String> {
         "drops" => DROPS,
         "lost" => LOST,
         "conntrack" => CONNTRACK,
+        "netfilter" => NETFILTER,
         "end" => END,
         _ => return vec![format!("unknown type {kind:?}")],
     };

@@ -4,12 +4,14 @@
 //! rely on, so they are only ever added to. Every optional field is absent when it is unknown.
 
 mod conntrack;
+mod netfilter;
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 pub use conntrack::{Conntrack, Ct, CtEntry};
+pub use netfilter::{Netfilter, Rule};
 
 /// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub enum Record {
     Lost(Lost),
     /// What a namespace's conntrack said when it was asked.
     Conntrack(Box<Conntrack>),
+    /// Which rules may have dropped a packet.
+    Netfilter(Box<Netfilter>),
     /// A line of a kind this version does not know; readers skip it.
     #[serde(other)]
     Unknown,

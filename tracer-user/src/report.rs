@@ -2,9 +2,9 @@
 
 use std::io::{self, BufWriter, Write};
 
-use crate::model::{Conntrack, Hop, Journey, Lost, Meta, Record, Verdict};
+use crate::model::{Hop, Journey, Lost, Meta, Record, Verdict};
 use crate::reconstruct::Story;
-use crate::reconstruct::asked::{self, Question};
+use crate::reconstruct::asked::{self, Answer, Question};
 use crate::reconstruct::flow::Flow;
 use crate::render::json;
 use crate::render::text::Text;
@@ -145,13 +145,17 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Takes in what conntrack answered and prints it.
+    /// Takes in what netfilter answered and prints it.
     ///
     /// # Errors
     /// Those of the stream.
-    pub fn answered(&mut self, answer: Conntrack) -> io::Result<()> {
+    pub fn answered(&mut self, answer: Answer) -> io::Result<()> {
         if self.shows == Shows::Everything && matches!(self.form, Form::Json) {
-            json::write(&mut self.out, &Record::Conntrack(Box::new(answer.clone())))?;
+            let record = match &answer {
+                Answer::Conntrack(answer) => Record::Conntrack(Box::new(answer.clone())),
+                Answer::Netfilter(answer) => Record::Netfilter(Box::new(answer.clone())),
+            };
+            json::write(&mut self.out, &record)?;
         }
         self.story.answered(answer);
         Ok(())

@@ -15,9 +15,9 @@ use crate::kernel::btf::KernelBtf;
 use crate::kernel::conntrack::CtNames;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
-use crate::model::{Conntrack, Hop, Lost};
-use crate::netfilter;
-use crate::reconstruct::asked::Question;
+use crate::model::{Hop, Lost};
+use crate::netfilter::{self, Asker};
+use crate::reconstruct::asked::{Answer, Question};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
 /// What to trace.
@@ -179,8 +179,13 @@ impl Session {
     }
 
     /// Asks a namespace's conntrack; `None` where the namespace has gone.
-    pub fn ask(&self, question: &Question) -> Option<Conntrack> {
-        netfilter::ask(&self.topology, question, self.now())
+    pub fn ask(&self, question: &Question) -> Option<Answer> {
+        netfilter::ask(&self.topology, question, self.now()).map(Answer::Conntrack)
+    }
+
+    /// Lets the asker ask what it has to ask.
+    pub fn answers(&self, asker: &mut Asker) -> Vec<Answer> {
+        asker.ask(&self.topology, self.now())
     }
 
     /// What was lost since the last call.

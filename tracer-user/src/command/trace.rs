@@ -15,7 +15,6 @@ use crate::cli::TraceArgs;
 use crate::model::Meta;
 use crate::netfilter::Asker;
 use crate::preflight;
-use crate::reconstruct::asked::Question;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
 
@@ -77,26 +76,30 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         lingering_since: None,
         last_hop: now,
     };
-    follow(&mut session, &mut report, &mut ends, args.packets.map(std::num::NonZero::get)).await?;
+    let mut asker = Asker::default();
+    let packets = args.packets.map(std::num::NonZero::get);
+    follow(&mut session, &mut report, &mut ends, &mut asker, packets).await?;
     if let Some(mut child) = ends.child.take() {
         let _ = child.start_kill();
         let _ = child.wait().await;
     }
     // Detach, then drain: whatever the kernel wrote is read.
     session.detach();
-    let mut asker = Asker::default();
     while session.drain(|hop| {
         asker.see(&hop);
         report.hop(hop);
     }) != 0
     {}
-    ask(&session, &mut report, asker.take())?;
+    let mut answers = session.answers(&mut asker);
+    answers.extend(asker.wait());
+    answers.into_iter().try_for_each(|answer| report.answered(answer))?;
     for lost in session.lost()? {
         report.lost(&lost)?;
     }
     let end = session.now();
-    let questions = report.close(end)?;
-    ask(&session, &mut report, questions)?;
+    for question in report.close(end)? {
+        session.ask(&question).map_or(Ok(()), |answer| report.answered(answer))?;
+    }
     let status = report.finish(end, false)?;
     Ok(if args.exit_code { status } else { 0 })
 }
@@ -106,11 +109,11 @@ async fn follow(
     session: &mut Session,
     report: &mut Report<'_>,
     ends: &mut Ends,
+    asker: &mut Asker,
     packets: Option<u64>,
 ) -> anyhow::Result<()> {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut asker = Asker::default();
     loop {
         let stop = tokio::select! {
             ready = session.wait() => { ready?; false }
@@ -130,22 +133,12 @@ async fn follow(
         if drained != 0 {
             ends.last_hop = Instant::now();
         }
-        ask(session, report, asker.take())?;
+        session.answers(asker).into_iter().try_for_each(|answer| report.answered(answer))?;
         report.flush()?;
         if stop || packets.is_some_and(|n| report.outcomes() >= n) {
             return Ok(());
         }
     }
-}
-
-/// Puts the questions to conntrack, and the answers on the record.
-fn ask(
-    session: &Session,
-    report: &mut Report<'_>,
-    questions: Vec<Question>,
-) -> std::io::Result<()> {
-    let answers = questions.iter().filter_map(|question| session.ask(question));
-    answers.into_iter().try_for_each(|answer| report.answered(answer))
 }
 
 impl Ends {

@@ -3,12 +3,21 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{Conntrack, Hop, Outcome, Tuple};
+use crate::model::{Conntrack, Hop, Netfilter, Outcome, Tuple};
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::tuple::FlowTuple;
 
 /// How many answers are kept.
 const MAX_ANSWERS: usize = 512;
+
+/// What netfilter answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Conntrack.
+    Conntrack(Conntrack),
+    /// The rules.
+    Netfilter(Netfilter),
+}
 
 /// A question to a namespace's conntrack.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,15 +96,36 @@ pub fn left_by(flow: &Flow) -> Vec<Question> {
 #[derive(Debug, Default)]
 pub struct Answers {
     conntrack: VecDeque<Arc<Conntrack>>,
+    netfilter: VecDeque<Arc<Netfilter>>,
+}
+
+fn keep<T>(all: &mut VecDeque<Arc<T>>, one: T) {
+    if all.len() >= MAX_ANSWERS {
+        all.pop_front();
+    }
+    all.push_back(Arc::new(one));
 }
 
 impl Answers {
     /// One more.
-    pub fn add(&mut self, answer: Conntrack) {
-        if self.conntrack.len() >= MAX_ANSWERS {
-            self.conntrack.pop_front();
+    pub fn add(&mut self, answer: Answer) {
+        match answer {
+            Answer::Conntrack(answer) => keep(&mut self.conntrack, answer),
+            Answer::Netfilter(answer) => keep(&mut self.netfilter, answer),
         }
-        self.conntrack.push_back(Arc::new(answer));
+    }
+
+    /// What is known of the rules that dropped packets of a flow, or ICMP errors about it.
+    pub fn rules_about(&self, flow: &Flow) -> Vec<Arc<Netfilter>> {
+        let places = flow.losses.iter().map(|l| &l.at).chain(flow.related.iter().map(|r| &r.at));
+        let places: Vec<_> =
+            places.filter_map(|s| Some((s.netns.as_ref()?.inode, s.tuple?.to_record()))).collect();
+        let concerns = |answer: &&Arc<Netfilter>| {
+            places
+                .iter()
+                .any(|(netns, tuple)| *netns == answer.netns.inode && *tuple == answer.tuple)
+        };
+        self.netfilter.iter().filter(concerns).cloned().collect()
     }
 
     /// Those that concern a flow: from where it came to harm or was translated, about one of its

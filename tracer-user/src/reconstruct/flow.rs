@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Conntrack, HookName, Outcome};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
@@ -97,6 +97,8 @@ pub struct Flow {
     pub related: Vec<Related>,
     /// What conntrack answered when it was asked about it.
     pub answers: Vec<Arc<Conntrack>>,
+    /// The rules that may have dropped packets of it.
+    pub rules: Vec<Arc<Netfilter>>,
 }
 
 impl Flow {
@@ -118,6 +120,7 @@ impl Flow {
             nat: Box::default(),
             related: Vec::new(),
             answers: Vec::new(),
+            rules: Vec::new(),
         }
     }
 

@@ -53,6 +53,12 @@ impl TcpFlags {
         Self(letters.chars().fold(0, |flags, c| flags | bit(c)))
     }
 
+    /// The byte of the header that has them (RFC 9293, 3.1), FIN lowest.
+    pub fn on_the_wire(self) -> u8 {
+        // From `SFRPAUEC` to `FSRPAUEC`.
+        self.0 & !0b11 | (self.0 & 1) << 1 | (self.0 & 0b10) >> 1
+    }
+
     /// Opens a connection: SYN without ACK.
     pub fn is_syn(self) -> bool {
         self.0 & 0b1_0001 == 1

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Conntrack, HookName, Hop, Journey, Lost, Outcome};
-use crate::reconstruct::asked::Answers;
+use crate::model::{HookName, Hop, Journey, Lost, Outcome};
+use crate::reconstruct::asked::{Answer, Answers};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
@@ -101,14 +101,15 @@ impl Story {
         self.flows.lost(lost, since);
     }
 
-    /// Takes in what conntrack answered.
-    pub fn answered(&mut self, answer: Conntrack) {
+    /// Takes in what netfilter answered.
+    pub fn answered(&mut self, answer: Answer) {
         self.answers.add(answer);
     }
 
     /// Gives the flow what answers there are about it.
     pub fn inform(&self, flow: &mut Flow) {
         flow.answers = self.answers.about(flow);
+        flow.rules = self.answers.rules_about(flow);
     }
 
     /// Events were lost at some time of the trace.

@@ -2,7 +2,7 @@
 //! list.
 
 mod matter;
-mod netfilter;
+pub mod netfilter;
 mod next;
 mod reasons;
 mod related;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Conntrack, CtEntry};
+use crate::model::{Conntrack, CtEntry, Rule};
 use crate::reconstruct::asked::is_netfilter;
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::{Cause, Sight};
@@ -20,6 +20,7 @@ pub struct Explained {
 
 /// A place in the network stack where netfilter's hooks are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as nft names its hooks")]
 pub enum HookPoint {
     Ingress,
     Prerouting,
@@ -69,7 +70,93 @@ pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
     if !is_netfilter(at.raw_reason(), at.symbol()) {
         return None;
     }
-    clash(flow, at).or_else(|| full(flow, at))
+    clash(flow, at).or_else(|| full(flow, at)).or_else(|| by_rule(flow, at))
+}
+
+/// The rules that may have dropped it, or at least the hook.
+pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
+    let hook = HookPoint::of(at.cause.as_deref()?)?;
+    let netns = at.netns.as_ref()?.inode;
+    let tuple = at.tuple?;
+    let answer = flow.rules.iter().rfind(|answer| {
+        answer.netns.inode == netns
+            && FlowTuple::from_record(&answer.tuple) == Some(tuple)
+            && answer.hook == hook.name()
+    });
+    let spot = next::Spot::new(at, None);
+    let Some(answer) = answer.filter(|answer| answer.failed.is_none()) else {
+        let why = answer.and_then(|a| a.failed.as_deref());
+        let why = why.map(|w| format!(" (the rules could not be read: {})", words::safe(w)));
+        return Some(Explained {
+            words: format!(
+                "netfilter refused it in its {} hook{}",
+                hook.name(),
+                why.unwrap_or_default()
+            ),
+            next: vec![spot.run("nft -a list ruleset"), spot.run("iptables-save -c")],
+        });
+    };
+    let words = match answer.rules.as_slice() {
+        [] => format!(
+            "netfilter refused it in its {} hook, and no rule that was there right after would",
+            hook.name()
+        ),
+        [one] if answer.certain => format!("{} refused it in the {} hook", rule(one), hook.name()),
+        [one] => format!(
+            "{} is the only one in the {} hook that can have refused it",
+            rule(one),
+            hook.name()
+        ),
+        several => {
+            let all: Vec<_> = several.iter().take(SHOWN).map(rule).collect();
+            format!(
+                "one of {} rules in the {} hook refused it, and the record does not tell which: {}",
+                several.len(),
+                hook.name(),
+                all.join("; ")
+            )
+        }
+    };
+    let first = answer.rules.first();
+    let list = first.map(|rule| spot.run(&list(rule)));
+    Some(Explained {
+        words,
+        next: list.into_iter().chain([spot.run("nft -a list ruleset")]).collect(),
+    })
+}
+
+/// How many rules are named in a sentence.
+const SHOWN: usize = 4;
+
+/// `the rule "tcp dport 80 drop" (nftables: table inet filter, chain forward, handle 4)`.
+fn rule(rule: &Rule) -> String {
+    let text = rule.text.as_deref().map(|t| format!(" \"{}\"", words::safe(t))).unwrap_or_default();
+    let (table, chain) = (words::safe(&rule.table), words::safe(&rule.chain));
+    let place = if is_iptables(rule) {
+        format!("{}: table {table}, chain {chain}", rule.family)
+    } else {
+        let priority = rule.priority.map(|p| format!(", priority {p}")).unwrap_or_default();
+        format!("nftables: table {} {table}, chain {chain}{priority}", words::safe(&rule.family))
+    };
+    match (rule.handle, rule.number) {
+        (Some(handle), _) => format!("the rule{text} ({place}, handle {handle})"),
+        (None, Some(number)) => format!("the rule{text} ({place}, rule number {number})"),
+        (None, None) => format!("the chain's own{text} ({place})"),
+    }
+}
+
+fn is_iptables(rule: &Rule) -> bool {
+    matches!(rule.family.as_str(), "iptables" | "ip6tables")
+}
+
+/// The command that shows the rule.
+fn list(rule: &Rule) -> String {
+    let (table, chain) = (words::shell(&rule.table), words::shell(&rule.chain));
+    if is_iptables(rule) {
+        format!("{} -t {table} -vnL {chain} --line-numbers", rule.family)
+    } else {
+        format!("nft -a list chain {} {table} {chain}", words::shell(&rule.family))
+    }
 }
 
 /// The answers of the namespace where it was dropped.

@@ -1,9 +1,10 @@
 //! Packets too big for the path, and the message that would have told their sender died.
 
 use crate::model::Outcome;
+use crate::reconstruct::asked::is_netfilter;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::related::Related;
-use crate::verdict::{Finding, matter, next, words};
+use crate::verdict::{Finding, matter, netfilter, next, words};
 
 /// An ICMP "fragmentation needed" or "packet too big" about the flow never reached its sender
 /// (RFC 2923, 2.1: a black hole).
@@ -15,7 +16,12 @@ pub fn black_hole(flow: &Flow) -> Option<Finding> {
     }
     let at = &*lost.at;
     let (matter, meaning) = matter::of(at, lost.before.as_deref());
-    let why = meaning.map(|m| format!(": {m}")).unwrap_or_default();
+    let ruled =
+        is_netfilter(at.raw_reason(), at.symbol()).then(|| netfilter::by_rule(flow, at)).flatten();
+    let why = match (&ruled, meaning) {
+        (Some(ruled), _) => format!(": {}", ruled.words),
+        (None, meaning) => meaning.map(|m| format!(": {m}")).unwrap_or_default(),
+    };
     let named = at.raw_reason().map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let by = words::symbol(at).map(|s| format!(" by {s}")).unwrap_or_default();
     let mtu = lost.mtu.map(|m| format!(", at most {m} bytes,")).unwrap_or_default();
@@ -35,7 +41,10 @@ pub fn black_hole(flow: &Flow) -> Option<Finding> {
         place: at.place(),
         reason: at.raw_reason().map(str::to_owned),
         text,
-        next: next::commands(matter, &next::Spot::new(at, lost.before.as_deref())),
+        next: ruled.map_or_else(
+            || next::commands(matter, &next::Spot::new(at, lost.before.as_deref())),
+            |ruled| ruled.next,
+        ),
         evidence: lost.evidence.clone(),
     })
 }
