@@ -27,12 +27,28 @@ pub struct Expectation {
     /// Words that the verdict's text must contain, in any case; `|` separates equally good ones.
     #[serde(default)]
     pub words: Vec<String>,
+    /// Words that one of the verdict's next commands must contain; `|` likewise.
+    #[serde(default)]
+    pub next: Vec<String>,
+    /// Other flows that were matched too, and what their verdicts must be.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
     /// Ways: each must be that of some packet of the flow.
     #[serde(default)]
     pub path: Vec<Way>,
     /// Patterns of hops that no packet of the flow may have.
     #[serde(default)]
     pub never: Vec<Value>,
+}
+
+/// What is expected of one more flow.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// Pattern that picks it out by its verdict's `forward`.
+    pub flow: Map<String, Value>,
+    /// Pattern of its verdict.
+    pub verdict: Value,
 }
 
 /// Patterns of hops that one packet passes in this order, with any others between them.
@@ -46,19 +62,20 @@ pub struct Way {
 impl Expectation {
     /// What the recording does not show as expected; nothing when it is all there.
     pub fn failures(&self, recording: &Recording) -> Vec<String> {
-        let flow = Value::Object(self.flow.clone());
-        let all = recording.verdicts();
-        let of_flow: Vec<&Value> =
-            all.iter().copied().filter(|v| matches(&flow, &v["forward"])).collect();
-        let [verdict] = of_flow[..] else {
-            return vec![format!(
-                "wanted one verdict on the flow, got {}: {}",
-                of_flow.len(),
-                all.iter().map(|v| v["text"].to_string()).collect::<Vec<_>>().join(", ")
-            )];
+        let verdict = match verdict_on(&self.flow, recording) {
+            Ok(verdict) => verdict,
+            Err(failure) => return vec![failure],
         };
         let mut failures = Vec::new();
         difference("verdict", &self.verdict, verdict, &mut failures);
+        for other in &self.beside {
+            match verdict_on(&other.flow, recording) {
+                Ok(verdict) => {
+                    difference("verdict beside", &other.verdict, verdict, &mut failures);
+                }
+                Err(failure) => failures.push(failure),
+            }
+        }
         self.check_words(verdict, &mut failures);
         self.check_ways(recording, verdict, &mut failures);
         failures
@@ -73,6 +90,12 @@ impl Expectation {
         for word in &self.words {
             if !word.to_lowercase().split('|').any(|word| text.contains(word)) {
                 failures.push(format!("verdict.text does not say {word:?}: {text:?}"));
+            }
+        }
+        let commands = verdict["next"].to_string().to_lowercase();
+        for word in &self.next {
+            if !word.to_lowercase().split('|').any(|word| commands.contains(word)) {
+                failures.push(format!("verdict.next has no {word:?}: {commands}"));
             }
         }
     }
@@ -95,6 +118,25 @@ impl Expectation {
             }
         }
     }
+}
+
+/// The one verdict on the flow, or what there is instead.
+fn verdict_on<'a>(
+    flow: &Map<String, Value>,
+    recording: &'a Recording,
+) -> Result<&'a Value, String> {
+    let all = recording.verdicts();
+    let pattern = Value::Object(flow.clone());
+    let of_flow: Vec<&Value> =
+        all.iter().copied().filter(|v| matches(&pattern, &v["forward"])).collect();
+    let [verdict] = of_flow[..] else {
+        return Err(format!(
+            "wanted one verdict on the flow {pattern}, got {}: {}",
+            of_flow.len(),
+            all.iter().map(|v| v["text"].to_string()).collect::<Vec<_>>().join(", ")
+        ));
+    };
+    Ok(verdict)
 }
 
 /// How many of the wanted hops, from the first, the way passes in order.

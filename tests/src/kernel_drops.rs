@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 
+use crate::machine;
+
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// Drops by reason and symbol.
@@ -64,7 +66,7 @@ impl Witness {
     pub fn finish(self) -> Result<Drops> {
         self.set("events/skb/kfree_skb/enable", "0")?;
         let trace = fs::read_to_string(self.instance.join("trace"))?;
-        Ok(parse(&trace))
+        Ok(named(parse(&trace), &machine::drop_reasons().unwrap_or_default()))
     }
 }
 
@@ -73,6 +75,16 @@ impl Drop for Witness {
         // What cannot be removed here is an empty, disabled instance: nothing to fail for.
         let _ = fs::remove_dir(&self.instance);
     }
+}
+
+/// The tracepoint prints the reasons of modules as numbers: their names instead.
+fn named(drops: Drops, names: &BTreeMap<String, u64>) -> Drops {
+    let name = |reason: String| {
+        let number = reason.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        let known = number.and_then(|n| names.iter().find(|(_, value)| **value == n));
+        known.map_or(reason, |(name, _)| name.clone())
+    };
+    Drops(drops.0.into_iter().map(|((reason, place), n)| ((name(reason), place), n)).collect())
 }
 
 /// `… kfree_skb: skbaddr=… location=nf_hook_slow+0x4a reason: NETFILTER_DROP`
@@ -109,5 +121,16 @@ mod tests {
         );
         assert!(drops.has("NO_SOCKET"));
         assert!(!drops.has("IP_INHDR"));
+    }
+
+    #[test]
+    fn reasons_of_modules_have_names() {
+        let trace = "x kfree_skb: location=do_execute_actions+0x5 reason: 0x30001\n\
+            x kfree_skb: location=x+0x5 reason: 0x3ffff\n";
+        let names = BTreeMap::from([("OVS_DROP_LAST_ACTION".to_owned(), 0x3_0001)]);
+        assert_eq!(
+            named(parse(trace), &names).to_string(),
+            "1 x 0x3ffff in x, 1 x OVS_DROP_LAST_ACTION in do_execute_actions"
+        );
     }
 }

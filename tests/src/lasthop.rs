@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use crate::process::{Finished, Running, run};
 
 /// Until all probes are attached; generous, for emulated machines.
-pub const READY_LIMIT: Duration = Duration::from_secs(30);
+pub const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Until a trace with a bounded traffic has ended.
-pub const RUN_LIMIT: Duration = Duration::from_mins(1);
+pub const RUN_LIMIT: Duration = Duration::from_mins(3);
 
 /// The user and group that own nothing, on every distribution.
 const NOBODY: &str = "65534";

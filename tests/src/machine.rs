@@ -1,9 +1,10 @@
 //! What this machine is: privileges, commands, the kernel's names, and one scenario run at a time.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use btf_rs::{Btf, Type};
@@ -46,20 +47,47 @@ fn is_executable(file: &Path) -> bool {
     file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-/// The drop reasons that the running kernel knows, without their `SKB_DROP_REASON_`; `None` for a
-/// kernel that has none (before 5.17) or no BTF.
-pub fn drop_reasons() -> Option<BTreeSet<String>> {
-    let btf = Btf::from_file("/sys/kernel/btf/vmlinux").ok()?;
-    let types = btf.resolve_types_by_name("skb_drop_reason").ok()?;
-    let mut names = BTreeSet::new();
-    for kind in types {
+/// The running kernel's version as its series is called: `6.12`.
+pub fn kernel() -> Result<String> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.trim().split(['.', '-', '+']);
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => Ok(format!("{major}.{minor}")),
+        _ => bail!("what kernel is {release:?}?"),
+    }
+}
+
+/// Whether a module can be had; it is loaded.
+pub fn has_module(name: &str) -> bool {
+    let loaded = Path::new("/sys/module").join(name.replace('-', "_")).exists();
+    loaded
+        || command("modprobe").is_some_and(|modprobe| {
+            Command::new(modprobe).args(["-q", name]).status().is_ok_and(|done| done.success())
+        })
+}
+
+/// The drop reasons that the running kernel knows, without their `SKB_DROP_REASON_`, those of its
+/// Open vSwitch module too, by name; `None` for a kernel that has none (before 5.17) or no BTF.
+pub fn drop_reasons() -> Option<BTreeMap<String, u64>> {
+    const FOLDER: &str = "/sys/kernel/btf";
+    let kernel = Btf::from_file(format!("{FOLDER}/vmlinux")).ok()?;
+    let mut reasons = members(&kernel, "skb_drop_reason", "SKB_DROP_REASON_")?;
+    let module = Btf::from_split_file(format!("{FOLDER}/openvswitch"), &kernel).ok();
+    reasons.extend(module.and_then(|btf| members(&btf, "ovs_drop_reason", "")).unwrap_or_default());
+    Some(reasons)
+}
+
+/// The members of an enum, their common beginning cut off; `None` when it is not there.
+fn members(btf: &Btf, name: &str, beginning: &str) -> Option<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    for kind in btf.resolve_types_by_name(name).ok()? {
         let Type::Enum(reasons) = kind else { continue };
         for member in &reasons.members {
             let name = btf.resolve_name(member).ok()?;
-            names.insert(name.trim_start_matches("SKB_DROP_REASON_").to_owned());
+            found.insert(name.trim_start_matches(beginning).to_owned(), u64::from(member.val()));
         }
     }
-    (!names.is_empty()).then_some(names)
+    (!found.is_empty()).then_some(found)
 }
 
 #[cfg(test)]
@@ -76,7 +104,7 @@ mod tests {
     fn a_kernel_with_reasons_has_the_oldest_of_them() {
         // NO_SOCKET came with the enum itself, in 5.17.
         if let Some(reasons) = drop_reasons() {
-            assert!(reasons.contains("NO_SOCKET"), "{reasons:?}");
+            assert!(reasons.contains_key("NO_SOCKET"), "{reasons:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::expect::Expectation;
+use crate::machine;
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +24,12 @@ struct File {
     /// Commands without which it cannot run.
     #[serde(default)]
     needs: Vec<String>,
+    /// Kernel modules without which it cannot run.
+    #[serde(default)]
+    modules: Vec<String>,
+    /// The kernels in whose guests it is run; none for one that this machine's kernel can run.
+    #[serde(default)]
+    kernels: Vec<String>,
     /// Values for IPv4; a scenario without them is not run over IPv4.
     ipv4: Option<BTreeMap<String, Value>>,
     /// Values for IPv6; likewise.
@@ -48,6 +55,10 @@ pub struct Scenario {
     pub options: Vec<String>,
     /// Commands without which it cannot run.
     pub needs: Vec<String>,
+    /// Kernel modules without which it cannot run.
+    pub modules: Vec<String>,
+    /// The kernels (`6.1`) in whose guests it is run; empty: on this machine's own.
+    pub kernels: Vec<String>,
     /// What the scripts find in their environment.
     pub environment: BTreeMap<String, String>,
     /// What must come out with the fault; none for a scenario that is only about health.
@@ -64,21 +75,27 @@ pub fn all(root: &Path) -> Result<Vec<Scenario>> {
         .filter(|path| path.join("scenario.toml").is_file())
         .collect();
     folders.sort();
+    let kernel = machine::kernel()?;
     let mut scenarios = Vec::new();
     for folder in folders {
-        scenarios.extend(load(&folder)?);
+        scenarios.extend(load(&folder, &kernel)?);
     }
     Ok(scenarios)
 }
 
-fn load(folder: &Path) -> Result<Vec<Scenario>> {
+fn load(folder: &Path, kernel: &str) -> Result<Vec<Scenario>> {
     let path = folder.join("scenario.toml");
     let text = std::fs::read_to_string(&path)?;
-    parse(folder, &text).with_context(|| format!("in {}", path.display()))
+    parse(folder, &text, kernel).with_context(|| format!("in {}", path.display()))
 }
 
-fn parse(folder: &Path, text: &str) -> Result<Vec<Scenario>> {
-    let whole: Value = toml::from_str(text)?;
+fn parse(folder: &Path, text: &str, kernel: &str) -> Result<Vec<Scenario>> {
+    let mut whole: Value = toml::from_str(text)?;
+    for twin in ["faulty", "healthy"] {
+        if let Some(expectation) = whole.get_mut(twin) {
+            settle(expectation, kernel)?;
+        }
+    }
     let raw = File::deserialize(&whole)?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut scenarios = Vec::new();
@@ -96,6 +113,8 @@ fn parse(folder: &Path, text: &str) -> Result<Vec<Scenario>> {
             filter: file.filter,
             options: file.options,
             needs: file.needs,
+            modules: file.modules,
+            kernels: file.kernels,
             environment: values.iter().map(|(k, v)| (k.to_uppercase(), plain(v))).collect(),
             faulty: file.faulty,
             healthy: file.healthy,
@@ -105,6 +124,31 @@ fn parse(folder: &Path, text: &str) -> Result<Vec<Scenario>> {
         bail!("neither [ipv4] nor [ipv6] is there");
     }
     Ok(scenarios)
+}
+
+/// Takes what the expectation says for certain kernels (`on."6.12"`) out of it, and puts that which
+/// is for this one over the rest.
+fn settle(expectation: &mut Value, kernel: &str) -> Result<()> {
+    let Some(on) = expectation.as_object_mut().and_then(|object| object.remove("on")) else {
+        return Ok(());
+    };
+    let Value::Object(mut on) = on else { bail!("`on` is no table of kernels") };
+    if let Some(more) = on.remove(kernel) {
+        lay_over(expectation, more);
+    }
+    Ok(())
+}
+
+/// Tables key by key; anything else instead of what was there.
+fn lay_over(value: &mut Value, over: Value) {
+    match (value, over) {
+        (Value::Object(value), Value::Object(over)) => {
+            for (key, over) in over {
+                lay_over(value.entry(key).or_insert(Value::Null), over);
+            }
+        }
+        (value, over) => *value = over,
+    }
 }
 
 /// A value as it stands in a text or in the environment.
@@ -185,7 +229,7 @@ mod tests {
 
     #[test]
     fn one_folder_is_one_scenario_per_family() {
-        let both = parse(Path::new("/x/name"), TOML).expect("parses");
+        let both = parse(Path::new("/x/name"), TOML, "6.1").expect("parses");
         assert_eq!(both[0].name, "name/ipv4");
         assert_eq!(both[0].filter, "udp 10.0.0.1:1 -> 10.0.0.2:2");
         assert_eq!(both[1].filter, "udp [fd00::1]:1 -> [fd00::2]:2");
@@ -198,12 +242,31 @@ mod tests {
 
     #[test]
     fn a_value_that_nobody_gave_is_an_error() {
-        let error = parse(Path::new("/x/name"), &TOML.replace("{b_at}", "{c_at}"));
+        let error = parse(Path::new("/x/name"), &TOML.replace("{b_at}", "{c_at}"), "6.1");
         assert!(error.expect_err("no c").to_string().contains("c_at"));
     }
 
     #[test]
     fn a_misspelt_key_is_an_error() {
-        assert!(parse(Path::new("/x/name"), &TOML.replace("exit", "exti")).is_err());
+        assert!(parse(Path::new("/x/name"), &TOML.replace("exit", "exti"), "6.1").is_err());
+    }
+
+    #[test]
+    fn what_is_said_for_one_kernel_holds_on_that_one() {
+        let more = r#"
+            [healthy.on."6.12"]
+            reason = ["NEW"]
+            verdict.packets = 3
+        "#;
+        let toml = format!("{TOML}{more}");
+        let on = |kernel: &str| {
+            let mut both = parse(Path::new("/x/name"), &toml, kernel).expect("parses");
+            both.remove(0).healthy
+        };
+        assert_eq!(on("6.12").reason, ["NEW"]);
+        assert_eq!(on("6.12").verdict["packets"], 3);
+        assert_eq!(on("6.12").verdict["outcome"], "delivered");
+        assert_eq!(on("6.1").reason, [""; 0]);
+        assert_eq!(on("6.1").verdict["packets"], 24);
     }
 }

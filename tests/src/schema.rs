@@ -27,6 +27,7 @@ const HOOKS: &[&str] = &[
     "ovs-upcall",
     "ovs-actions",
     "ovs-output",
+    "ovs-answer",
     "ct",
 ];
 
@@ -131,10 +132,21 @@ const CT: &[Field] = &[
 const OVS: &[Field] = &[
     may("dp", Kind::Text),
     may("in_port", Kind::Text),
-    may("actions", Kind::Text),
+    may("in_port_no", WORD),
+    may("port", Kind::Text),
+    may("port_no", WORD),
     may("recirc_id", WORD),
+    may("actions", Kind::Text),
     may("empty", Kind::Flag),
+    may("cut", Kind::Flag),
+    may("ct_state", Kind::Text),
+    may("ct_zone", SHORT),
+    may("ct_mark", WORD),
+    may("ct_label", Kind::Text),
+    may("from_userspace", Kind::Flag),
+    may("upcall", Kind::Object(UPCALL)),
 ];
+const UPCALL: &[Field] = &[may("cmd", Kind::Text), may("result", Kind::Text)];
 const DROP: &[Field] = &[
     may("reason", Kind::Text),
     may("subsystem", Kind::Text),
@@ -222,6 +234,20 @@ const DROPS: &[Field] = &[
     may("dev", Kind::Text),
     must("count", LONG),
     must("bytes", LONG),
+    may("offset", LONG),
+    may("proto", Kind::Text),
+    may("src", Kind::Address),
+    may("sport", SHORT),
+    may("dst", Kind::Address),
+    may("dport", SHORT),
+    may("stack", Kind::List(&Kind::Text)),
+    may("ovs_port", Kind::Text),
+    may("meaning", Kind::Text),
+    may("next", Kind::List(&Kind::Text)),
+    may("everyday", Kind::Text),
+    may("rest", Kind::Flag),
+    may("silent", Kind::Flag),
+    may("folded", LONG),
 ];
 const END: &[Field] = &[must("ts", LONG)];
 const CT_ENTRY: &[Field] = &[
@@ -282,10 +308,18 @@ pub fn problems(line: &Value) -> Vec<String> {
     };
     check_object(kind, line, fields, &mut found);
     check_exact(kind, line, &mut found);
-    if line.get("hook").is_some_and(|hook| hook == "drop") != line.get("drop").is_some() {
+    check_drop(line, &mut found);
+    found
+}
+
+/// A drop is told by the hook `drop`, or where the kernel only says that it consumed the packet, by
+/// another hook and an object that calls it silent.
+fn check_drop(line: &Value, found: &mut Vec<String>) {
+    let told = line.get("hook").is_some_and(|hook| hook == "drop");
+    let silent = line.get("drop").map(|drop| drop["silent"] == true);
+    if told != (silent == Some(false)) && silent != Some(true) {
         found.push("hook \"drop\" and the object \"drop\" go together".to_owned());
     }
-    found
 }
 
 fn check_object(path: &str, value: &Value, fields: &[Field], found: &mut Vec<String>) {

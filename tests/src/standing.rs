@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::lasthop;
-use crate::process::run_into;
+use crate::process::{run, run_into};
 use crate::scenario::Scenario;
 
-const TOPOLOGY_LIMIT: Duration = Duration::from_secs(30);
+/// Generous, for emulated machines.
+const TOPOLOGY_LIMIT: Duration = Duration::from_mins(3);
 
 /// Exit status of a `topology.sh` that finds that this machine cannot have it (as in Automake).
 const CANNOT: i32 = 77;
@@ -78,6 +79,8 @@ impl<'a> Standing<'a> {
         command
             .envs(&self.scenario.environment)
             .env("LH_DIR", &self.dir)
+            // Where a scenario's own Open vSwitch has its sockets: for its scripts and lasthop.
+            .env("OVS_RUNDIR", self.dir.join("ovs"))
             .env("LH_PEER", lasthop::peer()?);
         Ok(())
     }
@@ -89,6 +92,23 @@ impl<'a> Standing<'a> {
         command.arg("--").arg(self.scenario.folder.join("traffic.sh"));
         self.environment(&mut command)?;
         Ok(command)
+    }
+
+    /// What `witness.sh`, where there is one, says after the traffic: whether what should have
+    /// happened did, by the counters of those whom it happened to, not by lasthop's.
+    pub fn witness(&self, twin: Twin) -> Result<String> {
+        let script = self.scenario.folder.join("witness.sh");
+        if !script.is_file() {
+            return Ok(String::new());
+        }
+        let mut command = Command::new(script);
+        self.environment(command.arg(twin.name()))?;
+        let done = run(&mut command, TOPOLOGY_LIMIT)?;
+        let said = format!("{}{}", done.text(), done.stderr);
+        if !done.status.success() {
+            bail!("witness.sh: this is not {}: {said}", twin.name());
+        }
+        Ok(said)
     }
 
     /// The traffic without a tracer, ready to be started.

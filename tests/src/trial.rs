@@ -22,6 +22,8 @@ struct Record {
     path: PathBuf,
     /// What the kernel itself said it dropped; `None` without tracefs.
     drops: Option<Drops>,
+    /// Why the topology's own witness says that this is not the twin it should be.
+    doubt: Option<String>,
 }
 
 /// Why a scenario cannot run here; `None` when it can.
@@ -32,7 +34,12 @@ pub fn obstacle(scenario: &Scenario) -> Option<String> {
         .chain(scenario.needs.iter().cloned())
         .filter(|name| machine::command(name).is_none())
         .collect();
-    (!missing.is_empty()).then(|| format!("this machine has no {}", missing.join(", ")))
+    if !missing.is_empty() {
+        return Some(format!("this machine has no {}", missing.join(", ")));
+    }
+    let absent = scenario.modules.iter().find(|name| !machine::has_module(name))?;
+    let kernels = scenario.kernels.join(", ");
+    Some(format!("this kernel has no module {absent}; a guest has: {kernels}"))
 }
 
 /// Brings the topology up, sends the traffic without a tracer, and returns what the kernel says.
@@ -42,7 +49,8 @@ pub fn observe(scenario: &Scenario, twin: Twin) -> Result<String> {
     let witness = Witness::start().context("this machine has no tracefs")?;
     let done = run(&mut standing.traffic()?, RUN_LIMIT)?;
     let drops = witness.finish()?;
-    Ok(format!("{}{}dropped: {drops}", done.text(), done.stderr))
+    let said = standing.witness(twin).unwrap_or_else(|e| format!("{e:#}\n"));
+    Ok(format!("{}{}{said}dropped: {drops}", done.text(), done.stderr))
 }
 
 /// Tries a scenario; each twin is one result.
@@ -72,6 +80,21 @@ pub fn try_scenario(scenario: &Scenario) -> Vec<(String, report::Result, Duratio
     results
 }
 
+/// Copies what a twin's run left, its recording and its logs, to a folder of its own in `folder`.
+pub fn keep_record(result: &str, folder: &Path) -> Result<()> {
+    let name = result.replace(['/', ' '], "-");
+    let to = folder.join(&name);
+    std::fs::create_dir_all(&to)?;
+    for entry in std::fs::read_dir(lasthop::scratch(&name)?)? {
+        let file = entry?.path();
+        let kept = file.extension().is_some_and(|kind| kind == "log" || kind == "ndjson");
+        if let (true, Some(name)) = (kept, file.file_name()) {
+            std::fs::copy(&file, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 fn try_twin(
     scenario: &Scenario,
     twin: Twin,
@@ -81,6 +104,7 @@ fn try_twin(
     let dir = lasthop::scratch(&format!("{}-{}", scenario.name.replace('/', "-"), twin.name()))?;
     let record = trace(scenario, twin, &dir)?;
     let mut failures = judge(&record, expectation, scenario);
+    failures.extend(record.doubt.clone());
     if let Ok(recording) = Recording::parse(&record.done.stdout) {
         failures.extend(explained(&record, &recording, &dir)?);
         if other.is_some_and(|o| fails(&record, o).is_empty()) {
@@ -104,7 +128,8 @@ fn trace(scenario: &Scenario, twin: Twin, dir: &Path) -> Result<Record> {
     let drops = witness.map(Witness::finish).transpose()?;
     let path = dir.join("recording.ndjson");
     std::fs::write(&path, &done.stdout)?;
-    Ok(Record { done, path, drops })
+    let doubt = standing.witness(twin).err().map(|e| format!("{e:#}"));
+    Ok(Record { done, path, drops, doubt })
 }
 
 /// Everything that is wrong with one run.
@@ -159,7 +184,7 @@ fn known(reasons: &[String]) -> std::result::Result<Vec<String>, String> {
     let Some(all) = machine::drop_reasons() else {
         return Ok(Vec::new());
     };
-    let known: Vec<String> = reasons.iter().filter(|r| all.contains(*r)).cloned().collect();
+    let known: Vec<String> = reasons.iter().filter(|r| all.contains_key(*r)).cloned().collect();
     if known.is_empty() && !reasons.is_empty() {
         return Err(format!("this kernel has no drop reason called {}", reasons.join(" or ")));
     }

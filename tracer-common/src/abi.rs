@@ -38,6 +38,8 @@ pub enum Hook {
     OvsOutput = 10,
     /// The packet passed through connection tracking.
     Ct = 11,
+    /// `ovs-vswitchd` installed the flow that a packet which it was sent asked for. There is no skb.
+    OvsAnswer = 12,
 }
 
 impl Hook {
@@ -55,6 +57,7 @@ impl Hook {
             9 => Self::OvsActions,
             10 => Self::OvsOutput,
             11 => Self::Ct,
+            12 => Self::OvsAnswer,
             _ => return None,
         })
     }
@@ -126,6 +129,13 @@ pub struct Event {
 
 /// `Event::parts`: a [`Stack`] follows.
 pub const PART_STACK: u8 = 1;
+/// `Event::parts`: [`OvsFacts`](crate::ovs::OvsFacts) follow.
+pub const PART_OVS: u8 = 4;
+/// `Event::parts`: [`LIST_BYTES`](crate::ovs::LIST_BYTES) of an action list follow the facts.
+pub const PART_OVS_LIST: u8 = 8;
+/// `Event::parts`: [`LONG_LIST_BYTES`](crate::ovs::LONG_LIST_BYTES) of an action list follow the
+/// facts.
+pub const PART_OVS_LONG_LIST: u8 = 16;
 /// `Event::parts`: a [`Ct`](crate::conntrack::Ct) follows.
 pub const PART_CT: u8 = 2;
 
@@ -161,9 +171,11 @@ pub enum Counter {
     Written = 3,
     /// An entry of the identity map turned out to belong to an skb long gone.
     Stale = 4,
+    /// `lasthop drops`: drops that no map had room for.
+    NotHeld = 5,
 }
 /// How many [`Counter`]s there are.
-pub const COUNTERS: u32 = 5;
+pub const COUNTERS: u32 = 6;
 
 /// Where the kernel keeps what the programs read: byte offsets from the running kernel's BTF, and
 /// what its hooks hand over. Written into the programs' `.rodata` before they are loaded.
@@ -176,6 +188,7 @@ pub struct Layout {
     pub skb_len: u32,
     pub skb_mac_header: u32,
     pub skb_network_header: u32,
+    pub skb_transport_header: u32,
     pub skb_protocol: u32,
     pub skb_dev: u32,
     pub skb_sk: u32,
@@ -191,6 +204,7 @@ pub struct Layout {
     /// How far `pkt_type` is from that byte's low bit.
     pub pkt_type_shift: u32,
     pub dev_ifindex: u32,
+    pub dev_promiscuity: u32,
     pub dev_name: u32,
     /// `net_device.nd_net.net`.
     pub dev_net: u32,
@@ -200,6 +214,8 @@ pub struct Layout {
     pub sk_net: u32,
     /// 1: the `kfree_skb` tracepoint hands over a reason (5.17 and later).
     pub kfree_has_reason: u32,
+    /// 1: it hands over the receiving socket, last (6.11 and later).
+    pub kfree_has_socket: u32,
     /// 1: the `consume_skb` tracepoint hands over a location.
     pub consume_has_location: u32,
 }
@@ -212,6 +228,7 @@ impl Layout {
         skb_len: 0,
         skb_mac_header: 0,
         skb_network_header: 0,
+        skb_transport_header: 0,
         skb_protocol: 0,
         skb_dev: 0,
         skb_sk: 0,
@@ -223,11 +240,13 @@ impl Layout {
         skb_pkt_type: 0,
         pkt_type_shift: 0,
         dev_ifindex: 0,
+        dev_promiscuity: 0,
         dev_name: 0,
         dev_net: 0,
         net_inum: 0,
         sk_net: 0,
         kfree_has_reason: 0,
+        kfree_has_socket: 0,
         consume_has_location: 0,
     };
 }

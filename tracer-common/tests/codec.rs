@@ -9,9 +9,11 @@ use std::mem::offset_of;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tracer_common::abi::{
-    DEV_NAME_BYTES, Event, HEADER_BYTES, PART_STACK, Record, STACK_DEPTH, Stack,
+    DEV_NAME_BYTES, Event, HEADER_BYTES, PART_CT, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST,
+    PART_STACK, Record, STACK_DEPTH, Stack,
 };
 use tracer_common::codec::{Error, decode};
+use tracer_common::ovs::{LIST_BYTES, LONG_LIST_BYTES, OvsFacts};
 
 const PLAIN: usize = size_of::<Event>();
 const WITH_STACK: usize = size_of::<Record<Stack>>();
@@ -43,7 +45,7 @@ fn event() -> impl Strategy<Value = Event> {
         any::<[u32; 6]>(),
         any::<[u16; 3]>(),
         lengths,
-        (1_u8..=11, any::<u8>(), any::<u8>()),
+        (1_u8..=12, any::<u8>(), any::<u8>()),
         any::<[u8; DEV_NAME_BYTES]>(),
         vec(any::<u8>(), HEADER_BYTES),
     )
@@ -80,7 +82,91 @@ fn event() -> impl Strategy<Value = Event> {
         })
 }
 
+/// As [`encode`]: the fields in the order in which `OvsFacts` declares them.
+fn encode_ovs(f: &OvsFacts) -> Vec<u8> {
+    let mut out = Vec::new();
+    for word in [f.in_port_no, f.port_no, f.recirc_id, f.ct_mark] {
+        out.extend(word.to_ne_bytes());
+    }
+    out.extend(f.ct_label);
+    out.extend(f.list_len.to_ne_bytes());
+    out.extend(f.result.to_ne_bytes());
+    out.extend(f.ct_zone.to_ne_bytes());
+    out.extend([f.ct_state, f.cmd, f.known]);
+    out.extend(f.pad);
+    for name in [f.dp, f.in_port, f.port] {
+        out.extend(name);
+    }
+    out
+}
+
+fn ovs() -> impl Strategy<Value = OvsFacts> {
+    (any::<[u32; 5]>(), any::<i32>(), any::<u16>(), any::<[u8; 3]>(), any::<[[u8; 16]; 4]>())
+        .prop_map(|(words, result, ct_zone, bytes, names)| {
+            let [in_port_no, port_no, recirc_id, ct_mark, list_len] = words;
+            let ([ct_state, cmd, known], [ct_label, dp, in_port, port]) = (bytes, names);
+            let list_len = list_len % 4096;
+            OvsFacts {
+                in_port_no,
+                port_no,
+                recirc_id,
+                ct_mark,
+                ct_label,
+                list_len,
+                result,
+                ct_zone,
+                ct_state,
+                cmd,
+                known,
+                dp,
+                in_port,
+                port,
+                ..OvsFacts::NONE
+            }
+        })
+}
+
+/// Why bytes are refused.
+fn refusal(bytes: &[u8]) -> Error {
+    decode(bytes).expect_err("no event")
+}
+
 proptest! {
+    #[test]
+    fn what_open_vswitch_does_is_read_as_it_was_written(
+        event in event(),
+        facts in ovs(),
+        long in any::<bool>(),
+        fill in any::<u8>(),
+    ) {
+        let alone = Event { parts: PART_OVS, ..event };
+        let mut bytes = encode(&alone);
+        bytes.extend(encode_ovs(&facts));
+        let decoded = decode(&bytes).unwrap();
+        prop_assert_eq!((decoded.event, decoded.ovs, decoded.list), (alone, Some(facts), &[][..]));
+
+        let (part, room) =
+            if long { (PART_OVS_LONG_LIST, LONG_LIST_BYTES) } else { (PART_OVS_LIST, LIST_BYTES) };
+        let mut bytes = encode(&Event { parts: PART_OVS | part, ..event });
+        bytes.extend(encode_ovs(&facts));
+        bytes.extend(vec![fill; room]);
+        let decoded = decode(&bytes).unwrap();
+        let held = room.min(facts.list_len as usize);
+        prop_assert_eq!((decoded.ovs, decoded.list), (Some(facts), &vec![fill; held][..]));
+        bytes.pop();
+        prop_assert!(matches!(decode(&bytes), Err(Error::Size(_))));
+        invariants::check(&bytes);
+    }
+
+    #[test]
+    fn a_list_without_the_facts_is_refused(event in event(), list in vec(any::<u8>(), 3000)) {
+        for parts in [PART_OVS_LIST, PART_OVS_LONG_LIST, PART_OVS_LIST | PART_OVS_LONG_LIST] {
+            let mut bytes = encode(&Event { parts, ..event });
+            bytes.extend(&list);
+            prop_assert_eq!(refusal(&bytes), Error::Parts(parts));
+        }
+    }
+
     #[test]
     fn an_event_is_read_as_it_was_written(
         event in event(), stack in any::<[u64; STACK_DEPTH]>(),
@@ -92,44 +178,50 @@ proptest! {
 
         let event = Event { parts: PART_STACK, ..event };
         bytes = encode(&event);
-        prop_assert_eq!(decode(&bytes), Err(Error::Size(PLAIN)));
+        prop_assert_eq!(refusal(&bytes), Error::Size(PLAIN));
         bytes.extend(stack.iter().flat_map(|a| a.to_ne_bytes()));
         let full = decode(&bytes).unwrap();
         prop_assert_eq!((full.event, full.stack), (event, stack));
         bytes.push(0);
-        prop_assert_eq!(decode(&bytes), Err(Error::Size(WITH_STACK + 1)));
+        prop_assert_eq!(refusal(&bytes), Error::Size(WITH_STACK + 1));
     }
 
     #[test]
-    fn parts_that_are_not_known_are_refused(event in event(), parts in PART_STACK + 1..) {
+    fn parts_that_are_not_known_are_refused(event in event(), parts in any::<u8>()) {
+        let known = PART_STACK | PART_CT | PART_OVS | PART_OVS_LIST | PART_OVS_LONG_LIST;
+        prop_assume!(parts & !known != 0);
         let event = Event { parts, ..event };
-        prop_assert_eq!(decode(&encode(&event)), Err(Error::Parts(parts)));
+        prop_assert_eq!(refusal(&encode(&event)), Error::Parts(parts));
     }
 
     #[test]
-    fn a_hook_that_is_not_known_is_refused(event in event(), hook in 12_u8..) {
+    fn a_hook_that_is_not_known_is_refused(event in event(), hook in 13_u8..) {
         let event = Event { hook, ..event };
-        prop_assert_eq!(decode(&encode(&event)), Err(Error::Hook(hook)));
-        prop_assert_eq!(decode(&encode(&Event { hook: 0, ..event })), Err(Error::Hook(0)));
+        prop_assert_eq!(refusal(&encode(&event)), Error::Hook(hook));
+        prop_assert_eq!(refusal(&encode(&Event { hook: 0, ..event })), Error::Hook(0));
     }
 
     #[test]
     fn lengths_that_point_outside_are_refused(event in event(), beyond in any::<u16>()) {
         let long = Event { header_len: beyond.max(HEADER_BYTES as u16 + 1), ..event };
-        prop_assert_eq!(decode(&encode(&long)), Err(Error::Length));
+        prop_assert_eq!(refusal(&encode(&long)), Error::Length);
         let l3_offset = beyond.max(event.header_len + 1);
-        prop_assert_eq!(decode(&encode(&Event { l3_offset, ..event })), Err(Error::Length));
+        prop_assert_eq!(refusal(&encode(&Event { l3_offset, ..event })), Error::Length);
     }
 
     #[test]
-    fn any_bytes_give_an_event_or_an_error(bytes in vec(any::<u8>(), 0..WITH_STACK + 9)) {
+    fn any_bytes_give_an_event_or_an_error(bytes in vec(any::<u8>(), 0..WITH_STACK + LONG_LIST_BYTES)) {
         invariants::check(&bytes);
     }
 
     #[test]
     fn any_bytes_of_the_right_size_give_an_event_or_an_error(
         bytes in prop_oneof![vec(any::<u8>(), PLAIN), vec(any::<u8>(), WITH_STACK)],
+        parts in any::<u8>(),
     ) {
+        invariants::check(&bytes);
+        let mut bytes = bytes;
+        bytes[offset_of!(Event, parts)] = parts;
         invariants::check(&bytes);
     }
 }

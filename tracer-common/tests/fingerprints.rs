@@ -10,10 +10,13 @@ use tracer_common::fingerprint::fingerprint;
 use tracer_common::flow::proto;
 use tracer_common::packet::Bytes;
 use tracer_common::transport::mark;
-use tracer_common::tunnel::Layer;
+use tracer_common::tunnel::{Layer, quotation};
 
 fn innermost(frame: &[u8]) -> Layer {
-    *layers(frame).last().unwrap()
+    // What an ICMP error quotes is another packet.
+    let all = layers(frame);
+    let is_error = |l: &&Layer| quotation(&l.network, &l.transport).is_some();
+    *all.iter().find(is_error).or(all.last()).unwrap()
 }
 
 fn fingerprint_of(frame: &[u8]) -> Option<u64> {

@@ -33,7 +33,12 @@ pub struct Sighting {
     pub location: u64,
     /// Life that was cloned.
     pub parent: u64,
+    /// The device, where it is not that of the skb: its address, or [`NO_DEVICE`].
+    pub dev: Option<u64>,
 }
+
+/// The device at this place cannot be told.
+pub const NO_DEVICE: u64 = 0;
 
 /// The processor this runs on.
 #[inline(always)]
@@ -46,7 +51,7 @@ impl Sighting {
     /// Of the skb at address `skb`, with nothing more to say.
     #[inline(always)]
     pub fn new(hook: Hook, skb: u64, found: Match) -> Self {
-        Self { hook, skb, found, reason: 0, location: 0, parent: 0 }
+        Self { hook, skb, found, reason: 0, location: 0, parent: 0, dev: None }
     }
 }
 
@@ -129,8 +134,9 @@ fn fill_stack(stack: *mut Stack, ctx: *mut c_void) {
     }
 }
 
+/// Room in the ring buffer; `None`, and counted, when it is full.
 #[inline(always)]
-fn reserve<T>() -> Option<*mut T> {
+pub fn reserve<T>() -> Option<*mut T> {
     // SAFETY: the size is a constant, as the verifier wants it.
     let room = unsafe {
         bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), size_of::<T>() as u64, 0)
@@ -142,15 +148,17 @@ fn reserve<T>() -> Option<*mut T> {
     Some(room.cast())
 }
 
+/// Hands over what was reserved and filled.
 #[inline(always)]
-fn submit<T>(event: *mut T) {
+pub fn submit<T>(event: *mut T) {
     count(Counter::Written);
     // SAFETY: reserved above and not used after.
     unsafe { bpf_ringbuf_submit(event.cast(), 0) }
 }
 
+/// Fills in the event itself; `parts` are for the caller to fill.
 #[inline(always)]
-fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
+pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
     let skb = sighting.skb;
     let protocol = Probed::load::<u16>(skb, at!(skb_protocol)).unwrap_or(0);
     // SAFETY: `event` is reserved memory of its type, written field by field; nothing is read from
@@ -174,7 +182,11 @@ fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
         (*event).pkt_type = pkt_type.map_or(u8::MAX, |b| (b >> (at!(pkt_type_shift) & 7)) & 7);
     }
     fill_vlan(event, skb);
-    fill_device(event, skb);
+    let dev = match sighting.dev {
+        Some(dev) => dev,
+        None => Probed::load::<u64>(skb, at!(skb_dev)).unwrap_or(NO_DEVICE),
+    };
+    fill_device(event, skb, dev);
     fill_headers(event, skb);
 }
 
@@ -198,11 +210,10 @@ fn fill_vlan(event: *mut Event, skb: u64) {
 /// Device and namespace. At a socket, `skb->dev` may have given its place to the socket's own
 /// bookkeeping (`skb->dev_scratch`): then the device is unknown and the socket tells the namespace.
 #[inline(always)]
-fn fill_device(event: *mut Event, skb: u64) {
+fn fill_device(event: *mut Event, skb: u64, dev: u64) {
     let mut ifindex = 0_u32;
     let mut net = 0_u64;
     let mut name = [0_u8; DEV_NAME_BYTES];
-    let dev = Probed::load::<u64>(skb, at!(skb_dev)).unwrap_or(0);
     if is_kernel_address(dev) {
         ifindex = Probed::load(dev, at!(dev_ifindex)).unwrap_or(0);
         net = Probed::load(dev, at!(dev_net)).unwrap_or(0);

@@ -106,12 +106,45 @@ fn look<S: Source>(
 /// Settles nearly all packets: those whose headers are plain, and of another flow.
 #[inline(always)]
 fn is_plainly_other<S: Source>(bytes: &S, ethertype: u16, at: u32) -> bool {
-    let tuple = match ethertype {
+    if is_parsed(ethertype) {
+        plain(bytes, ethertype, at).is_some_and(|tuple| wanted(&tuple) == 0)
+    } else {
+        true
+    }
+}
+
+/// The tuple of a packet whose headers are plain: no tunnel, no extension header, no fragment.
+#[inline(always)]
+fn plain<S: Source>(bytes: &S, ethertype: u16, at: u32) -> Option<Tuple> {
+    match ethertype {
         ETH_P_IP => bytes.front::<{ glance::IPV4_BYTES }>(at).and_then(glance::ipv4),
         ETH_P_IPV6 => bytes.front::<{ glance::IPV6_BYTES }>(at).and_then(glance::ipv6),
-        _ => return !is_parsed(ethertype),
-    };
-    tuple.is_some_and(|tuple| wanted(&tuple) == 0)
+        _ => None,
+    }
+}
+
+/// As [`wanted`], with a stack of its own.
+#[inline(never)]
+fn is_wanted(tuple: &Tuple) -> bool {
+    wanted(tuple) != 0
+}
+
+/// As [`plain`], with a copy of the bytes on a stack of its own, as [`look`].
+#[inline(never)]
+fn plain_linear(bytes: &Linear, ethertype: u16, tuple: &mut Tuple) -> bool {
+    plain(bytes, ethertype, 0).map(|found| *tuple = found).is_some()
+}
+
+/// The innermost tuple of a packet, and whether the filter asks for it or for one around it.
+#[inline(always)]
+pub fn headers(bytes: &Linear, ethertype: u16, tuple: &mut Tuple) -> bool {
+    if plain_linear(bytes, ethertype, tuple) {
+        return is_wanted(tuple);
+    }
+    let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
+    look(bytes, ethertype, 0, false, &mut innermost);
+    *tuple = innermost.tuple;
+    innermost.flags != 0
 }
 
 /// Where packets are judged: see [`is_plainly_other`].
@@ -142,7 +175,8 @@ struct Sight {
     flags: u8,
 }
 
-const NO_TUPLE: Tuple =
+/// Of a packet that shows none.
+pub const NO_TUPLE: Tuple =
     Tuple { src: Addr([0; 2]), dst: Addr([0; 2]), sport: 0, dport: 0, proto: 0, has_ports: 0 };
 
 /// Whether the filter or a translation asks for this tuple, as a flag.

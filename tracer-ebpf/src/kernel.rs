@@ -143,6 +143,16 @@ impl Source for Packet {
     }
 }
 
+/// A BTF-typed pointer in a structure that is reached by one.
+///
+/// # Safety
+/// As [`Direct::field`]; the field is a pointer to a structure.
+#[inline(always)]
+pub unsafe fn pointer(base: *const u8, offset: u32) -> *const u8 {
+    // SAFETY: the caller's.
+    unsafe { Direct::field(base, offset) }
+}
+
 /// Where an skb's packet bytes are, as far as they are linear.
 #[derive(Clone, Copy)]
 pub struct Geometry {

@@ -18,6 +18,7 @@ mod judge;
 mod kernel;
 mod log;
 mod maps;
+mod ovs;
 
 #[cfg(not(test))]
 #[panic_handler]

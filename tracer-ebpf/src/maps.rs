@@ -3,8 +3,9 @@
 use core::cell::UnsafeCell;
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, StackTrace};
 use tracer_common::abi::{COUNTERS, Counter};
+use tracer_common::drops::{DropCount, DropDetail, DropKey};
 use tracer_common::flow::Tuple;
 
 /// Events on their way to the collector; its size is the collector's choice at load.
@@ -42,6 +43,28 @@ pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0)
 /// Per processor: how many lives it has begun.
 #[map]
 pub static LIVES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Drops by place. Not LRU: what is counted stays counted.
+#[map]
+pub static DROPS: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(1, 0);
+
+/// Drops by all that was asked for, in two generations: while the programs count in one, the
+/// collector empties the other. What one has no room for is counted in [`DROPS`].
+#[map]
+pub static DETAILS_EVEN: PerCpuHashMap<DropDetail, DropCount> =
+    PerCpuHashMap::with_max_entries(1, 0);
+/// See [`DETAILS_EVEN`].
+#[map]
+pub static DETAILS_ODD: PerCpuHashMap<DropDetail, DropCount> =
+    PerCpuHashMap::with_max_entries(1, 0);
+
+/// Which generation counts: even or odd.
+#[map]
+pub static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Kernel stacks of drops, by number.
+#[map]
+pub static STACKS: StackTrace = StackTrace::with_max_entries(1, 0);
 
 /// A word that all processors read and add to. (`core::sync::atomic` has no loads or adds for BPF
 /// before its fourth instruction set, which older kernels do not have.)

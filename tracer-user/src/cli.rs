@@ -109,6 +109,11 @@ impl TraceArgs {
     pub fn wants_port(&self, name: &str) -> bool {
         self.ports.is_empty() || self.ports.iter().any(|glob| glob.is_match(name))
     }
+
+    /// Whether devices that others would get hooks are left out.
+    pub fn is_partial(&self) -> bool {
+        !self.ports.is_empty() || !self.netns.is_empty()
+    }
 }
 
 /// `lasthop drops`.
@@ -135,15 +140,43 @@ pub struct DropsArgs {
     /// Stop after that long (10s, 2m)
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub stop_after: Option<Duration>,
-    /// Print the table that often
+    /// Print the rows that often, with the rate of that time (default: every second on a terminal,
+    /// else only at the end)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub interval: Option<Duration>,
-    /// Print that many rows
+    /// Print that many rows (default: 20 in a table, all with --json)
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub top: Option<NonZeroU64>,
+    /// Tell drops apart by more than reason, place, device and namespace (repeatable)
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    pub by: Vec<By>,
+    /// With --by: keep that many different values apart; what is beyond is counted without
+    #[arg(long, value_name = "N", value_parser = at_least_one, default_value = "16384")]
+    pub keep: Option<NonZeroU64>,
+    /// Show everyday drops too (a consumed RST, frames for others on a promiscuous device,
+    /// multicast that nobody joined) instead of their sum
+    #[arg(long)]
+    pub all: bool,
     /// A command to run once all probes are attached; the count ends shortly after it exits
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// What else drops are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// TCP, UDP, ICMP, …
+    Protocol,
+    /// The port they were going to
+    Port,
+    /// Source and destination
+    Address,
+    /// Protocol, both addresses and both ports
+    Tuple,
+    /// The kernel's call chain
+    Stack,
+    /// The Open vSwitch port that the device is
+    OvsPort,
 }
 
 /// `lasthop explain`.

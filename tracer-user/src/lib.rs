@@ -8,10 +8,12 @@
 pub mod capture;
 pub mod cli;
 pub mod command;
+pub mod drops;
 pub mod filter;
 pub mod kernel;
 pub mod model;
 pub mod netfilter;
+pub mod ovs;
 pub mod preflight;
 pub mod reconstruct;
 pub mod render;

@@ -25,6 +25,8 @@ pub enum Record {
     Journey(Journey),
     /// What became of one flow.
     Verdict(Box<Verdict>),
+    /// Drops of one kind, counted (`lasthop drops`).
+    Drops(Box<Drops>),
     /// Events that could not be delivered.
     Lost(Lost),
     /// What a namespace's conntrack said when it was asked.
@@ -77,6 +79,7 @@ pub enum HookName {
     OvsActions,
     OvsOutput,
     Ct,
+    OvsAnswer,
 }
 
 /// One packet at one hook.
@@ -125,6 +128,9 @@ pub struct Hop {
     /// The tunnel around `tuple`, outermost one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
+    /// What Open vSwitch's datapath was doing with it: `ovs-…` hops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ovs: Option<Ovs>,
     /// The conntrack entry that the packet carries here; absent where it carries none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ct: Option<Ct>,
@@ -333,6 +339,69 @@ pub struct Tunnel {
     pub dst: IpAddr,
 }
 
+/// What Open vSwitch's datapath was doing with the packet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ovs {
+    /// Name of the datapath: that of its local port, `ovs-system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dp: Option<String>,
+    /// Name of the vport through which the packet entered the datapath.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_port: Option<String>,
+    /// Its number in the datapath (`ovs-dpctl show`; not the `OpenFlow` port).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_port_no: Option<u32>,
+    /// Name of the vport at this hop: the one that received it, or that sends it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// Its number in the datapath.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_no: Option<u32>,
+    /// The recirculation that the flow key is of; 0 on the first pass through the datapath.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recirc_id: Option<u32>,
+    /// `ovs-actions` hops: the actions, as `ovs-dpctl dump-flows` prints them (`drop` when there
+    /// are none). With `cut`, only the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actions: Option<String>,
+    /// `ovs-actions` hops: the list is empty, which drops the packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<bool>,
+    /// The list of actions is longer than what was recorded of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+    /// Connection tracking state in the flow key, as OVS prints it: `new|trk`; absent when the
+    /// packet has not been through `ct` yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct_state: Option<String>,
+    /// Connection tracking zone in the flow key, where there is a state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct_zone: Option<u16>,
+    /// Connection mark in the flow key; absent when 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct_mark: Option<u32>,
+    /// Connection label in the flow key, as OVS prints it (`0x…`); absent when 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ct_label: Option<String>,
+    /// The packet was handed to the datapath by `ovs-vswitchd`, as a new skb.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_userspace: bool,
+    /// `ovs-upcall` hops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upcall: Option<Upcall>,
+}
+
+/// The packet was sent up to `ovs-vswitchd`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upcall {
+    /// Why: `miss` (no flow in the datapath matched), `action` (an action said so: `userspace`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<String>,
+    /// The error with which it failed, as text (`EAGAIN`, `ENOTCONN`); absent when it was queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+}
+
 /// A place in the kernel's code.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
@@ -470,6 +539,77 @@ pub struct Verdict {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+/// Drops of one kind, counted since the beginning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Drops {
+    /// Nanoseconds since the beginning.
+    pub ts: u64,
+    /// The kernel's own name of the reason, as in [`Drop::reason`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// As in [`Drop::subsystem`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subsystem: Option<String>,
+    /// Function that dropped them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
+    /// Bytes past that function's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Name of the network namespace, or its inode as text where it has no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
+    /// Device that they came in by or were to leave by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many a second over the last interval; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// `--by protocol` and `--by tuple`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proto: Option<String>,
+    /// `--by address` and `--by tuple`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src: Option<IpAddr>,
+    /// `--by tuple`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sport: Option<u16>,
+    /// `--by address` and `--by tuple`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<IpAddr>,
+    /// `--by port` and `--by tuple`: the port that they were going to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dport: Option<u16>,
+    /// `--by stack`: the kernel's call chain, innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<String>,
+    /// `--by ovs-port`: the Open vSwitch port that the device is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ovs_port: Option<String>,
+    /// No drop event of the kernel's: it was found by following what Open vSwitch did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
+    /// What the reason (or else the function) means, as a clause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<String>,
+    /// Commands worth running next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
+    /// Why these are everyday life and nobody's trouble; absent where they may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub everyday: Option<String>,
+    /// More was asked for with `--by`, and there was no room to tell these apart by it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rest: bool,
+    /// This row stands for that many that are not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folded: Option<u64>,
 }
 
 /// Events that could not be delivered.

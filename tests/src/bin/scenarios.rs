@@ -23,6 +23,13 @@ struct Cli {
     /// Run without lasthop and print what the kernel itself says that it dropped.
     #[arg(long)]
     observe: bool,
+    /// Only those that are for a guest with this kernel (`6.1`); without names and this, those for
+    /// this machine's own kernel are run.
+    #[arg(long)]
+    kernel: Option<String>,
+    /// Copy each recording and each log to this folder.
+    #[arg(long)]
+    records: Option<PathBuf>,
     /// Folder of the scenarios.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))]
     folder: PathBuf,
@@ -36,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode> {
-    let chosen = choose(scenario::all(&cli.folder)?, &cli.names)?;
+    let chosen = choose(scenario::all(&cli.folder)?, cli)?;
     if cli.list {
         let mut out = std::io::stdout().lock();
         for scenario in &chosen {
@@ -63,19 +70,30 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         for (name, result, took) in trial::try_scenario(scenario) {
             report.add(&name, &result, took);
+            if let Some(folder) = &cli.records {
+                trial::keep_record(&name, folder)?;
+            }
         }
     }
     Ok(if report.finish() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn choose(all: Vec<Scenario>, names: &[String]) -> Result<Vec<Scenario>> {
+fn choose(all: Vec<Scenario>, cli: &Cli) -> Result<Vec<Scenario>> {
+    let names = &cli.names;
     let is_named = |scenario: &Scenario, name: &str| {
         scenario.name == name || scenario.name.split('/').next() == Some(name)
     };
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|s| is_named(s, name))) {
         bail!("no scenario is called {unknown:?}; --list names them");
     }
-    let wanted = |s: &Scenario| names.is_empty() || names.iter().any(|name| is_named(s, name));
+    let wanted = |s: &Scenario| match &cli.kernel {
+        Some(kernel) => {
+            s.kernels.contains(kernel)
+                && (names.is_empty() || names.iter().any(|name| is_named(s, name)))
+        }
+        None if names.is_empty() => cli.list || s.kernels.is_empty(),
+        None => names.iter().any(|name| is_named(s, name)),
+    };
     Ok(all.into_iter().filter(wanted).collect())
 }
 

@@ -2,6 +2,10 @@
 //! and [`crate::emit`], and names the kernel prototype that it relies on.
 
 mod clone;
+mod count;
+mod count_ovs;
 mod deliver;
 mod device;
 mod drop;
+mod ovs;
+mod ovs_answer;

@@ -32,6 +32,11 @@ impl Counters {
         self.map.get(&(Counter::Written as u32), 0).map_or(0, |v| v.iter().sum())
     }
 
+    /// Drops that no map had room for, over all processors.
+    pub fn not_held(&self) -> u64 {
+        self.map.get(&(Counter::NotHeld as u32), 0).map_or(0, |v| v.iter().sum())
+    }
+
     /// What was lost since the last call, by processor and kind. `ts`: nanoseconds since the trace
     /// began.
     pub fn lost(&mut self, ts: u64) -> anyhow::Result<Vec<Lost>> {

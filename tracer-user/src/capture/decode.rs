@@ -14,11 +14,16 @@ use tracer_common::packet::{self, Bytes, Network, VlanTag, arp_fields};
 use tracer_common::transport::{Transport, icmp, tcp};
 use tracer_common::tunnel::{self, Kind, Layer, MAX_LAYERS};
 
+use crate::kernel::btf::KernelBtf;
 use crate::kernel::conntrack::CtNames;
+use crate::kernel::ovs_layout::ct_layout;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Arp, Drop, Eth, HookName, Hop, Icmp, Ip, Place, Tcp, Tunnel, Tuple, Vlan};
+use crate::ovs::actions::CtLayout;
 use crate::topology::Topology;
+
+mod ovs;
 
 /// What numbers mean on this node.
 pub struct Names {
@@ -28,6 +33,26 @@ pub struct Names {
     pub reasons: Reasons,
     /// Conntrack's states.
     pub ct: CtNames,
+    /// What Open vSwitch's `ct` actions do.
+    pub ct_actions: Option<CtLayout>,
+}
+
+impl Names {
+    /// With what the kernel says at this moment: modules come and go.
+    pub fn read(btf: &KernelBtf) -> Self {
+        Self {
+            symbols: Symbols::default(),
+            reasons: Reasons::read(btf),
+            ct: CtNames::read(btf),
+            ct_actions: ct_layout(btf),
+        }
+    }
+
+    /// With the names of functions too.
+    #[must_use]
+    pub fn with(self, symbols: Symbols) -> Self {
+        Self { symbols, ..self }
+    }
 }
 
 /// Turns events into hops.
@@ -43,9 +68,14 @@ impl Decoder {
         Self { names, start }
     }
 
+    /// Other names from now on: a module was loaded.
+    pub fn rename(&mut self, names: Names) {
+        self.names = names;
+    }
+
     /// The hop that an event tells of; `topology` gives devices their kind and namespaces their
     /// name. Packet and hop numbers are left 0.
-    pub fn hop(&self, decoded: &Decoded, topology: &Topology) -> Hop {
+    pub fn hop(&self, decoded: &Decoded<'_>, topology: &Topology) -> Hop {
         let event = &decoded.event;
         let seen = Seen::read(event);
         let at_device = topology.model_dev(event.netns, event.ifindex, &device_name(event));
@@ -65,6 +95,7 @@ impl Decoder {
             icmp: None,
             arp: None,
             tunnel: seen.tunnel,
+            ovs: ovs::ovs(decoded, self.names.ct_actions.as_ref()),
             ct: decoded.ct.as_ref().and_then(|ct| conntrack::record(ct, &self.names.ct)),
             drop: None,
             by: None,
@@ -98,61 +129,20 @@ impl Decoder {
     }
 
     /// Where the skb was given up: as the tracepoint says, else the innermost caller on the stack.
-    fn place(&self, decoded: &Decoded) -> Option<Place> {
+    fn place(&self, decoded: &Decoded<'_>) -> Option<Place> {
         if decoded.event.location != 0 {
             return self.names.symbols.place(decoded.event.location);
         }
         self.callers(decoded).next()
     }
 
-    /// The kernel's callers, innermost first, without the tracing itself and the functions that
-    /// free any skb, whoever gave it up.
-    fn callers<'a>(&'a self, decoded: &'a Decoded) -> impl Iterator<Item = Place> + 'a {
-        let places = || {
-            let addresses = decoded.stack.iter().take_while(|address| **address != 0);
-            addresses.map(|address| self.names.symbols.place(*address))
-        };
-        // The innermost addresses are in BPF programs, which no symbol may stand for.
-        let machinery = places().take(MACHINERY_DEPTH).collect::<Vec<_>>();
-        let from = machinery
-            .iter()
-            .rposition(|place| place.as_ref().is_some_and(|p| is_machinery(&p.symbol)))
-            .map_or(0, |last| last + 1);
-        places().skip(from).flatten()
+    fn callers<'a>(&'a self, decoded: &'a Decoded<'a>) -> impl Iterator<Item = Place> + 'a {
+        self.names.symbols.callers(&decoded.stack)
     }
 
-    fn stack(&self, decoded: &Decoded) -> Vec<String> {
+    fn stack(&self, decoded: &Decoded<'_>) -> Vec<String> {
         self.callers(decoded).map(|p| format!("{}+{:#x}", p.symbol, p.offset)).collect()
     }
-}
-
-/// How deep in the stack the tracing can still be found.
-const MACHINERY_DEPTH: usize = 6;
-
-/// Functions between a BPF program on `kfree_skb` or `consume_skb` and the code that gave the skb
-/// up.
-fn is_machinery(symbol: &str) -> bool {
-    symbol.starts_with("bpf_")
-        || symbol.starts_with("__bpf_")
-        || symbol.starts_with("__traceiter_")
-        || symbol.starts_with("__probestub_")
-        || matches!(
-            symbol,
-            "kfree_skb"
-                | "kfree_skb_reason"
-                | "__kfree_skb_reason"
-                | "sk_skb_reason_drop"
-                | "__sk_skb_reason_drop"
-                | "kfree_skb_list_reason"
-                | "kfree_skb_list"
-                | "consume_skb"
-                | "__consume_stateless_skb"
-                | "trace_kfree_skb"
-                | "trace_consume_skb"
-                | "__dev_kfree_skb_any"
-                | "dev_kfree_skb_any_reason"
-                | "napi_consume_skb"
-        )
 }
 
 /// What the packet's own bytes show.
@@ -283,6 +273,7 @@ fn hook_name(hook: Hook) -> HookName {
         Hook::OvsActions => HookName::OvsActions,
         Hook::OvsOutput => HookName::OvsOutput,
         Hook::Ct => HookName::Ct,
+        Hook::OvsAnswer => HookName::OvsAnswer,
     }
 }
 
@@ -322,7 +313,8 @@ fn pkt_type(number: u8) -> Option<String> {
     Some(word.to_owned())
 }
 
-fn proto_name(number: u16) -> String {
+/// A protocol's name in a record, by its number in a tuple.
+pub fn proto_name(number: u16) -> String {
     match number {
         proto::TCP => "tcp".to_owned(),
         proto::UDP => "udp".to_owned(),

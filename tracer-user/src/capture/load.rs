@@ -5,11 +5,14 @@ use aya::{Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel};
 use nix::sys::resource::{Resource, setrlimit};
 use tracer_common::abi::Layout;
 use tracer_common::conntrack::CtLayout;
+use tracer_common::drops::{BY_STACK, DropPlan};
 use tracer_common::flow::Filter;
 
 use super::object::OBJECT;
+use super::probes;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::conntrack;
+use crate::kernel::hook_types::hook_types;
 use crate::kernel::layout::layout;
 
 #[derive(Clone, Copy)]
@@ -30,12 +33,41 @@ struct PodFilter(Filter);
 // SAFETY: `repr(C)`, integers only, explicit padding.
 unsafe impl Pod for PodFilter {}
 
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodDropPlan(DropPlan);
+// SAFETY: `repr(C)`, integers only, no padding.
+unsafe impl Pod for PodDropPlan {}
+
+/// What the object is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// To follow packets.
+    Follow {
+        /// Size of the ring buffer, bytes.
+        ring_bytes: u32,
+    },
+    /// To count drops.
+    Count {
+        /// How.
+        plan: DropPlan,
+        /// For how many details each of the two maps has room.
+        details: u32,
+    },
+}
+
+/// For how many places (reason, function, device, namespace) drops can be counted.
+const PLACES: u32 = 4096;
+/// How many kernel stacks are told apart.
+const KERNEL_STACKS: u32 = 1024;
+/// The smallest ring buffer there can be, bytes.
+const NO_RING: u32 = 4096;
+
 /// The object in the kernel, and the types that its hooks are found by.
 pub struct Loaded {
     /// The object; its programs are loaded one by one as their hooks are attached.
     pub ebpf: Ebpf,
-    /// The kernel's BTF, as the loader reads it: some 20 MB, so that it is let go of once all that
-    /// needs it is attached.
+    /// The types that hooks are found by, let go of once all is attached.
     pub btf: Option<Btf>,
 }
 
@@ -43,11 +75,12 @@ pub struct Loaded {
 /// mapping makes a record that wraps around contiguous), so resident memory grows by twice this.
 pub const RING_BYTES: u32 = 4 << 20;
 
-/// Writes the filter and this kernel's layout into the object and creates its maps.
+/// Writes the filter and this kernel's layout into the object and creates its maps, those that the
+/// purpose does not need as small as can be.
 ///
 /// # Errors
 /// One line that says what is missing and what to do.
-pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Result<Loaded> {
+pub fn load(kernel: KernelBtf, filter: &Filter, purpose: Purpose) -> anyhow::Result<Loaded> {
     let Some(object) = OBJECT else {
         bail!(
             "this binary was built without its kernel programs: build it with `cargo xtask build`"
@@ -55,18 +88,39 @@ pub fn load(kernel: &KernelBtf, filter: &Filter, ring_bytes: u32) -> anyhow::Res
     };
     // Before 5.11 BPF memory counts against this limit.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX);
-    let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
-    let layout = PodLayout(layout(kernel)?);
+    let layout = PodLayout(layout(&kernel)?);
+    let ct_layout = PodCtLayout(conntrack::layout(&kernel));
+    let btf = hook_types(&kernel, &probes::hook_types()).context("the kernel's BTF")?;
+    // The loader is about to need much memory of its own.
+    drop(kernel);
     let filter = PodFilter(*filter);
-    let ct_layout = PodCtLayout(conntrack::layout(kernel));
     let log_level = log_level();
-    let ebpf = EbpfLoader::new()
+    let (ring_bytes, plan, [places, details, stacks]) = match purpose {
+        Purpose::Follow { ring_bytes } => (ring_bytes, DropPlan::default(), [1; 3]),
+        Purpose::Count { plan, details } => {
+            let stacks = if plan.by & BY_STACK != 0 { KERNEL_STACKS } else { 1 };
+            (NO_RING, plan, [PLACES, details, stacks])
+        }
+    };
+    let plan = PodDropPlan(plan);
+    let mut loader = EbpfLoader::new();
+    if let Purpose::Count { .. } = purpose {
+        for map in ["IDENTITY", "LEARNED", "COPYING"] {
+            loader.map_max_entries(map, 1);
+        }
+    }
+    let ebpf = loader
         .btf(Some(&btf))
         .override_global("LAYOUT", &layout, true)
         .override_global("CT_LAYOUT", &ct_layout, true)
         .override_global("FILTER", &filter, true)
+        .override_global("DROP_PLAN", &plan, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", ring_bytes)
+        .map_max_entries("DROPS", places)
+        .map_max_entries("DETAILS_EVEN", details)
+        .map_max_entries("DETAILS_ODD", details)
+        .map_max_entries("STACKS", stacks)
         .verifier_log_level(verifier_log())
         .load(object)
         .map_err(|e| explain_load(&e))?;

@@ -2,10 +2,12 @@
 
 pub mod clsact;
 pub mod counters;
+pub mod counting;
 pub mod decode;
 pub mod kernel_log;
 pub mod load;
 pub mod object;
+pub mod ovs;
 pub mod ports;
 pub mod probes;
 pub mod ring;

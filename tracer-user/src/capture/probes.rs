@@ -9,6 +9,7 @@ use aya::Btf;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
 
 use super::load::{Loaded, chain};
+use crate::kernel::hook_types::HookType;
 
 /// One kind of sighting, and how it came to be attached.
 #[derive(Clone, Debug)]
@@ -101,8 +102,28 @@ impl Way {
     }
 }
 
-/// Attaches every kind by the first of its tiers that the kernel takes, and lets go of the kernel's
-/// BTF, which nothing needs after that.
+/// The kernel's types that some tier needs.
+pub fn hook_types() -> Vec<HookType> {
+    let tiers = KINDS.iter().flat_map(|kind| kind.tiers);
+    let ways = tiers.flat_map(|Tier(programs)| *programs).map(|(_, way)| *way);
+    ways.filter_map(|way| match way {
+        Way::Tracepoint(name) => Some(HookType::Tracepoint(name)),
+        Way::Fentry(name) | Way::Fexit(name) => Some(HookType::Function(name)),
+        Way::Kprobe(_) | Way::RootCgroup => None,
+    })
+    .collect()
+}
+
+/// Attaches the program that counts drops; how.
+pub fn attach_count(loaded: &mut Loaded) -> anyhow::Result<String> {
+    let way = Way::Tracepoint("kfree_skb");
+    attach_one(loaded, "count_drop", way).context("drops cannot be counted")?;
+    loaded.btf = None;
+    Ok(way.label())
+}
+
+/// Attaches every kind by the first of its tiers that the kernel takes, and lets go of the
+/// types, which nothing needs after that.
 pub fn attach_all(loaded: &mut Loaded) -> Vec<Attached> {
     let attached = KINDS.iter().map(|kind| attach_kind(loaded, kind)).collect();
     loaded.btf = None;

@@ -45,7 +45,7 @@ impl Ring {
 
     /// Hands over at most `limit` events, in the order in which they were written; returns how many.
     /// An event that cannot be decoded is logged: both sides are of one build, so there are none.
-    pub fn drain(&mut self, limit: usize, mut each: impl FnMut(Decoded)) -> usize {
+    pub fn drain(&mut self, limit: usize, mut each: impl FnMut(Decoded<'_>)) -> usize {
         let Buffer(ring) = self.buffer.get_mut();
         let mut n = 0;
         while n < limit {

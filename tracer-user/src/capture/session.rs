@@ -7,13 +7,12 @@ use tracer_common::flow::Filter;
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
 use super::kernel_log::KernelLog;
-use super::load::{Loaded, load};
+use super::load::{Loaded, Purpose, load};
+use super::ovs::{self, OvsHooks};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
 use super::ring::Ring;
 use crate::kernel::btf::KernelBtf;
-use crate::kernel::conntrack::CtNames;
-use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Hop, Lost};
 use crate::netfilter::{self, Asker};
@@ -30,6 +29,8 @@ pub struct Plan {
     pub wants_port: Box<dyn Fn(&str) -> bool>,
     /// Size of the ring buffer, bytes.
     pub ring_bytes: u32,
+    /// Not every device gets hooks: the scope or `wants_port` leave some out.
+    pub is_partial: bool,
 }
 
 /// A trace while it runs.
@@ -44,7 +45,10 @@ pub struct Session {
     watch: Watch,
     topology: Topology,
     attached: Vec<Attached>,
+    ovs: OvsHooks,
     start: u64,
+    /// The last batch was full: there may be more, of which the ring will not tell again.
+    more: bool,
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds.
@@ -53,7 +57,8 @@ pub fn monotonic() -> u64 {
         .map_or(0, |t| t.tv_sec().unsigned_abs() * 1_000_000_000 + t.tv_nsec().unsigned_abs())
 }
 
-/// Returns to the system what the start needed and the trace does not: the kernel's types, parsed.
+/// Returns to the system what the start needed and the trace does not: the kernel's types, which the
+/// loader parses, and the object. Before the ring is mapped, so that the two do not add up.
 fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it only looks at the allocator's own free lists.
@@ -71,20 +76,20 @@ impl Session {
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
         let kernel = KernelBtf::open()?;
+        let names = Names::read(&kernel);
+        let ovs_is_built_in = ovs::is_built_in(&kernel);
         // Two things that take long and have nothing to do with each other.
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
-            let loaded = load(&kernel, &plan.filter, plan.ring_bytes);
+            let loaded =
+                load(kernel, &plan.filter, Purpose::Follow { ring_bytes: plan.ring_bytes });
             let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (symbols, loaded)
         });
         let mut loaded = loaded?;
+        give_memory_back();
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
-        let names = Names {
-            symbols: symbols.context("/proc/kallsyms")?,
-            reasons: Reasons::read(&kernel),
-            ct: CtNames::read(&kernel),
-        };
+        let names = names.with(symbols.context("/proc/kallsyms")?);
         if names.symbols.is_empty() {
             log::warn!(
                 "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \
@@ -107,7 +112,9 @@ impl Session {
             watch,
             topology: Topology::default(),
             attached: Vec::new(),
+            ovs: OvsHooks::new(plan.is_partial),
             start,
+            more: false,
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
         for event in links {
@@ -115,6 +122,7 @@ impl Session {
         }
         log::debug!("ports are attached after {} ms", session.now() / 1_000_000);
         if let Some(loaded) = &mut session.loaded {
+            session.ovs.start(loaded, ovs_is_built_in);
             session.attached = attach_all(loaded);
         }
         log::debug!("all is attached after {} ms", session.now() / 1_000_000);
@@ -124,18 +132,46 @@ impl Session {
 
     /// How many probes on how many devices.
     pub fn size(&self) -> (usize, usize) {
-        let node_wide = self.attached.iter().filter(|a| a.probe.is_some()).count();
+        let node_wide = self.attached().filter(|a| a.probe.is_some()).count();
         (node_wide + self.ports.hooks(), self.ports.devices())
     }
 
     /// What sees the whole node, and how.
-    pub fn attached(&self) -> &[Attached] {
-        &self.attached
+    pub fn attached(&self) -> impl Iterator<Item = &Attached> {
+        self.ovs.attached().iter().chain(&self.attached)
+    }
+
+    /// What this node could not show, each a sentence.
+    pub fn blind(&self) -> Vec<String> {
+        let missing = self.attached().filter(|a| a.probe.is_none());
+        let missing = missing.map(|a| format!("{}: {}", a.kind, a.costs));
+        missing.chain(self.ovs.gap().map(ToString::to_string)).collect()
+    }
+
+    /// Attaches the hooks of Open vSwitch where its module was loaded since the last call.
+    pub fn follow_modules(&mut self) {
+        let Some(loaded) = &mut self.loaded else { return };
+        if !self.ovs.follow_module(loaded) {
+            return;
+        }
+        for kind in self.ovs.attached() {
+            match &kind.probe {
+                Some(probe) => log::info!("Open vSwitch was loaded: attached {probe}"),
+                None => log::warn!("no probe for {}: {}", kind.kind, kind.costs),
+            }
+        }
+        match (Symbols::read(), KernelBtf::open()) {
+            (Ok(symbols), Ok(btf)) => {
+                self.decoder.rename(Names::read(&btf).with(symbols));
+            }
+            _ => log::warn!("Open vSwitch was loaded: its functions stay unnamed"),
+        }
+        give_memory_back();
     }
 
     /// The probes that are attached, by name.
     pub fn probes(&self) -> Vec<String> {
-        let node_wide = self.attached.iter().filter_map(|a| a.probe.clone());
+        let node_wide = self.attached().filter_map(|a| a.probe.clone());
         let tc = match self.ports.tier() {
             super::ports::Tier::Tcx => "tcx",
             super::ports::Tier::Clsact => "clsact",
@@ -161,13 +197,16 @@ impl Session {
     /// Waits until there may be hops; meanwhile follows the topology.
     pub async fn wait(&mut self) -> anyhow::Result<()> {
         loop {
+            let more = self.more;
             tokio::select! {
-                ready = self.ring.ready() => return ready,
+                biased;
                 e = self.kernel_log.follow() => return Err(e),
                 events = self.watch.next() => match events {
                     Some(events) => events.into_iter().for_each(|e| self.apply(e)),
                     None => bail!("the topology can no longer be followed"),
                 },
+                ready = self.ring.ready(), if !more => return ready,
+                () = tokio::task::yield_now(), if more => return Ok(()),
             }
         }
     }
@@ -175,7 +214,9 @@ impl Session {
     /// Hands over what hops there are, at most a batch; returns how many.
     pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
         let Self { ring, decoder, topology, .. } = self;
-        ring.drain(BATCH, |event| each(decoder.hop(&event, topology)))
+        let n = ring.drain(BATCH, |event| each(decoder.hop(&event, topology)));
+        self.more = n == BATCH;
+        n
     }
 
     /// Asks a namespace's conntrack; `None` where the namespace has gone.

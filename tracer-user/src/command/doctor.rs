@@ -4,12 +4,12 @@
 //! detached again.
 
 use std::io::Write as _;
-use std::path::Path;
 
 use serde::Serialize;
 use tracer_common::flow::Filter;
 
-use crate::capture::load::load;
+use crate::capture::load::{Loaded, Purpose, load};
+use crate::capture::ovs::{self, OvsHooks};
 use crate::capture::ports::{Ports, Tier};
 use crate::capture::probes::{Attached, attach_all};
 use crate::cli::DoctorArgs;
@@ -119,9 +119,8 @@ fn examine() -> Vec<Check> {
     checks.push(reasons(&btf));
     checks.push(symbols());
     if preflight::check().is_ok() {
-        checks.extend(hooks(&btf));
+        checks.extend(hooks(btf));
     }
-    checks.push(openvswitch(&btf));
     checks
 }
 
@@ -166,8 +165,9 @@ fn symbols() -> Check {
 }
 
 /// Attaches every hook for real and lets go of it.
-fn hooks(btf: &KernelBtf) -> Vec<Check> {
-    let mut loaded = match load(btf, &Filter::ANY, 4096) {
+fn hooks(btf: KernelBtf) -> Vec<Check> {
+    let ovs_is_built_in = ovs::is_built_in(&btf);
+    let mut loaded = match load(btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
     };
@@ -175,11 +175,12 @@ fn hooks(btf: &KernelBtf) -> Vec<Check> {
         Ok(mut ports) => devices(&mut ports, &mut loaded),
         Err(e) => vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
     };
+    checks.extend(openvswitch(&mut loaded, ovs_is_built_in));
     checks.extend(attach_all(&mut loaded).iter().map(node_wide));
     checks
 }
 
-fn devices(ports: &mut Ports, loaded: &mut crate::capture::load::Loaded) -> Vec<Check> {
+fn devices(ports: &mut Ports, loaded: &mut Loaded) -> Vec<Check> {
     let links = match Watch::start(Scope::from_options::<&str>(&[])) {
         Ok((_, links)) => links,
         Err(e) => return vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
@@ -230,15 +231,20 @@ fn node_wide(attached: &Attached) -> Check {
     Check::new(attached.kind, Status::Ok, detail)
 }
 
-fn openvswitch(btf: &KernelBtf) -> Check {
-    if Path::new("/sys/module/openvswitch").exists() {
-        let types = if btf.module("openvswitch").is_some() { "with BTF" } else { "without BTF" };
-        Check::new("openvswitch", Status::Ok, format!("the module is loaded, {types}"))
-    } else {
-        Check::new(
-            "openvswitch",
-            Status::Ok,
-            "the module is not loaded: no Open vSwitch datapath here",
-        )
+/// Attaches the hooks of Open vSwitch for real, where its datapath is there.
+fn openvswitch(loaded: &mut Loaded, is_built_in: bool) -> Vec<Check> {
+    let mut hooks = OvsHooks::new(false);
+    hooks.start(loaded, is_built_in);
+    if hooks.attached().is_empty() {
+        let detail = "the module is not loaded: no Open vSwitch datapath here; when it is loaded \
+                      while tracing, it is noticed";
+        return vec![Check::new("openvswitch", Status::Ok, detail)];
     }
+    let mut checks = vec![match hooks.gap() {
+        None => Check::new("openvswitch", Status::Ok, "its datapath is in this kernel, with BTF"),
+        Some(gap) => Check::new("openvswitch", Status::Limited, "its datapath is in this kernel")
+            .costs(&gap.to_string()),
+    }];
+    checks.extend(hooks.attached().iter().map(node_wide));
+    checks
 }

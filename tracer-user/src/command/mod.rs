@@ -1,6 +1,8 @@
 //! The commands, one file each; each `run` returns the exit status.
 
+mod child;
 pub mod doctor;
 pub mod drops;
 pub mod explain;
+mod meta;
 pub mod trace;

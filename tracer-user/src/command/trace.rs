@@ -1,14 +1,12 @@
 //! `lasthop trace`: attach, follow, print hops as they happen, and a verdict per flow at the end.
 
 use std::io::Write as _;
-use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::child::{self, Child};
 use crate::capture::load::RING_BYTES;
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
@@ -60,6 +58,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         scope: Scope::from_options(&args.netns),
         wants_port: Box::new(move |name| ports.wants_port(name)),
         ring_bytes: RING_BYTES,
+        is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
     let mut report =
@@ -72,16 +71,15 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         interrupt,
         terminate,
         deadline: args.stop_after.map(|d| now + d),
-        child: spawn(&args)?,
+        child: child::spawn(&args.command, args.json)?,
         lingering_since: None,
         last_hop: now,
     };
     let mut asker = Asker::default();
     let packets = args.packets.map(std::num::NonZero::get);
     follow(&mut session, &mut report, &mut ends, &mut asker, packets).await?;
-    if let Some(mut child) = ends.child.take() {
-        let _ = child.start_kill();
-        let _ = child.wait().await;
+    if let Some(child) = ends.child.take() {
+        child.end().await;
     }
     // Detach, then drain: whatever the kernel wrote is read.
     session.detach();
@@ -118,6 +116,7 @@ async fn follow(
         let stop = tokio::select! {
             ready = session.wait() => { ready?; false }
             _ = tick.tick() => {
+                session.follow_modules();
                 for lost in session.lost()? {
                     report.lost(&lost)?;
                 }
@@ -152,17 +151,12 @@ impl Ends {
                 Some(at) => sleep_until(at).await,
                 None => std::future::pending().await,
             } } => true,
-            exit = async { match &mut self.child {
-                Some(child) => child.wait().await,
+            () = async { match &mut self.child {
+                Some(child) => child.exited().await,
                 None => std::future::pending().await,
             } } => {
                 self.child = None;
                 self.lingering_since = Some(Instant::now());
-                match exit {
-                    Ok(status) if status.success() => {}
-                    Ok(status) => log::warn!("the command ended with {status}"),
-                    Err(e) => log::warn!("the command cannot be waited for: {e}"),
-                }
                 false
             }
         }
@@ -190,43 +184,7 @@ fn announce(session: &Session) {
     let _ = writeln!(stderr, "lasthop: ready: {probes} probes on {devices} devices");
 }
 
-/// Starts CMD. With `--json` its standard output goes to stderr: stdout is the recording's.
-fn spawn(args: &TraceArgs) -> anyhow::Result<Option<Child>> {
-    let Some((program, rest)) = args.command.split_first() else {
-        return Ok(None);
-    };
-    let mut command = Command::new(program);
-    command.args(rest).kill_on_drop(true);
-    if args.json {
-        command.stdout(Stdio::from(
-            std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?,
-        ));
-    }
-    let child = command.spawn().with_context(|| {
-        format!("cannot run the command {}", program.to_string_lossy().escape_debug())
-    })?;
-    Ok(Some(child))
-}
-
 fn meta(session: &Session, filter: &str) -> Meta {
-    let uname = nix::sys::utsname::uname().ok();
-    let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
-    let began = jiff::Timestamp::now()
-        - jiff::SignedDuration::from_nanos(i64::try_from(session.now()).unwrap_or(0));
-    Meta {
-        version: 1,
-        tool: concat!("lasthop ", env!("CARGO_PKG_VERSION")).to_owned(),
-        kernel: uname.as_ref().map_or_else(String::new, |u| text(u.release())),
-        hostname: uname.as_ref().map_or_else(String::new, |u| text(u.nodename())),
-        start: began.to_string(),
-        start_monotonic_ns: session.start_monotonic().to_string(),
-        filter: filter.to_owned(),
-        probes: session.probes(),
-        blind: session
-            .attached()
-            .iter()
-            .filter(|a| a.probe.is_none())
-            .map(|a| format!("{}: {}", a.kind, a.costs))
-            .collect(),
-    }
+    let blind = session.blind();
+    super::meta::meta(session.now(), session.start_monotonic(), filter, session.probes(), blind)
 }

@@ -65,7 +65,7 @@ impl KernelBtf {
     /// A field by its path: `["sk_buff", "dev"]`, or through nested structures
     /// `["net", "ns", "inum"]`. Anonymous structures and unions in between need no mention.
     pub fn field(&self, path: &[&str]) -> Result<Field, Error> {
-        field_in(&self.vmlinux, path).ok_or_else(|| Error::Missing(path.join(".")))
+        field(&self.vmlinux, path)
     }
 
     /// How many arguments a tracepoint hands to a program, or `None` when the kernel has none of
@@ -80,23 +80,27 @@ impl KernelBtf {
     }
 }
 
+/// A field by its path, in the kernel proper's types or a module's; as [`KernelBtf::field`].
+///
+/// # Errors
+/// The path leads nowhere.
+pub fn field(btf: &Btf, path: &[&str]) -> Result<Field, Error> {
+    let missing = || Error::Missing(path.join("."));
+    let (&name, rest) = path.split_first().ok_or_else(missing)?;
+    let mut found = Field { bit: 0, bits: None };
+    let mut at = structure(btf, name).ok_or_else(missing)?;
+    for part in rest {
+        let (field, kind) = member(btf, &at, part).ok_or_else(missing)?;
+        found = Field { bit: found.bit + field.bit, bits: field.bits };
+        at = kind;
+    }
+    Ok(found)
+}
+
 /// A structure by its name.
 fn structure(btf: &Btf, name: &str) -> Option<Type> {
     let types = btf.resolve_types_by_name(name).ok()?;
     types.into_iter().find(|t| matches!(t, Type::Struct(_)))
-}
-
-/// As [`KernelBtf::field`], among the types of one module.
-pub fn field_in(btf: &Btf, path: &[&str]) -> Option<Field> {
-    let (&name, rest) = path.split_first()?;
-    let mut found = Field { bit: 0, bits: None };
-    let mut at = structure(btf, name)?;
-    for part in rest {
-        let (field, kind) = member(btf, &at, part)?;
-        found = Field { bit: found.bit + field.bit, bits: field.bits };
-        at = kind;
-    }
-    Some(found)
 }
 
 /// Size of a structure, bytes.

@@ -4,7 +4,7 @@
 use btf_rs::Btf;
 use tracer_common::conntrack::CtLayout;
 
-use super::btf::{KernelBtf, enum_members, field_in, size_in};
+use super::btf::{KernelBtf, enum_members, field, size_in};
 
 /// Where an entry's fields are; [`CtLayout::UNKNOWN`] where the kernel has no conntrack, or where
 /// it is a module that is not loaded.
@@ -18,7 +18,7 @@ fn types<T>(kernel: &KernelBtf, found: impl Fn(&Btf) -> Option<T>) -> Option<T> 
 }
 
 fn entry_layout(kernel: &KernelBtf, btf: &Btf) -> Option<CtLayout> {
-    let at = |path: &[&str]| field_in(btf, path).map(super::btf::Field::byte);
+    let at = |path: &[&str]| field(btf, path).ok().map(super::btf::Field::byte);
     let hash = at(&["nf_conn", "tuplehash"])?;
     let tuple = at(&["nf_conntrack_tuple_hash", "tuple"])?;
     let mark = at(&["nf_conn", "mark"]);
@@ -52,10 +52,10 @@ fn labels(btf: &Btf) -> Option<(u32, u32, u32)> {
     let members = enum_members(btf, "nf_ct_ext_id");
     let number = |name: &str| members.iter().find(|(_, n)| n == name).map(|(number, _)| *number);
     let (labels, all) = (number("NF_CT_EXT_LABELS")?, number("NF_CT_EXT_NUM")?);
-    let ext = field_in(btf, &["nf_conn", "ext"])?.byte();
-    let offsets = field_in(btf, &["nf_ct_ext", "offset"])?.byte();
+    let ext = field(btf, &["nf_conn", "ext"]).ok()?.byte();
+    let offsets = field(btf, &["nf_ct_ext", "offset"]).ok()?.byte();
     // `len` stands right behind the offsets and is as wide as one of them.
-    let width = field_in(btf, &["nf_ct_ext", "len"])?.byte().checked_sub(offsets)? / all.max(1);
+    let width = field(btf, &["nf_ct_ext", "len"]).ok()?.byte().checked_sub(offsets)? / all.max(1);
     matches!(width, 1 | 2).then_some((ext, offsets + labels * width, width))
 }
 

@@ -16,6 +16,7 @@ pub fn layout(btf: &KernelBtf) -> Result<Layout, Error> {
         skb_len: at(&["sk_buff", "len"])?,
         skb_mac_header: at(&["sk_buff", "mac_header"])?,
         skb_network_header: at(&["sk_buff", "network_header"])?,
+        skb_transport_header: at(&["sk_buff", "transport_header"])?,
         skb_protocol: at(&["sk_buff", "protocol"])?,
         skb_dev: at(&["sk_buff", "dev"])?,
         skb_sk: at(&["sk_buff", "sk"])?,
@@ -27,11 +28,13 @@ pub fn layout(btf: &KernelBtf) -> Result<Layout, Error> {
         skb_pkt_type: pkt_type.byte(),
         pkt_type_shift: pkt_type.bit % 8,
         dev_ifindex: at(&["net_device", "ifindex"])?,
+        dev_promiscuity: at(&["net_device", "promiscuity"])?,
         dev_name: at(&["net_device", "name"])?,
         dev_net: at(&["net_device", "nd_net", "net"])?,
         net_inum: at(&["net", "ns", "inum"])?,
         sk_net: at(&["sock", "__sk_common", "skc_net", "net"])?,
         kfree_has_reason: u32::from(btf.tracepoint_args("kfree_skb") >= Some(3)),
+        kfree_has_socket: u32::from(btf.tracepoint_args("kfree_skb") >= Some(4)),
         consume_has_location: u32::from(btf.tracepoint_args("consume_skb") >= Some(2)),
     })
 }

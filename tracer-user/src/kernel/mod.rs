@@ -3,6 +3,8 @@
 
 pub mod btf;
 pub mod conntrack;
+pub mod hook_types;
 pub mod layout;
+pub mod ovs_layout;
 pub mod reasons;
 pub mod symbols;

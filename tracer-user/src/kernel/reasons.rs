@@ -76,6 +76,11 @@ impl Reasons {
         self.by_number.entry(number).or_insert(reason);
     }
 
+    /// Whether a subsystem has reasons of its own.
+    pub fn has_subsystem(&self, subsystem: &str) -> bool {
+        self.by_number.values().any(|reason| reason.subsystem == subsystem)
+    }
+
     /// Whether this kernel gives reasons at all (5.17 and later).
     pub fn any(&self) -> bool {
         !self.by_number.is_empty()

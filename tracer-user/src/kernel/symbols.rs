@@ -64,6 +64,17 @@ impl Symbols {
         self.functions.is_empty()
     }
 
+    /// Where the code of a function begins, and where the next one does; `None` for one that is not
+    /// known.
+    pub fn code_of(&self, name: &str) -> Option<[u64; 2]> {
+        let is_it = |(_, at, len): &(u64, u32, u8)| {
+            self.names.get(*at as usize..*at as usize + usize::from(*len)) == Some(name)
+        };
+        let at = self.functions.iter().position(is_it)?;
+        let next = self.functions.get(at + 1).map_or(u64::MAX, |(next, ..)| *next);
+        Some([self.functions.get(at)?.0, next])
+    }
+
     /// The function that holds the code at `address`, and how far in it is.
     pub fn place(&self, address: u64) -> Option<Place> {
         let after = self.functions.partition_point(|(start, ..)| *start <= address);
@@ -75,6 +86,53 @@ impl Symbols {
         let symbol = self.names.get(name as usize..name as usize + usize::from(len))?;
         Some(Place { symbol: symbol.to_owned(), offset: address - start })
     }
+}
+
+impl Symbols {
+    /// The kernel's callers in a stack of return addresses (innermost first; 0 ends it), without the
+    /// tracing itself and the functions that free any skb, whoever gave it up.
+    pub fn callers<'a>(&'a self, stack: &'a [u64]) -> impl Iterator<Item = Place> + 'a {
+        let places = || {
+            let addresses = stack.iter().take_while(|address| **address != 0);
+            addresses.map(|address| self.place(*address))
+        };
+        // The innermost addresses are in BPF programs, which no symbol may stand for.
+        let machinery = places().take(MACHINERY_DEPTH).collect::<Vec<_>>();
+        let from = machinery
+            .iter()
+            .rposition(|place| place.as_ref().is_some_and(|p| is_machinery(&p.symbol)))
+            .map_or(0, |last| last + 1);
+        places().skip(from).flatten()
+    }
+}
+
+/// How deep in the stack the tracing can still be found.
+const MACHINERY_DEPTH: usize = 6;
+
+/// Functions between a BPF program on `kfree_skb` or `consume_skb` and the code that gave the skb
+/// up.
+fn is_machinery(symbol: &str) -> bool {
+    symbol.starts_with("bpf_")
+        || symbol.starts_with("__bpf_")
+        || symbol.starts_with("__traceiter_")
+        || symbol.starts_with("__probestub_")
+        || matches!(
+            symbol,
+            "kfree_skb"
+                | "kfree_skb_reason"
+                | "__kfree_skb_reason"
+                | "sk_skb_reason_drop"
+                | "__sk_skb_reason_drop"
+                | "kfree_skb_list_reason"
+                | "kfree_skb_list"
+                | "consume_skb"
+                | "__consume_stateless_skb"
+                | "trace_kfree_skb"
+                | "trace_consume_skb"
+                | "__dev_kfree_skb_any"
+                | "dev_kfree_skb_any_reason"
+                | "napi_consume_skb"
+        )
 }
 
 #[cfg(test)]
@@ -98,5 +156,7 @@ mod tests {
         );
         assert_eq!(s.place(0xffff_ffff_8100_0190).map(|p| p.symbol), Some("second".into()));
         assert_eq!(s.place(0x1000), None);
+        assert_eq!(s.code_of("first"), Some([0xffff_ffff_8100_0000, 0xffff_ffff_8100_0100]));
+        assert_eq!(s.code_of("data"), None);
     }
 }

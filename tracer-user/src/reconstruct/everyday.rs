@@ -11,12 +11,16 @@ use crate::reconstruct::tuple::Proto;
 
 /// Reasons for which TCP lets go of a segment that it has dealt with: what it carried was acted
 /// upon, or had been received before.
-const TCP_HANDLED: &[&str] =
+pub const TCP_HANDLED: &[&str] =
     &["TCP_RESET", "TCP_OLD_DATA", "TCP_OLD_ACK", "TCP_OLD_SEQUENCE", "TCP_OFOMERGE"];
 
 /// Reasons for which a socket lets go of what it had taken, whatever the protocol: it was closed
 /// with data unread.
-const SOCKET_GONE: &[&str] = &["QUEUE_PURGE", "SOCKET_CLOSE"];
+pub const SOCKET_GONE: &[&str] = &["QUEUE_PURGE", "SOCKET_CLOSE"];
+
+/// Functions that let go of what a socket had taken, without a reason on kernels before 6.10: it was
+/// closed with data unread.
+const SOCKET_CLOSES: &[&str] = &["inet_sock_destruct", "skb_queue_purge", "skb_queue_purge_reason"];
 
 /// Functions of TCP that give a segment up without saying why, after having dealt with it.
 const TCP_SILENT: &[&str] = &[
@@ -37,7 +41,9 @@ pub fn is_socket_handling(delivered: &Sight, drop: &Sight) -> bool {
     let tcp = delivered.tuple.or(drop.tuple).is_some_and(|t| t.proto == Proto::Tcp);
     match cause.reason() {
         Some(reason) => SOCKET_GONE.contains(&reason) || (tcp && TCP_HANDLED.contains(&reason)),
-        None => tcp && cause.place().is_some_and(|(s, _)| TCP_SILENT.contains(&s)),
+        None => cause
+            .place()
+            .is_some_and(|(s, _)| SOCKET_CLOSES.contains(&s) || (tcp && TCP_SILENT.contains(&s))),
     }
 }
 
@@ -65,18 +71,20 @@ pub fn is_stray_reset(drop: &Sight) -> bool {
     drop.tcp.is_some_and(TcpFlags::is_reset) && drop.raw_reason() == Some("NO_SOCKET")
 }
 
+/// Reasons for which a receiver refuses its copy of what was sent to a group.
+pub const UNWANTED: &[&str] = &[
+    "NO_SOCKET",
+    "OTHERHOST",
+    "UNHANDLED_PROTO",
+    "UNICAST_IN_L2_MULTICAST",
+    "IPV6_NDISC_NS_OTHERHOST",
+    "NO_TX_TARGET",
+    "IP_INADDRERRORS",
+    "IP_NOPROTO",
+];
+
 /// A copy of a broadcast or multicast that this receiver had no use for.
 pub fn is_unwanted_copy(drop: &Sight) -> bool {
-    const UNWANTED: &[&str] = &[
-        "NO_SOCKET",
-        "OTHERHOST",
-        "UNHANDLED_PROTO",
-        "UNICAST_IN_L2_MULTICAST",
-        "IPV6_NDISC_NS_OTHERHOST",
-        "NO_TX_TARGET",
-        "IP_INADDRERRORS",
-        "IP_NOPROTO",
-    ];
     drop.is_group() && drop.raw_reason().is_none_or(|r| UNWANTED.contains(&r))
 }
 

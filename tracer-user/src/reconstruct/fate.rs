@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{HookName, Outcome};
 use crate::reconstruct::everyday::{self, Taker};
+use crate::reconstruct::ovs::{OvsEnd, is_ovs_function};
 use crate::reconstruct::packet::{Life, Packet};
 use crate::reconstruct::sight::{PktType, Sight};
 
@@ -22,6 +23,8 @@ pub enum End {
     Unwanted,
     /// Replaced by its copies: they decide.
     Replaced,
+    /// It went up to `ovs-vswitchd`, or was to and could not, and did not come back.
+    Upcalled,
     /// Freed after use, by something that does not tell what became of it.
     Consumed,
     /// Nothing ended it yet.
@@ -37,6 +40,8 @@ pub struct Fate {
     pub at: Arc<Sight>,
     /// The device that the same copy entered or left before.
     pub before: Option<Arc<Sight>>,
+    /// The same copy's hops in Open vSwitch's datapath.
+    pub passage: Vec<Arc<Sight>>,
 }
 
 /// What became of one copy, and the hop that decided it.
@@ -50,6 +55,12 @@ pub fn end_of(life: &Life) -> (End, &Arc<Sight>) {
             _ => (End::Open, &life.last),
         };
     };
+    match &life.ovs_end {
+        Some(OvsEnd::Dropped) => return (End::Dropped, freed),
+        Some(OvsEnd::CopiesWentOn) => return (End::Replaced, freed),
+        Some(OvsEnd::WentUp(upcall) | OvsEnd::Refused(upcall)) => return (End::Upcalled, upcall),
+        None => {}
+    }
     match (&life.delivered, freed.hook) {
         (Some(socket), HookName::Consume) => (End::Delivered, socket),
         (Some(socket), _) if everyday::is_socket_handling(socket, freed) => {
@@ -132,9 +143,10 @@ pub fn is_decided(packet: &Packet) -> bool {
     let mut all_ended = true;
     let mut any_told = false;
     for life in &packet.lives {
-        match end_of(life).0 {
+        match settled_end(packet, life).0 {
             End::Delivered | End::Forwarded => return true,
-            End::Open => all_ended = false,
+            End::Upcalled if matches!(life.ovs_end, Some(OvsEnd::Refused(_))) => any_told = true,
+            End::Open | End::Upcalled => all_ended = false,
             End::Replaced | End::Consumed => {}
             End::Dropped | End::OtherHost | End::Unwanted => any_told = true,
         }
@@ -152,7 +164,7 @@ pub fn is_over(packet: &Packet) -> bool {
 /// What became of the packet. `unended` is what to call one that nothing ended:
 /// [`Outcome::Vanished`] or [`Outcome::InFlight`].
 pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
-    let ends: Vec<_> = packet.lives.iter().map(|life| (end_of(life), life)).collect();
+    let ends: Vec<_> = packet.lives.iter().map(|life| (settled_end(packet, life), life)).collect();
     // Of several copies that ended alike, the last one tells most.
     let last = |wanted: End| ends.iter().rfind(|((end, _), _)| *end == wanted);
     // A datagram needs all its fragments: one that died is a loss even where others went on.
@@ -166,6 +178,7 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
         .or_else(|| last(End::Forwarded).map(|f| (Outcome::Forwarded, f)))
         .or_else(|| last(End::Dropped).map(|f| (dropped_by(f.0.1), f)))
         .or_else(|| stranded.map(|f| (Outcome::Misaddressed, f)))
+        .or_else(|| last(End::Upcalled).map(|f| (upcalled(f.1, unended), f)))
         .or_else(|| last(End::Open).map(|f| (unended, f)))
         .or_else(|| last(End::Unwanted).map(|f| (Outcome::Dropped, f)))
         .or_else(|| last(End::Consumed).map(|f| (Outcome::Vanished, f)))
@@ -173,17 +186,44 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
         .or_else(|| last(End::Replaced).map(|f| (Outcome::Forwarded, f)));
     match found {
         Some((outcome, ((_, at), life))) => {
-            Fate { outcome, at: (*at).clone(), before: life.port.clone() }
+            let passage = packet.passage.of(life.id);
+            Fate { outcome, at: (*at).clone(), before: life.port.clone(), passage }
         }
-        None => Fate { outcome: unended, at: packet.last.clone(), before: None },
+        None => {
+            Fate { outcome: unended, at: packet.last.clone(), before: None, passage: Vec::new() }
+        }
+    }
+}
+
+/// As [`end_of`]; what came back from `ovs-vswitchd` stands for what went up.
+fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Arc<Sight>) {
+    let (end, at) = end_of(life);
+    let Some(OvsEnd::WentUp(upcall)) = &life.ovs_end else {
+        return (end, at);
+    };
+    let end = match end {
+        End::Upcalled if packet.passage.is_answered(upcall) => End::Replaced,
+        End::Upcalled if packet.passage.is_to_be_dropped(life.id, upcall) => End::Dropped,
+        end => end,
+    };
+    (end, at)
+}
+
+/// What to call a packet that `ovs-vswitchd` has, or should have: it may answer yet.
+fn upcalled(life: &Life, unended: Outcome) -> Outcome {
+    match (&life.ovs_end, unended) {
+        (Some(OvsEnd::WentUp(_)), Outcome::InFlight) => Outcome::InFlight,
+        _ => Outcome::UpcallLost,
     }
 }
 
 fn dropped_by(at: &Sight) -> Outcome {
-    let ovs = at.cause.as_ref().and_then(|c| c.drop.as_ref()).is_some_and(|d| {
-        d.subsystem.as_deref() == Some("openvswitch")
-            || d.reason.as_deref().is_some_and(|r| r.starts_with("OVS_DROP"))
-    });
+    let ovs = at.hook == HookName::OvsUpcall
+        || at.cause.as_ref().is_some_and(|cause| {
+            let drop = cause.drop.as_ref();
+            drop.and_then(|d| d.subsystem.as_deref()) == Some("openvswitch")
+                || cause.place().is_some_and(|(symbol, _)| is_ovs_function(symbol))
+        });
     if ovs { Outcome::DroppedByOvs } else { Outcome::Dropped }
 }
 

@@ -52,6 +52,8 @@ pub struct Loss {
     pub direction: Direction,
     /// How many.
     pub count: u64,
+    /// How many of them ended in `ovs-vswitchd`, whose answer the others met.
+    pub asked: u64,
     /// Some of them, by number.
     pub evidence: Vec<u64>,
     /// Where the first of them was seen first.
@@ -60,8 +62,19 @@ pub struct Loss {
     pub at: Arc<Sight>,
     /// The device that it entered or left before.
     pub before: Option<Arc<Sight>>,
+    /// Its hops in Open vSwitch's datapath.
+    pub passage: Vec<Arc<Sight>>,
     /// When the latest of them was first seen.
     pub last_ts: u64,
+}
+
+/// What counting a packet came to.
+#[derive(Debug)]
+pub struct Folded {
+    /// Its outcome, in the light of the flow's other packets.
+    pub outcome: Outcome,
+    /// Packets counted before whose outcome is now this one's.
+    pub retold: Vec<u64>,
 }
 
 /// One flow.
@@ -184,10 +197,10 @@ impl Flow {
     }
 
     /// Counts a settled packet.
-    pub fn fold(&mut self, packet: &Packet, fate: &Fate) {
+    pub fn fold(&mut self, packet: &Packet, fate: &Fate) -> Folded {
         if packet.first.about.is_some() && self.opening.about.is_none() {
             Related::fold(&mut self.related, packet, fate);
-            return;
+            return Folded { outcome: fate.outcome, retold: Vec::new() };
         }
         let direction = self.direction_of(packet);
         let ts = packet.first.ts;
@@ -199,9 +212,15 @@ impl Flow {
             side.left += u64::from(fate.outcome == Outcome::Forwarded);
             side.last_good_ts = side.last_good_ts.max(ts);
             side.arrived = Some(fate.at.clone());
-        } else {
-            self.fold_loss(packet, fate, direction);
+            return Folded { outcome: fate.outcome, retold: Vec::new() };
         }
+        if let Some(decided) = self.decided_alike(direction, fate) {
+            let loss = &mut self.losses[decided];
+            loss.add(packet, true);
+            return Folded { outcome: loss.outcome, retold: Vec::new() };
+        }
+        let at = self.fold_loss(packet, fate, direction);
+        Folded { outcome: fate.outcome, retold: self.absorb_unanswered(at) }
     }
 
     /// Takes back what [`Flow::fold`] counted, for a packet that turns out not to be settled.
@@ -243,34 +262,59 @@ impl Flow {
         }
     }
 
-    fn fold_loss(&mut self, packet: &Packet, fate: &Fate, direction: Direction) {
-        let same = |l: &&mut Loss| {
+    /// Counts a loss; gives back which of the losses it is counted with.
+    fn fold_loss(&mut self, packet: &Packet, fate: &Fate, direction: Direction) -> usize {
+        let same = |l: &Loss| {
             l.outcome == fate.outcome && l.direction == direction && is_same_place(&l.at, &fate.at)
         };
+        let asked = fate.at.hook == HookName::OvsUpcall;
         let full = self.losses.len() >= MAX_LOSSES;
-        let known = match self.losses.iter_mut().find(same) {
-            Some(known) => Some(known),
-            None if full => self.losses.last_mut(),
-            None => None,
-        };
-        if let Some(loss) = known {
-            loss.count += 1;
-            loss.last_ts = loss.last_ts.max(packet.first.ts);
-            if loss.evidence.len() < MAX_EVIDENCE {
-                loss.evidence.push(packet.number);
-            }
-            return;
+        let known = self.losses.iter().position(same);
+        if let Some(known) = known.or_else(|| full.then_some(MAX_LOSSES - 1)) {
+            self.losses[known].add(packet, asked);
+            return known;
         }
         self.losses.push(Loss {
             outcome: fate.outcome,
             direction,
             count: 1,
+            asked: u64::from(asked),
             evidence: vec![packet.number],
             first: packet.first.clone(),
             at: fate.at.clone(),
             before: fate.before.clone(),
+            passage: fate.passage.clone(),
             last_ts: packet.first.ts,
         });
+        self.losses.len() - 1
+    }
+}
+
+impl Loss {
+    fn add(&mut self, packet: &Packet, asked: bool) {
+        self.count += 1;
+        self.asked += u64::from(asked);
+        self.last_ts = self.last_ts.max(packet.first.ts);
+        if packet.first.ts < self.first.ts {
+            self.first = packet.first.clone();
+        }
+        if self.evidence.len() < MAX_EVIDENCE {
+            self.evidence.push(packet.number);
+            self.evidence.sort_unstable();
+        }
+    }
+
+    /// Takes over what another counted.
+    pub fn take_over(&mut self, other: &Self) {
+        self.count += other.count;
+        self.asked += other.asked;
+        self.last_ts = self.last_ts.max(other.last_ts);
+        self.evidence.extend(&other.evidence);
+        self.evidence.sort_unstable();
+        self.evidence.truncate(MAX_EVIDENCE);
+        if other.first.ts < self.first.ts {
+            self.first = other.first.clone();
+        }
     }
 }
 
@@ -278,8 +322,9 @@ fn is_same_place(a: &Sight, b: &Sight) -> bool {
     let netns = |s: &Sight| s.netns.as_ref().map(|n| n.inode);
     let ifindex = |s: &Sight| s.dev.as_ref().map(|d| d.ifindex);
     a.hook == b.hook
+        && a.upcall() == b.upcall()
         && netns(a) == netns(b)
         && ifindex(a) == ifindex(b)
-        && (a.hook != HookName::Drop
+        && (!matches!(a.hook, HookName::Drop | HookName::Consume)
             || (a.raw_reason() == b.raw_reason() && a.symbol() == b.symbol()))
 }

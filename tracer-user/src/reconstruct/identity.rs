@@ -81,6 +81,11 @@ pub fn is_fragment(hop: &Hop) -> bool {
     hop.ip.as_ref().is_some_and(|ip| ip.more_fragments || ip.frag_offset.is_some_and(|o| o > 0))
 }
 
+/// Whether `ovs-vswitchd` handed this skb to the datapath: what went up comes back as a new one.
+pub fn is_handed_in(hop: &Hop) -> bool {
+    hop.ovs.as_ref().is_some_and(|ovs| ovs.from_userspace)
+}
+
 /// Whether a second skb at a place where the packet has been is a repetition of it. Listeners at
 /// one place take and consume a copy each: that repeats nothing.
 pub fn repeats(hop: &Hop) -> bool {

@@ -10,6 +10,7 @@ pub mod flow;
 pub mod flows;
 mod identity;
 pub mod nat;
+pub mod ovs;
 pub mod packet;
 pub mod related;
 mod settled;

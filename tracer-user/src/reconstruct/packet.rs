@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::model::{HookName, Hop};
+use crate::reconstruct::ovs::{OvsEnd, Passage};
 use crate::reconstruct::sight::Sight;
 
 /// One copy of a packet, for as long as the kernel keeps the same skb.
@@ -22,6 +23,8 @@ pub struct Life {
     pub delivered: Option<Arc<Sight>>,
     /// The drop or consume that ended it.
     pub freed: Option<Arc<Sight>>,
+    /// How Open vSwitch ended it, where that is who did.
+    pub ovs_end: Option<OvsEnd>,
     /// It is a fragment of the packet.
     pub is_fragment: bool,
     /// Where the kernel keeps it.
@@ -36,6 +39,7 @@ impl Life {
             port: None,
             delivered: None,
             freed: None,
+            ovs_end: None,
             is_fragment: sight.fragment.is_some(),
             skb: None,
         }
@@ -59,6 +63,7 @@ impl Life {
                 self.port = Some(sight.clone());
                 self.delivered = None;
                 self.freed = None;
+                self.ovs_end = None;
             }
             _ => {}
         }
@@ -75,6 +80,8 @@ pub struct Position {
     ifindex: u32,
     hook: HookName,
     fragment: Option<u32>,
+    /// Open vSwitch runs actions on one packet again after each recirculation.
+    recirc_id: Option<u32>,
 }
 
 impl Position {
@@ -85,6 +92,7 @@ impl Position {
             ifindex: hop.dev.as_ref().map_or(0, |d| d.ifindex),
             hook: hop.hook,
             fragment: hop.ip.as_ref().and_then(|ip| ip.frag_offset),
+            recirc_id: hop.ovs.as_ref().and_then(|ovs| ovs.recirc_id),
         }
     }
 }
@@ -111,6 +119,8 @@ pub struct Packet {
     pub last_ts: u64,
     /// Its copies, in order of appearance; never empty.
     pub lives: Vec<Life>,
+    /// Its hops in Open vSwitch's datapath.
+    pub passage: Passage,
     /// It counts among those that have an outcome.
     pub counted: bool,
     /// When it is looked at next, to be settled; nanoseconds since the trace began.
@@ -129,6 +139,7 @@ impl Packet {
             last_ts: first.ts,
             first,
             lives: Vec::new(),
+            passage: Passage::default(),
             counted: false,
             wake: u64::MAX,
             positions: Vec::new(),
@@ -140,15 +151,27 @@ impl Packet {
         let before = (self.hops > 0).then(|| self.last.clone());
         self.hops = self.hops.saturating_add(1);
         self.last_ts = self.last_ts.max(sight.ts);
+        if sight.hook == HookName::OvsAnswer {
+            // Nothing happens to the packet: it is gone, or stays where it is.
+            self.passage.see(life, &sight);
+            return None;
+        }
         let known = self.lives.iter().position(|l| l.id == life || l.ends_with(&sight));
         let full = self.lives.len() >= MAX_LIVES;
+        self.passage.see(life, &sight);
+        let ovs_end = match sight.hook {
+            HookName::Drop | HookName::Consume => self.passage.end_of(life, &sight),
+            _ => None,
+        };
         let previous = if let Some(i) = known.or_else(|| full.then_some(MAX_LIVES - 1)) {
             let previous = self.lives[i].last.clone();
             self.lives[i].see(&sight);
+            self.lives[i].ovs_end = ovs_end.or(self.lives[i].ovs_end.take());
             Some(previous)
         } else {
             let mut new = Life::new(life, &sight);
             new.see(&sight);
+            new.ovs_end = ovs_end;
             self.lives.push(new);
             before
         };
@@ -176,6 +199,16 @@ impl Packet {
     /// Whether another copy was at this place already.
     pub fn was_at(&self, at: Position) -> bool {
         self.positions.iter().any(|(p, _)| *p == at)
+    }
+
+    /// Whether `ovs-vswitchd` has the packet, or a copy of it, and has not handed it back.
+    pub fn awaits_answer(&self) -> bool {
+        self.lives.iter().any(|life| match &life.ovs_end {
+            Some(OvsEnd::WentUp(upcall)) => {
+                !self.passage.is_answered(upcall) && !self.passage.is_to_be_dropped(life.id, upcall)
+            }
+            _ => false,
+        })
     }
 
     /// The namespaces that it was seen in, in order.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome};
+use crate::model::{HookName, Journey, Outcome};
 use crate::reconstruct::everyday;
 use crate::reconstruct::flow::Direction;
 use crate::reconstruct::sight::Sight;
@@ -77,6 +77,20 @@ impl Memory {
     /// The packet with this number.
     pub fn find(&mut self, number: u64) -> Option<&mut Settled> {
         self.packets.get_mut(&number)
+    }
+
+    /// Its outcome turns out to be another; what is told of it then.
+    pub fn retell(&mut self, number: u64, outcome: Outcome) -> Option<Journey> {
+        let settled = self.packets.get_mut(&number)?;
+        settled.outcome = outcome;
+        Some(Journey {
+            packet: number,
+            flow: settled.flow,
+            outcome,
+            hops: settled.hops,
+            first: settled.first.place(),
+            last: settled.last.place(),
+        })
     }
 
     /// Takes the packet out: it is not settled after all.

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::model::{Dev, Drop, HookName, Hop, Icmp, Netns, Place, Tunnel, Vlan, Where};
+use crate::model::{Dev, Drop, HookName, Hop, Icmp, Netns, Ovs, Place, Tunnel, Vlan, Where};
 use crate::reconstruct::tracked::Tracked;
 use crate::reconstruct::tuple::FlowTuple;
 
@@ -184,6 +184,8 @@ pub struct Sight {
     pub arp: Option<ArpOp>,
     /// The tunnel around `tuple`.
     pub tunnel: Option<Box<Tunnel>>,
+    /// What Open vSwitch was doing with it.
+    pub ovs: Option<Arc<Ovs>>,
     /// Who let go of it, at a drop or a consume.
     pub cause: Option<Arc<Cause>>,
     /// Bytes of the packet.
@@ -252,6 +254,8 @@ pub fn netns_name(netns: &Netns) -> String {
 const SHARED: usize = 16_384;
 /// How many of the latest causes are held for sharing.
 const CAUSES: usize = 4;
+/// How many of the latest facts of Open vSwitch are.
+const OVS: usize = 16;
 
 /// Makes [`Sight`]s, and lets equal devices, namespaces and causes be one allocation.
 #[derive(Debug, Default)]
@@ -259,6 +263,7 @@ pub struct Catalog {
     devs: HashMap<(u32, u32), Arc<Dev>>,
     netns: HashMap<u32, Arc<Netns>>,
     causes: VecDeque<Arc<Cause>>,
+    ovs: VecDeque<Arc<Ovs>>,
     tracked: VecDeque<Arc<Tracked>>,
 }
 
@@ -288,6 +293,7 @@ impl Catalog {
                 _ => ArpOp::Other,
             }),
             tunnel: hop.tunnel.clone().map(Box::new),
+            ovs: hop.ovs.as_ref().map(|o| self.share_ovs(o)),
             cause: self.cause(hop),
             len: hop.len,
             pkt_type: hop.pkt_type.as_deref().and_then(PktType::parse),
@@ -325,6 +331,16 @@ impl Catalog {
             *known = Arc::new(netns.clone());
         }
         known.clone()
+    }
+
+    fn share_ovs(&mut self, ovs: &Ovs) -> Arc<Ovs> {
+        if let Some(known) = self.ovs.iter().find(|known| ***known == *ovs) {
+            return known.clone();
+        }
+        let ovs = Arc::new(ovs.clone());
+        self.ovs.truncate(OVS - 1);
+        self.ovs.push_front(ovs.clone());
+        ovs
     }
 
     fn tracked(&mut self, hop: &Hop) -> Option<Arc<Tracked>> {

@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{HookName, Hop, Journey, Lost, Outcome};
+use crate::model::{Drop, HookName, Hop, Journey, Lost, Outcome};
 use crate::reconstruct::asked::{Answer, Answers};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
+use crate::reconstruct::ovs::OvsEnd;
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
@@ -23,6 +24,9 @@ const HELD: u64 = 60_000_000_000;
 /// How long a packet may be silent before it counts as vanished, nanoseconds. Longer than the 3 s
 /// for which neighbour resolution holds one (`mcast_solicit` × `retrans_time`).
 const SILENCE: u64 = 5_000_000_000;
+/// How long `ovs-vswitchd` may take to hand a packet back, nanoseconds: a handler answers within
+/// milliseconds, unless it is starved.
+const ANSWER: u64 = SAME_WITHIN;
 /// How many packets are held open; past that they are settled as they stand.
 const MAX_OPEN: usize = 16_384;
 /// How many processors' losses are told apart.
@@ -57,8 +61,12 @@ impl Story {
     /// Takes a hop in. A live one (`packet` 0) is given its packet's number and its own; those of
     /// a recording are trusted.
     pub fn observe(&mut self, hop: &mut Hop) {
-        let sight = Arc::new(self.catalog.sight(hop));
+        let mut sight = Arc::new(self.catalog.sight(hop));
         let live = hop.packet == 0;
+        if hop.hook == HookName::OvsAnswer && live && !self.lives.contains_key(&hop.life) {
+            // It comes too late: nothing is left of the packet that asked.
+            return;
+        }
         if live {
             hop.packet = self.identify(hop);
             hop.hop = 0;
@@ -75,7 +83,18 @@ impl Story {
                 return;
             }
         }
+        if hop.drop.is_none() && self.is_silent_drop(hop, &sight) {
+            hop.drop = Some(silent_drop(hop));
+            sight = Arc::new(self.catalog.sight(hop));
+        }
         self.advance(hop, &sight);
+    }
+
+    /// Whether this consume is a drop by Open vSwitch, for which kernels before 6.6 have no event.
+    fn is_silent_drop(&self, hop: &Hop, sight: &Sight) -> bool {
+        let packet = self.open.get(&hop.packet).filter(|_| hop.hook == HookName::Consume);
+        let end = packet.and_then(|packet| packet.passage.end_of(hop.life, sight));
+        matches!(end, Some(OvsEnd::Dropped))
     }
 
     /// Where the packet of the last hop taken in was seen before that.
@@ -221,7 +240,8 @@ impl Story {
         let number = self.marks.packet(mark?)?;
         let packet = self.open.get(&number)?;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
-        let repeated = identity::repeats(hop) && packet.was_at(Position::of(hop));
+        let handed_back = identity::is_handed_in(hop) && packet.awaits_answer();
+        let repeated = identity::repeats(hop) && packet.was_at(Position::of(hop)) && !handed_back;
         let answer =
             identity::answers(hop, packet.first.tuple) || identity::answers(hop, packet.last.tuple);
         (fresh && !repeated && !answer && packet.has_room()).then_some(number)
@@ -288,8 +308,11 @@ impl Story {
         }
     }
 
-    fn close(&mut self, number: u64, unended: Outcome) -> Option<Journey> {
-        let mut packet = self.open.remove(&number)?;
+    /// Tells a packet's fate, and anew that of packets on which it sheds light.
+    fn close(&mut self, number: u64, unended: Outcome) -> Vec<Journey> {
+        let Some(mut packet) = self.open.remove(&number) else {
+            return Vec::new();
+        };
         let mut fate = fate::fate(&packet, unended);
         if !packet.counted {
             self.outcomes += 1;
@@ -311,16 +334,21 @@ impl Story {
             last: fate.at.clone(),
             lives: packet.lives.iter().map(|l| l.id).collect(),
         };
+        let mut journeys = Vec::new();
         if let Some(entry) = self.flows.flow_mut(flow) {
             if packet.flow.take().is_some() {
                 entry.open = entry.open.saturating_sub(1);
             }
             settled.direction = entry.direction_of(&packet);
             settled.was_syn = packet.first.tcp.is_some_and(TcpFlags::is_syn);
-            entry.fold(&packet, &fate);
+            let folded = entry.fold(&packet, &fate);
+            (settled.outcome, fate.outcome) = (folded.outcome, folded.outcome);
+            let retold = folded.retold.into_iter();
+            journeys.extend(retold.filter_map(|n| self.settled.retell(n, folded.outcome)));
         }
         self.remember(number, settled);
-        Some(journey(&packet, flow, &fate))
+        journeys.push(journey(&packet, flow, &fate));
+        journeys
     }
 
     fn remember(&mut self, number: u64, settled: Settled) {
@@ -348,15 +376,32 @@ impl Story {
     }
 }
 
+/// A drop of which the kernel gave no event, as far as the hop tells where it was.
+fn silent_drop(hop: &Hop) -> Drop {
+    let by = hop.by.as_ref();
+    Drop {
+        reason: None,
+        subsystem: Some("openvswitch".to_owned()),
+        symbol: by.map(|place| place.symbol.clone()),
+        offset: by.map(|place| place.offset),
+        silent: true,
+    }
+}
+
 /// When a packet is settled unless something more is seen of it.
 fn due(packet: &Packet) -> u64 {
-    let wait = if fate::is_over(packet) { GRACE } else { HELD };
+    let wait = match fate::is_over(packet) {
+        true if packet.awaits_answer() => ANSWER,
+        true => GRACE,
+        false => HELD,
+    };
     packet.last_ts.saturating_add(wait)
 }
 
 /// What to call a packet that nothing has ended.
 fn unended(packet: &Packet, now: u64) -> Outcome {
-    if packet.last_ts.saturating_add(SILENCE) <= now {
+    let patience = if packet.awaits_answer() { ANSWER } else { SILENCE };
+    if packet.last_ts.saturating_add(patience) <= now {
         Outcome::Vanished
     } else {
         Outcome::InFlight

@@ -1,6 +1,6 @@
 //! Hops for tests: a client, a router and a server joined by veth pairs.
 
-use crate::model::{Dev, Drop, Eth, HookName, Hop, Ip, Netns, Peer, Place, Tcp, Tuple};
+use crate::model::{Dev, Drop, Eth, HookName, Hop, Ip, Netns, Ovs, Peer, Place, Tcp, Tuple};
 
 /// A hop at `hook`, at time `ms`, of the skb `life`, not yet known as a packet.
 pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
@@ -27,6 +27,7 @@ pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
         icmp: None,
         arp: None,
         tunnel: None,
+        ovs: None,
         ct: None,
         drop: None,
         by: None,
@@ -75,6 +76,8 @@ pub trait HopExt: Sized {
     fn print(self, fingerprint: &str) -> Self;
     /// With this tuple.
     fn tuple(self, tuple: Tuple) -> Self;
+    /// In Open vSwitch's datapath, entered by port 2.
+    fn in_ovs(self, set: impl FnOnce(&mut Ovs)) -> Self;
     /// A fragment.
     fn fragment(self, offset: u32, more: bool) -> Self;
 }
@@ -151,6 +154,19 @@ impl HopExt for Hop {
 
     fn tuple(mut self, tuple: Tuple) -> Self {
         self.tuple = Some(tuple);
+        self
+    }
+
+    fn in_ovs(mut self, set: impl FnOnce(&mut Ovs)) -> Self {
+        let mut ovs = Ovs {
+            dp: Some("ovs-system".to_owned()),
+            in_port: Some("va".to_owned()),
+            in_port_no: Some(2),
+            recirc_id: Some(0),
+            ..Ovs::default()
+        };
+        set(&mut ovs);
+        self.ovs = Some(ovs);
         self
     }
 

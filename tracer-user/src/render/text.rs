@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 use crate::model::{HookName, Hop, Lost, Meta, Outcome, Verdict};
 use crate::reconstruct::sight::Sight;
 use crate::render::change::changes;
+use crate::render::ovs;
 use crate::verdict::Tally;
 use crate::verdict::words::{count, flow_name, safe};
 
@@ -145,9 +146,9 @@ impl Text {
     }
 
     fn hook(self, hop: &Hop) -> String {
-        let name = format!("{:<10}", hook_name(hop.hook));
+        let name = format!("{:<11}", hook_name(hop.hook));
         match hop.hook {
-            HookName::Drop => self.paint(BAD, &name),
+            _ if hop.drop.is_some() => self.paint(BAD, &name),
             HookName::Deliver => self.paint(GOOD, &name),
             _ => name,
         }
@@ -168,6 +169,7 @@ pub fn hook_name(hook: HookName) -> &'static str {
         HookName::OvsActions => "ovs-actions",
         HookName::OvsOutput => "ovs-output",
         HookName::Ct => "ct",
+        HookName::OvsAnswer => "ovs-answer",
     }
 }
 
@@ -236,13 +238,15 @@ fn facts(hop: &Hop) -> String {
             let _ = write!(text, " fragment at {offset}");
         }
     }
+    text.push_str(&ovs::facts(hop));
     end(hop, &mut text);
     text
 }
 
 fn end(hop: &Hop, text: &mut String) {
     if let Some(drop) = &hop.drop {
-        let reason = drop.reason.as_deref().unwrap_or("no reason given");
+        let unsaid = if drop.silent { "dropped in silence" } else { "no reason given" };
+        let reason = drop.reason.as_deref().unwrap_or(unsaid);
         let _ = write!(text, " {}", safe(reason));
         if let Some(symbol) = &drop.symbol {
             let _ = write!(text, " in {}+{:#x}", safe(symbol), drop.offset.unwrap_or(0));

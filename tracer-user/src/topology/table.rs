@@ -86,6 +86,16 @@ impl Topology {
         }
     }
 
+    /// How many devices are known.
+    pub fn devices(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether the namespace with that inode is, or was a moment ago, among those that are followed.
+    pub fn follows(&self, inode: u32) -> bool {
+        self.links.keys().chain(self.past_links.keys()).any(|(netns, _)| *netns == inode)
+    }
+
     /// The name of the namespace with that inode.
     pub fn netns_name(&self, inode: u32) -> Option<&str> {
         match self.names.get(&inode) {

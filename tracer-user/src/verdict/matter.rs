@@ -6,6 +6,7 @@ use crate::verdict::{reasons, symbols};
 
 /// What a drop is about; decides which commands are worth running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the words of the reasons and functions that have it say it")]
 pub enum Matter {
     Address,
     Backlog,
@@ -58,6 +59,17 @@ pub fn of(drop: &Sight, before: Option<&Sight>) -> (Matter, Option<&'static str>
             Some(TTL_EXPIRED)
         }
         None => by_symbol(),
+    };
+    found.map_or((Matter::Unknown, None), |(matter, words)| (matter, Some(words)))
+}
+
+/// What drops are about where no packet is at hand: by the kernel's names alone.
+pub fn named(reason: Option<&str>, symbol: Option<&str>) -> (Matter, Option<&'static str>) {
+    let forwarding = matches!(symbol, Some("ip_forward" | "ip6_forward"));
+    let found = match reason {
+        Some("IP_INHDR") if forwarding => Some(TTL_EXPIRED),
+        Some(reason) => reasons::meaning(reason).or_else(|| symbols::meaning(symbol?)),
+        None => symbol.and_then(symbols::meaning),
     };
     found.map_or((Matter::Unknown, None), |(matter, words)| (matter, Some(words)))
 }

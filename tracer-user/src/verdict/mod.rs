@@ -1,6 +1,7 @@
 //! From flows to verdicts: rules, each a small pure function over one flow, one file each, in one
 //! list.
 
+pub mod datapath;
 mod matter;
 pub mod netfilter;
 mod next;
@@ -16,6 +17,8 @@ use crate::reconstruct::Story;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::tuple::FlowTuple;
 
+pub use matter::{Matter, named};
+pub use next::{Spot, commands};
 pub use tally::{Tally, exit_code};
 
 /// What a rule found.
@@ -44,6 +47,7 @@ pub const RULES: &[Rule] = &[
     rules::black_hole,
     rules::dropped_by_ovs,
     rules::dropped,
+    rules::upcall_lost,
     rules::misaddressed,
     rules::vanished,
     rules::in_flight,

@@ -26,6 +26,11 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// Where no packet is at hand.
+    pub fn at(netns: Option<&'a Netns>, dev: Option<&'a str>) -> Self {
+        Self { netns, dev, tuple: None }
+    }
+
     /// Any command, to be run in the namespace.
     pub fn run(&self, command: &str) -> String {
         match self.netns {
@@ -66,7 +71,8 @@ impl<'a> Spot<'a> {
             Some(FlowTuple { proto: Proto::Tcp, dport, .. }) => ("t", dport),
             Some(FlowTuple { proto: Proto::Udp, dport, .. }) => ("u", dport),
             Some(FlowTuple { proto: Proto::Sctp, dport, .. }) => ("S", dport),
-            _ => ("w", None),
+            Some(_) => ("w", None),
+            None => ("tu", None),
         };
         let port = port.map(|p| format!(" 'sport = :{p}'")).unwrap_or_default();
         self.run(&format!("ss -{options}{letter}np{port}"))

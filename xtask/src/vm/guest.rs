@@ -130,7 +130,13 @@ impl Machine {
 
     fn qemu(&self, folder: &Path) -> String {
         let folder = folder.display();
-        let mut options = vec!["-device virtio-serial-pci,id=lasthop".to_owned()];
+        let mut options = vec![
+            "-device virtio-serial-pci,id=lasthop".to_owned(),
+            // The file system once more, for what the guest may keep in memory: see guest.sh.
+            "-fsdev local,id=lasthop-files,path=/,security_model=none,readonly=on,multidevs=remap \
+             -device virtio-9p-pci,fsdev=lasthop-files,mount_tag=lasthop.files"
+                .to_owned(),
+        ];
         for name in ["stdout", "stderr"] {
             options.push(format!(
                 "-chardev socket,id=lasthop-{name},path={folder}/{name} \

@@ -31,6 +31,9 @@ pub struct Connect {
     /// with RST.
     #[arg(long)]
     keep_open: bool,
+    /// While that connection is open, open another from the same port to here.
+    #[arg(long, requires = "from")]
+    then: Option<SocketAddr>,
 }
 
 #[derive(Args)]
@@ -47,25 +50,55 @@ pub struct Listen {
 }
 
 pub fn connect(args: &Connect) -> Result<()> {
-    let socket = Socket::new(Domain::for_address(args.to), Type::STREAM, None)?;
+    let Some(first) = open(args, args.to)? else { return Ok(()) };
+    let Some(then) = args.then else {
+        say(exchange(first, args));
+        return Ok(());
+    };
+    say(round_trip(&first, args.bytes));
+    if let Some(second) = open(args, then)? {
+        say(exchange(second, args));
+    }
+    Ok(())
+}
+
+/// A connection to `to`; none where it cannot be had, which is said.
+fn open(args: &Connect, to: SocketAddr) -> Result<Option<TcpStream>> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if let Some(from) = args.from {
         socket.bind(&from.into()).with_context(|| format!("cannot bind {from}"))?;
     }
     let timeout = Duration::from_millis(args.timeout_ms);
-    if let Err(e) = socket.connect_timeout(&args.to.into(), timeout) {
-        println!("not connected: {e}");
-        return Ok(());
+    match socket.connect_timeout(&to.into(), timeout) {
+        Ok(()) => {
+            std::thread::sleep(Duration::from_millis(args.hold_ms));
+            if args.keep_open {
+                socket.set_linger(Some(Duration::ZERO))?;
+            }
+            Ok(Some(socket.into()))
+        }
+        Err(e) => {
+            println!("not connected: {e}");
+            Ok(None)
+        }
     }
-    std::thread::sleep(Duration::from_millis(args.hold_ms));
-    if args.keep_open {
-        socket.set_linger(Some(Duration::ZERO))?;
-    }
-    match exchange(socket.into(), args) {
+}
+
+fn say(result: std::io::Result<(usize, bool)>) {
+    match result {
         Ok((echoed, same)) => println!("echoed={echoed} same={same}"),
         Err(e) => println!("connection broke: {e}"),
     }
-    Ok(())
+}
+
+/// Sends `bytes` bytes and reads as many back; the connection stays open.
+fn round_trip(mut stream: &TcpStream, bytes: usize) -> std::io::Result<(usize, bool)> {
+    let payload: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+    stream.write_all(&payload)?;
+    let mut echoed = vec![0_u8; bytes];
+    stream.read_exact(&mut echoed)?;
+    Ok((echoed.len(), echoed == payload))
 }
 
 /// Sends `bytes` bytes while reading them back; returns how many came back, and whether unchanged.
@@ -97,14 +130,18 @@ pub fn listen(args: &Listen) -> Result<()> {
     socket.listen(16)?;
     let listener = TcpListener::from(socket);
     say_ready()?;
-    for _ in 0..args.count {
-        let (stream, from) = listener.accept()?;
-        match echo(stream, Duration::from_millis(args.delay_ms)) {
-            Ok((bytes, digest)) => println!("from={from} bytes={bytes} digest={digest:016x}"),
-            Err(e) => println!("from={from}: {e}"),
+    let delay = Duration::from_millis(args.delay_ms);
+    // Connections may be open at the same time; each has a thread.
+    std::thread::scope(|scope| {
+        for _ in 0..args.count {
+            let (stream, from) = listener.accept()?;
+            scope.spawn(move || match echo(stream, delay) {
+                Ok((bytes, digest)) => println!("from={from} bytes={bytes} digest={digest:016x}"),
+                Err(e) => println!("from={from}: {e}"),
+            });
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn echo(mut stream: TcpStream, delay: Duration) -> std::io::Result<(u64, u64)> {

@@ -30,6 +30,9 @@ pub struct Send {
     /// Set DF (IPv4) and never fragment, whatever path MTU the kernel has learned.
     #[arg(long)]
     dont_fragment: bool,
+    /// Be allowed to send to a broadcast address.
+    #[arg(long)]
+    broadcast: bool,
     /// Pace: milliseconds between datagrams.
     #[arg(long, default_value_t = 0)]
     gap_ms: u64,
@@ -104,6 +107,7 @@ pub fn send(args: &Send) -> Result<()> {
             socket.set_unicast_hops_v6(ttl)?;
         }
     }
+    socket.set_broadcast(args.broadcast)?;
     if args.dont_fragment {
         never_fragment(&socket, args.to.is_ipv4())?;
     }

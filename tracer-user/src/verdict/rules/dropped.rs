@@ -13,11 +13,6 @@ pub fn dropped(flow: &Flow) -> Option<Finding> {
     loss.map(|loss| finding(flow, loss))
 }
 
-/// A packet of the flow was dropped by Open vSwitch, and the kernel says so.
-pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
-    sentence::worst(flow, Outcome::DroppedByOvs).map(|loss| finding(flow, loss))
-}
-
 fn finding(flow: &Flow, loss: &Loss) -> Finding {
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let (matter, meaning) = matter::of(at, before);

@@ -3,7 +3,7 @@
 use crate::model::Outcome;
 use crate::reconstruct::flow::Flow;
 use crate::verdict::rules::sentence;
-use crate::verdict::{Finding, next, words};
+use crate::verdict::{Finding, datapath, next, words};
 
 /// A packet of the flow reached a device whose MAC is not the one it was sent to, and nobody else
 /// took it.
@@ -23,8 +23,10 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
     };
     let place = if at.dev.is_some() { at } else { before.unwrap_or(at) };
     let named = at.raw_reason().map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
+    let run = datapath::last_run(&loss.passage).and_then(datapath::quoted);
+    let sent = run.map(|list| format!(" Open vSwitch sent it there: {list}.")).unwrap_or_default();
     let text = format!(
-        "{} refused{}{macs}{named}. Whoever sent it has a wrong neighbour entry, or nobody has that MAC any more.{}",
+        "{} refused{}{macs}{named}.{sent} Whoever sent it has a wrong neighbour entry, or nobody has that MAC any more.{}",
         sentence::subject(flow, loss),
         words::place(place),
         sentence::rest(flow, loss),

@@ -3,18 +3,22 @@
 mod black_hole;
 mod delivered;
 mod dropped;
+mod dropped_by_ovs;
 mod forwarded;
 mod in_flight;
 mod misaddressed;
 mod reply_not_translated;
 mod sentence;
+mod upcall_lost;
 mod vanished;
 
 pub use black_hole::black_hole;
 pub use delivered::delivered;
-pub use dropped::{dropped, dropped_by_ovs};
+pub use dropped::dropped;
+pub use dropped_by_ovs::dropped_by_ovs;
 pub use forwarded::forwarded;
 pub use in_flight::in_flight;
 pub use misaddressed::misaddressed;
 pub use reply_not_translated::reply_not_translated;
+pub use upcall_lost::upcall_lost;
 pub use vanished::vanished;

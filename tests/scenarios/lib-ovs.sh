@@ -1,0 +1,160 @@
+# Sourced after lib.sh by the scenarios with an Open vSwitch: a private one, with the kernel's
+# datapath, in the namespace lh-node. Its sockets are in $OVS_RUNDIR, which the harness sets for
+# lasthop too.
+
+NAMESPACES="$NAMESPACES lh-node lh-remote"
+
+# Seconds that what is held in the background may live: an emulated machine takes its time.
+LH_LIMIT=300
+
+OVS_RUNDIR=${OVS_RUNDIR:-$LH_DIR/ovs}
+export OVS_RUNDIR OVS_DBDIR="$OVS_RUNDIR" OVS_LOGDIR="$OVS_RUNDIR" OVS_SYSCONFDIR="$OVS_RUNDIR"
+
+# lh_module NAME...: kernel modules that the topology needs, loaded.
+lh_module() {
+	for module; do
+		modprobe -q "$module" || lh_skip "this kernel has no module $module"
+	done
+}
+
+# lh_ovs_start: a new, empty Open vSwitch in lh-node, which must exist. ovsdb-server and
+# ovs-vswitchd detach when they can be asked; ovs-vsctl waits until what it wrote is in force.
+lh_ovs_start() {
+	lh_module openvswitch
+	rm -rf "$OVS_RUNDIR"
+	mkdir -p "$OVS_RUNDIR"
+	ovsdb-tool create "$OVS_RUNDIR/conf.db" /usr/share/openvswitch/vswitch.ovsschema
+	# In lh-node too, so that lh_down finds it.
+	ip netns exec lh-node ovsdb-server "$OVS_RUNDIR/conf.db" --remote="punix:$OVS_RUNDIR/db.sock" \
+		--pidfile --detach --no-chdir --log-file -vconsole:off
+	ovs-vsctl --no-wait init
+	lh_vswitchd_start
+}
+
+# lh_vswitchd_start: ovs-vswitchd on the database that is there.
+lh_vswitchd_start() {
+	lh_uptime 10
+	ip netns exec lh-node ovs-vswitchd "unix:$OVS_RUNDIR/db.sock" \
+		--pidfile --detach --no-chdir --log-file -vconsole:off
+}
+
+# lh_uptime SECONDS: waits until the machine has been up that long. Before 10 s ovs-vswitchd
+# (lib/ovs-numa.c, lib/timeval.c) counts no processors, starts no upcall handlers, and each first
+# packet is lost.
+lh_uptime() {
+	while read -r up _ </proc/uptime && [ "${up%%.*}" -lt "$1" ]; do
+		sleep 0.2
+	done
+}
+
+# lh_ovs_stop: ends ovs-vswitchd (the datapath stays in the kernel) and waits until it is gone.
+lh_vswitchd_stop() {
+	pid=$(cat "$OVS_RUNDIR/ovs-vswitchd.pid")
+	ovs-appctl exit
+	while [ -e "/proc/$pid" ]; do
+		sleep 0.05
+	done
+}
+
+# lh_port NS DEV MAC OVS_DEV: a veth pair from the namespace to lh-node, where OVS_DEV becomes a
+# port by name in an ovs-vsctl command of the caller's.
+lh_port() {
+	ip -n "$1" link add "$2" address "$3" type veth peer name "$4" netns lh-node
+	ip -n "$1" link set "$2" up
+	ip -n lh-node link set "$4" up
+	# Checksums in the packets, where Open vSwitch and conntrack see them.
+	ip netns exec "$1" ethtool -K "$2" tx off >/dev/null
+}
+
+# lh_ovs_pair: client eth0 --- p-c (port 1) [br0 of lh-node] p-s (port 2) --- eth0 server, with their
+# addresses $CLIENT and $SERVER. br0 has no flows yet and forwards nothing without.
+lh_ovs_pair() {
+	lh_netns lh-client lh-node lh-server
+	lh_port lh-client eth0 $CLIENT_MAC p-c
+	lh_port lh-server eth0 $SERVER_MAC p-s
+	lh_addr lh-client eth0 "$CLIENT"
+	lh_addr lh-server eth0 "$SERVER"
+	lh_neigh lh-client eth0 "$SERVER" $SERVER_MAC
+	lh_neigh lh-server eth0 "$CLIENT" $CLIENT_MAC
+	lh_ovs_start
+	ovs-vsctl add-br br0 -- set-fail-mode br0 secure \
+		-- add-port br0 p-c -- set interface p-c ofport_request=1 \
+		-- add-port br0 p-s -- set interface p-s ofport_request=2
+}
+
+# lh_echo COUNT: as many datagrams from the client to the server, each awaited; what came back is kept.
+lh_echo() {
+	lh_peer lh-client udp-send --from "$CLIENT_AT:4000" --to "$SERVER_AT:4444" --count "$1" \
+		--await-ms 500 >>"$LH_DIR/client.log" 2>&1
+}
+
+# lh_echo_server: what lh_echo sends to.
+lh_echo_server() {
+	lh_hold listener.log lh-server udp-listen --on "$SERVER_AT:4444" --echo
+}
+
+# lh_echoed: how many of lh_echo's datagrams came back.
+lh_echoed() {
+	sed -n 's/.*echoed=\([0-9]*\).*/\1/p' "$LH_DIR/client.log" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# lh_flows BRIDGE: replaces the bridge's flows by those on standard input.
+lh_flows() {
+	ovs-ofctl -O OpenFlow13 replace-flows "$1" -
+}
+
+# lh_learnt BRIDGE PORT MAC: the bridge knows where the MAC address is, so that it does not flood.
+lh_learnt() {
+	ovs-appctl fdb/add "$1" "$2" 0 "$3" >/dev/null
+}
+
+# lh_proof: what Open vSwitch itself says, for people and for logs.
+lh_proof() {
+	for bridge in $(ovs-vsctl list-br); do
+		echo "-- flows of $bridge"
+		ovs-ofctl -O OpenFlow13 dump-flows "$bridge"
+	done
+	echo "-- datapath"
+	ip netns exec lh-node ovs-dpctl show -s
+	echo "-- datapath flows"
+	ovs-appctl dpctl/dump-flows -m
+	echo "-- conntrack"
+	ovs-appctl dpctl/dump-conntrack
+}
+
+# lh_hits BRIDGE MATCH: how many packets hit the flows that match.
+lh_hits() {
+	ovs-ofctl -O OpenFlow13 dump-flows "$1" "$2" |
+		sed -n 's/.* n_packets=\([0-9]*\),.*/\1/p' | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# lh_rx NS DEV: packets that the device has received.
+lh_rx() {
+	ip netns exec "$1" cat "/sys/class/net/$2/statistics/rx_packets"
+}
+
+# lh_want WHAT ACTUAL TEST-ARG...: a fact of the witness's; says it, and fails where it is not so.
+lh_want() {
+	what=$1 actual=$2
+	shift 2
+	echo "$what: $actual (wanted $*)"
+	[ "$actual" "$@" ] || WITNESS=1
+}
+
+# lh_witness: ends a witness.sh: what was wanted, or everything that Open vSwitch says.
+lh_witness() {
+	[ "${WITNESS-0}" = 0 ] || lh_proof
+	return "${WITNESS-0}"
+}
+
+# lh_ping NS ADDRESS [ARG...]: three echo requests, one after the other; what ping says is kept.
+lh_ping() {
+	ns=$1 to=$2
+	shift 2
+	ip netns exec "$ns" ping -n -c 3 -i 0.2 -W 1 "$@" "$to" >"$LH_DIR/ping.log" 2>&1 || true
+}
+
+# lh_answers: how many of lh_ping's requests were answered.
+lh_answers() {
+	sed -n 's/.* \([0-9]*\) received.*/\1/p' "$LH_DIR/ping.log"
+}

@@ -1,0 +1,5 @@
+#!/bin/sh
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/../lib-ovs.sh"
+
+lh_echo 3

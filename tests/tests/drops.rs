@@ -1,0 +1,152 @@
+//! `lasthop drops`: every drop counted once, where it happened, and nothing made of everyday life.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tests::bed::{A, A4, B, B4, Bed};
+use tests::lasthop::{peer, run_lasthop};
+use tests::recording::Recording;
+
+/// IPv4 and UDP header, bytes.
+const HEADERS: u64 = 28;
+
+/// The rows of `lasthop drops ARGS -- COMMAND`, which is run by `sh -c` in a namespace.
+#[track_caller]
+fn rows(args: &[&str], netns: &str, command: &str) -> Vec<Value> {
+    let mut all = vec!["drops", "--json"];
+    all.extend(args);
+    all.extend(["--", "ip", "netns", "exec", netns, "bash", "-c", command]);
+    let done = run_lasthop(&all).expect("runs");
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    let text = String::from_utf8(done.stdout.clone()).expect("text");
+    if let Err(problems) = Recording::parse(&done.stdout) {
+        panic!("{problems:#?}\n{text}");
+    }
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines.filter(|line| line["type"] == "drops").collect()
+}
+
+fn sum(rows: &[Value], key: &str) -> u64 {
+    rows.iter().map(|row| row[key].as_u64().expect("a number")).sum()
+}
+
+fn datagrams(port: u16, count: u32) -> String {
+    let peer = peer().expect("peer").to_string_lossy().into_owned();
+    format!("{peer} udp-send --from {A4}:4000 --to {B4}:{port} --count {count} --size 100")
+}
+
+#[test]
+fn every_drop_is_counted_once_and_named() {
+    let _bed = Bed::new().expect("a bed");
+    let rows = rows(&["udp port 4444"], A, &datagrams(4444, 200));
+    assert_eq!(rows.len(), 1, "{rows:#?}");
+    let row = &rows[0];
+    assert_eq!((&row["reason"], &row["subsystem"]), (&"NO_SOCKET".into(), &"core".into()));
+    assert_eq!((&row["netns"], &row["dev"]), (&B.into(), &"eth0".into()));
+    assert_eq!((&row["count"], &row["bytes"]), (&200.into(), &(200 * (100 + HEADERS - 20)).into()));
+    assert!(row["symbol"].as_str().is_some_and(|symbol| symbol.contains("udp")), "{row}");
+    assert!(row["meaning"].as_str().is_some_and(|words| words.contains("socket")), "{row}");
+    assert!(row["next"][0].as_str().is_some_and(|command| command.contains(B)), "{row}");
+}
+
+#[test]
+fn the_filter_leaves_out_what_it_does_not_name() {
+    let _bed = Bed::new().expect("a bed");
+    let both = format!("{}; {}", datagrams(4444, 30), datagrams(4445, 50));
+    assert_eq!(sum(&rows(&["udp port 4445"], A, &both), "count"), 50);
+    assert!(sum(&rows(&["--netns", B], A, &both), "count") >= 80);
+    assert_eq!(rows(&["udp port 4446"], A, &both), Vec::<Value>::new());
+}
+
+#[test]
+fn by_tells_drops_apart() {
+    let _bed = Bed::new().expect("a bed");
+    let both = format!("{}; {}", datagrams(4444, 30), datagrams(4445, 50));
+    let by_port = rows(&["udp src port 4000", "--by", "port"], A, &both);
+    let counts: BTreeMap<u64, u64> = by_port
+        .iter()
+        .map(|row| (row["dport"].as_u64().expect("a port"), row["count"].as_u64().expect("one")))
+        .collect();
+    assert_eq!(counts, BTreeMap::from([(4444, 30), (4445, 50)]));
+    // The most frequent first.
+    assert_eq!(by_port[0]["dport"], 4445);
+    let by_tuple = rows(&["udp src port 4000", "--by", "tuple", "--top", "1"], A, &both);
+    assert_eq!(by_tuple.len(), 1);
+    let row = &by_tuple[0];
+    assert_eq!(
+        (&row["proto"], &row["src"], &row["sport"]),
+        (&"udp".into(), &A4.into(), &4000.into())
+    );
+    assert_eq!((&row["dst"], &row["dport"]), (&B4.into(), &4445.into()));
+    let by_stack = rows(&["udp src port 4000", "--by", "stack"], A, &both);
+    assert!(by_stack.iter().all(|row| row["stack"].as_array().is_some_and(|s| s.len() > 3)));
+    assert_eq!(sum(&by_stack, "count"), 80);
+}
+
+#[test]
+fn a_flood_of_ports_keeps_memory_and_the_top_row_and_loses_no_drop() {
+    let _bed = Bed::new().expect("a bed");
+    let flood = format!(
+        "for p in $(seq 10001 12000); do echo >/dev/udp/{B4}/$p; done; {}",
+        datagrams(4444, 3000)
+    );
+    let rows = rows(&["udp and src host 10.78.0.1", "--by", "port", "--keep", "64"], A, &flood);
+    assert_eq!(sum(&rows, "count"), 5000);
+    let kept: Vec<&Value> = rows.iter().filter(|row| row["dport"].is_u64()).collect();
+    assert!(kept.len() <= 128, "{} ports kept", kept.len());
+    assert!(rows.iter().any(|row| row["rest"] == true), "nothing is said of what had no room");
+    assert_eq!(kept[0]["dport"], 4444, "{rows:#?}");
+    assert!(kept[0]["count"].as_u64() >= Some(1500), "{}", kept[0]);
+}
+
+#[test]
+fn a_device_that_is_gone_keeps_its_name() {
+    let bed = Bed::new().expect("a bed");
+    bed.ip(&format!("-n {A} link add late0 type veth peer name late0 netns {B}")).expect("veth");
+    for (ns, address) in [(A, "10.79.0.1/24"), (B, "10.79.0.2/24")] {
+        bed.ip(&format!("-n {ns} addr add {address} dev late0")).expect("an address");
+        bed.ip(&format!("-n {ns} link set late0 up")).expect("up");
+    }
+    let peer = peer().expect("peer").to_string_lossy().into_owned();
+    let command =
+        format!("{peer} udp-send --to 10.79.0.2:4444 --count 20; sleep 0.5; ip link del late0");
+    let rows = rows(&["udp port 4444"], A, &command);
+    assert_eq!((&rows[0]["dev"], &rows[0]["count"]), (&"late0".into(), &20.into()), "{rows:#?}");
+}
+
+#[test]
+fn everyday_life_is_folded_and_shown_when_asked_for() {
+    let _bed = Bed::without_ipv6().expect("a bed");
+    // Nobody listens to this group: the receiver drops it, and nobody minds.
+    let multicast = "for i in 1 2 3; do echo >/dev/udp/239.1.2.3/4444; done; \
+                     ip route add 239.0.0.0/8 dev eth0; ping -c 2 -i 0.2 10.78.0.2";
+    let all = rows(&["icmp", "--all"], A, multicast);
+    assert!(!all.is_empty(), "the kernel frees echo replies as drops");
+    assert!(all.iter().all(|row| row["everyday"].is_string()), "{all:#?}");
+    let folded = rows(&["icmp"], A, multicast);
+    assert_eq!(folded.len(), 1, "{folded:#?}");
+    assert_eq!((&folded[0]["folded"], folded[0]["reason"].is_null()), (&1.into(), true));
+    assert_eq!(folded[0]["count"], sum(&all, "count"));
+}
+
+#[test]
+fn a_table_for_people_and_bad_options_refused() {
+    let _bed = Bed::without_ipv6().expect("a bed");
+    let done = run_lasthop(&["drops", "udp port 9", "--for", "1s"]).expect("runs");
+    assert_eq!((done.code(), done.text().contains("No drops")), (Some(0), true), "{}", done.text());
+    assert!(done.stderr.contains("lasthop: ready: "), "{}", done.stderr);
+    let sender = datagrams(4444, 7);
+    let mut args = vec!["drops", "udp port 4444", "--", "ip", "netns", "exec", A];
+    args.extend(sender.split(' '));
+    let done = run_lasthop(&args).expect("runs");
+    let text = done.text();
+    for word in ["DROPS", "NO_SOCKET", "eth0", B, "no socket is open"] {
+        assert!(text.contains(word), "no {word} in {text}");
+    }
+    for bad in [&["--by", "colour"][..], &["--top", "0"], &["--keep", "no"], &["--interval", "1"]] {
+        let mut args = vec!["drops"];
+        args.extend(bad);
+        let done = run_lasthop(&args).expect("runs");
+        assert_eq!((done.code(), done.stderr.lines().count()), (Some(2), 1), "{}", done.stderr);
+    }
+}

@@ -1,0 +1,225 @@
+//! Open vSwitch's datapath: what a vport receives, the actions that are run, what goes up to
+//! `ovs-vswitchd`, what goes out of a vport.
+//!
+//! kprobes, on functions of the openvswitch module. Nearly all packets are of no concern and cost a
+//! look at the identity hint alone: a packet was seen at a device before it gets here. Two kinds
+//! were not, and are judged by their headers: those that `ovs-vswitchd` hands in (a new skb), and,
+//! where not every device has hooks, those that a vport receives.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::macros::{kprobe, kretprobe, map};
+use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use tracer_common::abi::Hook;
+use tracer_common::ovs::{
+    FROM_USERSPACE, KNOWS_CMD, KNOWS_LIST, KNOWS_RESULT, LIST_BYTES, LONG_LIST_BYTES, OvsLayout,
+};
+
+use super::ovs_answer;
+use crate::emit::{NO_DEVICE, Sighting};
+use crate::judge::{Match, judge};
+use crate::kernel::{Geometry, Memory, Probed, at};
+use crate::maps::{self, Word};
+use crate::ovs::{Place, emit_facts, emit_run, layout, load};
+
+/// An upcall between entry and return of `ovs_dp_upcall`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Upcall {
+    skb: u64,
+    dp: u64,
+    key: u64,
+    life: u64,
+    flags: u8,
+    /// `OVS_PACKET_CMD_*`; 0 unknown.
+    cmd: u8,
+    pad: [u8; 2],
+    /// Where its question is kept.
+    slot: u32,
+}
+
+/// Upcalls under way, by task.
+#[map]
+static OVS_UPCALLS: LruHashMap<u64, Upcall> = LruHashMap::with_max_entries(1 << 10, 0);
+
+/// Tasks that hand a packet to the datapath.
+#[map]
+static OVS_HANDING: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1 << 10, 0);
+
+/// How many there are, at least: spares the look-up where there are none.
+static HANDING: Word = Word::zero();
+
+/// Judges a packet by identity and headers.
+#[inline(always)]
+fn judged(skb: u64) -> Option<Match> {
+    let protocol = u16::from_be(Probed::load::<u16>(skb, at!(skb_protocol))?);
+    judge(skb, &Geometry::probed(skb)?.network_bytes(), protocol, 0)
+}
+
+/// Judges a packet that is followed; of others, `None` at once.
+#[inline(always)]
+fn followed(skb: u64) -> Option<Match> {
+    maps::identity(skb)?;
+    judged(skb)
+}
+
+/// `void/int ovs_vport_receive(struct vport *vport, struct sk_buff *skb, const struct
+/// ip_tunnel_info *tun_info)`, `net/openvswitch/vport.c`.
+#[kprobe]
+pub fn ovs_receive_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(vport), Some(skb)) = (ctx.arg::<*const u8>(0), ctx.arg::<*const u8>(1)) else {
+        return 0;
+    };
+    let skb = skb as u64;
+    let wanted = maps::identity(skb).is_some() || layout().is_some_and(|l| l.judge_received != 0);
+    let found = if wanted { judged(skb) } else { None };
+    if let Some(found) = found {
+        let place = Place { vport: vport as u64, ..Place::default() };
+        emit_facts(&Sighting::new(Hook::OvsReceive, skb, found), &place);
+    }
+    0
+}
+
+/// `void ovs_vport_send(struct vport *vport, struct sk_buff *skb, u8 mac_proto)`,
+/// `net/openvswitch/vport.c`: before it looks whether the packet fits.
+#[kprobe]
+pub fn ovs_output_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(vport), Some(skb)) = (ctx.arg::<*const u8>(0), ctx.arg::<*const u8>(1)) else {
+        return 0;
+    };
+    let skb = skb as u64;
+    if let Some(found) = followed(skb) {
+        let mut sighting = Sighting::new(Hook::OvsOutput, skb, found);
+        // The skb still has the device that it came by.
+        let dev = layout().and_then(|l| load::<u64>(vport as u64, l.vport_dev));
+        sighting.dev = Some(dev.unwrap_or(NO_DEVICE));
+        let place = Place { vport: vport as u64, skb, ..Place::default() };
+        emit_facts(&sighting, &place);
+    }
+    0
+}
+
+/// `int ovs_execute_actions(struct datapath *dp, struct sk_buff *skb, const struct sw_flow_actions
+/// *acts, struct sw_flow_key *key)`, `net/openvswitch/actions.c`.
+#[kprobe]
+pub fn ovs_actions_kprobe(ctx: ProbeContext) -> u32 {
+    let Some(skb) = ctx.arg::<*const u8>(1) else {
+        return 0;
+    };
+    let skb = skb as u64;
+    let mut known = 0;
+    let found = if maps::identity(skb).is_some() {
+        judged(skb)
+    } else if is_handed_in() {
+        known = FROM_USERSPACE;
+        judged(skb)
+    } else {
+        None
+    };
+    if let Some(found) = found {
+        run(&ctx, skb, found, known);
+    }
+    0
+}
+
+#[inline(always)]
+fn is_handed_in() -> bool {
+    // SAFETY: only the entry's presence matters.
+    HANDING.load() != 0 && unsafe { OVS_HANDING.get(bpf_get_current_pid_tgid()) }.is_some()
+}
+
+#[inline(always)]
+fn run(ctx: &ProbeContext, skb: u64, found: Match, known: u8) {
+    let pointer = |n| ctx.arg::<*const u8>(n).map_or(0, |p| p as u64);
+    let mut place = Place { dp: pointer(0), skb, key: pointer(3), known, ..Place::default() };
+    if let Some(OvsLayout { acts_actions, acts_actions_len, .. }) = layout()
+        && let Some(len) = load::<u32>(pointer(2), *acts_actions_len)
+        && *acts_actions != 0
+    {
+        place.list = pointer(2).wrapping_add(u64::from(*acts_actions - 1));
+        place.list_len = len;
+        place.known |= KNOWS_LIST;
+    }
+    let sighting = Sighting::new(Hook::OvsActions, skb, found);
+    if place.list_len == 0 {
+        emit_facts(&sighting, &place);
+    } else if place.list_len as usize <= LIST_BYTES {
+        emit_run::<LIST_BYTES>(&sighting, &place);
+    } else {
+        emit_run::<LONG_LIST_BYTES>(&sighting, &place);
+    }
+}
+
+/// `int ovs_dp_upcall(struct datapath *dp, struct sk_buff *skb, const struct sw_flow_key *key, const
+/// struct dp_upcall_info *upcall_info, uint32_t cutlen)`, `net/openvswitch/datapath.c`.
+#[kprobe]
+pub fn ovs_upcall_kprobe(ctx: ProbeContext) -> u32 {
+    let Some(skb) = ctx.arg::<*const u8>(1) else {
+        return 0;
+    };
+    let skb = skb as u64;
+    if let Some(found) = followed(skb) {
+        let pointer = |n| ctx.arg::<*const u8>(n).map_or(0, |p| p as u64);
+        let cmd = layout().and_then(|l| load::<u8>(pointer(3), l.upcall_cmd)).unwrap_or(0);
+        let upcall = Upcall {
+            skb,
+            dp: pointer(0),
+            key: pointer(2),
+            life: found.life,
+            flags: found.flags,
+            cmd,
+            pad: [0; 2],
+            slot: ovs_answer::ask(found.life, pointer(2)),
+        };
+        let _ = OVS_UPCALLS.insert(bpf_get_current_pid_tgid(), upcall, 0);
+    }
+    0
+}
+
+/// Return of `ovs_dp_upcall`: the packet is not freed yet.
+#[kretprobe]
+pub fn ovs_upcall_return_kprobe(ctx: RetProbeContext) -> u32 {
+    let task = bpf_get_current_pid_tgid();
+    // SAFETY: copied at once.
+    let Some(upcall) = (unsafe { OVS_UPCALLS.get(task).copied() }) else {
+        return 0;
+    };
+    let _ = OVS_UPCALLS.remove(task);
+    let found = Match { life: upcall.life, flags: upcall.flags, alone: false };
+    let result = ctx.ret::<i32>();
+    if result != 0 {
+        ovs_answer::take_back(upcall.slot, upcall.life);
+    }
+    let place = Place {
+        dp: upcall.dp,
+        skb: upcall.skb,
+        key: upcall.key,
+        cmd: upcall.cmd,
+        result,
+        known: KNOWS_RESULT | if upcall.cmd != 0 { KNOWS_CMD } else { 0 },
+        ..Place::default()
+    };
+    emit_facts(&Sighting::new(Hook::OvsUpcall, upcall.skb, found), &place);
+    0
+}
+
+/// `int ovs_packet_cmd_execute(struct sk_buff *skb, struct genl_info *info)`,
+/// `net/openvswitch/datapath.c`: `ovs-vswitchd` hands in a packet, in its own task.
+#[kprobe]
+pub fn ovs_execute_kprobe(_ctx: ProbeContext) -> u32 {
+    /// `BPF_NOEXIST`.
+    const NEW: u64 = 1;
+    if OVS_HANDING.insert(bpf_get_current_pid_tgid(), 1, NEW).is_ok() {
+        HANDING.add(1);
+    }
+    0
+}
+
+/// Return of `ovs_packet_cmd_execute`.
+#[kretprobe]
+pub fn ovs_execute_return_kprobe(_ctx: RetProbeContext) -> u32 {
+    if OVS_HANDING.remove(bpf_get_current_pid_tgid()).is_ok() {
+        HANDING.add(-1);
+    }
+    0
+}

@@ -1,0 +1,187 @@
+//! Reads what the openvswitch module keeps about a packet, into the parts of an event.
+
+use core::ptr;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::Array;
+use tracer_common::abi::{
+    Counter, DEV_NAME_BYTES, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, Record,
+};
+use tracer_common::ovs::{KNOWS_KEY, LIST_BYTES, OvsFacts, OvsLayout, OvsRun};
+
+use crate::emit::{Sighting, fill, reserve, submit};
+use crate::kernel::{Memory, Probed, at};
+use crate::maps::count;
+
+/// Where the module's fields are. A map, not `.rodata`: the module may be loaded later than these
+/// programs, and only packets that matched pay for the look-up.
+#[map]
+static OVS_LAYOUT: Array<OvsLayout> = Array::with_max_entries(1, 0);
+
+/// Where the module's fields are.
+#[inline(always)]
+pub fn layout() -> Option<&'static OvsLayout> {
+    OVS_LAYOUT.get(0)
+}
+
+/// The field at `offset`, which is one more than it is, or 0 where the kernel does not tell.
+#[inline(always)]
+pub fn load<T: Copy>(base: u64, offset: u32) -> Option<T> {
+    if offset == 0 || base == 0 {
+        return None;
+    }
+    Probed::load(base, offset - 1)
+}
+
+/// What a hook knows: addresses of the module's structures, 0 where it was given none.
+#[derive(Clone, Copy, Default)]
+pub struct Place {
+    /// `struct vport`: the one at which the packet is.
+    pub vport: u64,
+    /// `struct sk_buff`, once its control block is the datapath's: after the receive.
+    pub skb: u64,
+    /// `struct datapath`.
+    pub dp: u64,
+    /// `struct sw_flow_key`.
+    pub key: u64,
+    /// The action list.
+    pub list: u64,
+    /// Its length, bytes.
+    pub list_len: u32,
+    /// What `ovs_dp_upcall` returned.
+    pub result: i32,
+    /// `OVS_PACKET_CMD_*`.
+    pub cmd: u8,
+    /// `KNOWS_*`, those that the fields above are valid by.
+    pub known: u8,
+}
+
+/// Writes one event with the facts. A function of its own in the kernel too, as those of
+/// [`crate::emit`].
+#[inline(never)]
+pub fn emit_facts(sighting: &Sighting, place: &Place) {
+    let Some(record) = reserve::<Record<OvsFacts>>() else { return };
+    // SAFETY: reserved memory of this type, ours until it is submitted.
+    let (event, out) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
+    fill(event, sighting, PART_OVS);
+    facts(out, place);
+    submit(record);
+}
+
+/// Writes one event with the facts and the first `N` bytes of the action list.
+#[inline(never)]
+pub fn emit_run<const N: usize>(sighting: &Sighting, place: &Place) {
+    let Some(record) = reserve::<Record<OvsRun<N>>>() else { return };
+    // SAFETY: as above.
+    let (event, out, list) = unsafe {
+        let run = &raw mut (*record).parts;
+        (&raw mut (*record).event, &raw mut (*run).facts, &raw mut (*run).list)
+    };
+    let size = if N == LIST_BYTES { PART_OVS_LIST } else { PART_OVS_LONG_LIST };
+    fill(event, sighting, PART_OVS | size);
+    facts(out, place);
+    let len = core::hint::black_box(place.list_len).min(N as u32);
+    // SAFETY: at most the array's size, which the verifier is shown; a fault is an error.
+    let failed = unsafe { bpf_probe_read_kernel(list.cast(), len, place.list as *const _) };
+    if failed != 0 {
+        count(Counter::Unreadable);
+        // SAFETY: as above. A list that was not read is not known.
+        unsafe {
+            (*out).list_len = 0;
+            (*out).known &= !tracer_common::ovs::KNOWS_LIST;
+        }
+    }
+    submit(record);
+}
+
+#[inline(always)]
+fn facts(out: *mut OvsFacts, place: &Place) {
+    // SAFETY: reserved memory of its type.
+    unsafe {
+        ptr::write(out, OvsFacts::NONE);
+        (*out).list_len = place.list_len;
+        (*out).result = place.result;
+        (*out).cmd = place.cmd;
+        (*out).known = place.known;
+    }
+    let Some(layout) = layout() else { return };
+    if place.key != 0 {
+        flow_key(out, place.key, layout);
+    }
+    let mut dp = place.dp;
+    if place.vport != 0 {
+        dp = load(place.vport, layout.vport_dp).unwrap_or(0);
+        // SAFETY: as above.
+        unsafe { (*out).port_no = vport(&raw mut (*out).port, place.vport, layout) };
+    }
+    // What a vport has just received came in by it.
+    let input = match place.skb {
+        0 => place.vport,
+        skb => load(skb, layout.skb_input_vport).unwrap_or(0),
+    };
+    // SAFETY: as above.
+    unsafe { (*out).in_port_no = vport(&raw mut (*out).in_port, input, layout) };
+    // Without an skb the flow key tells the number. (`DP_MAX_PORTS` there: a packet without one.)
+    if input == 0
+        && let Some(port) = load::<u16>(place.key, layout.key_in_port)
+        && port != u16::MAX
+    {
+        // SAFETY: as above.
+        unsafe { (*out).in_port_no = u32::from(port) };
+    }
+    let local = local_port(dp, layout);
+    // SAFETY: as above.
+    unsafe { vport(&raw mut (*out).dp, local, layout) };
+}
+
+#[inline(always)]
+fn flow_key(out: *mut OvsFacts, key: u64, layout: &OvsLayout) {
+    let Some(recirc_id) = load(key, layout.key_recirc_id) else {
+        return;
+    };
+    // SAFETY: reserved memory of its type.
+    unsafe {
+        (*out).recirc_id = recirc_id;
+        (*out).ct_state = load(key, layout.key_ct_state).unwrap_or(0);
+        (*out).ct_zone = load(key, layout.key_ct_zone).unwrap_or(0);
+        (*out).ct_mark = load(key, layout.key_ct_mark).unwrap_or(0);
+        (*out).ct_label = load(key, layout.key_ct_labels).unwrap_or_default();
+        (*out).known |= KNOWS_KEY;
+    }
+}
+
+/// Writes a vport's name; gives back its number.
+#[inline(always)]
+fn vport(name: *mut [u8; DEV_NAME_BYTES], vport: u64, layout: &OvsLayout) -> u32 {
+    if let Some(dev) = load::<u64>(vport, layout.vport_dev)
+        && let Some(found) = Probed::load::<[u8; DEV_NAME_BYTES]>(dev, at!(dev_name))
+    {
+        // SAFETY: a field of reserved memory.
+        unsafe { *name = found };
+    }
+    load::<u16>(vport, layout.vport_port_no).map_or(tracer_common::ovs::NO_PORT, u32::from)
+}
+
+/// The datapath's local port, number 0 (`OVSP_LOCAL`), after which it is named: it hashes to the
+/// first bucket of `dp->ports`, which it shares with every thousandth port (`vport_hash_bucket`).
+#[inline(always)]
+fn local_port(dp: u64, layout: &OvsLayout) -> u64 {
+    const BUCKET_DEPTH: u32 = 3;
+    if layout.vport_dp_hash_node == 0 || layout.vport_port_no == 0 {
+        return 0;
+    }
+    let buckets = load::<u64>(dp, layout.datapath_ports).unwrap_or(0);
+    let mut node = Probed::load::<u64>(buckets, 0).unwrap_or(0);
+    for _ in 0..BUCKET_DEPTH {
+        if node == 0 {
+            return 0;
+        }
+        let vport = node.wrapping_sub(u64::from(layout.vport_dp_hash_node - 1));
+        if load::<u16>(vport, layout.vport_port_no) == Some(0) {
+            return vport;
+        }
+        node = Probed::load::<u64>(node, 0).unwrap_or(0);
+    }
+    0
+}

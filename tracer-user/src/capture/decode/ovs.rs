@@ -1,0 +1,86 @@
+//! What Open vSwitch was doing with the packet.
+
+use nix::errno::Errno;
+use tracer_common::abi::Hook;
+use tracer_common::codec::Decoded;
+use tracer_common::ovs::{
+    FROM_USERSPACE, KNOWS_CMD, KNOWS_KEY, KNOWS_LIST, KNOWS_RESULT, NO_PORT, OvsFacts,
+};
+
+use crate::model::{Ovs, Upcall};
+use crate::ovs::actions::{CT_STATES, CtLayout, Form, text_of};
+
+/// `OVS_CS_F_TRACKED`.
+const TRACKED: u8 = 0x20;
+
+/// `None` for an event of another hook. `ct`: how the kernel keeps `ct` actions.
+pub fn ovs(decoded: &Decoded<'_>, ct: Option<&CtLayout>) -> Option<Ovs> {
+    let facts = decoded.ovs.as_ref()?;
+    let knows = |bit| facts.known & bit != 0;
+    let mut ovs = Ovs {
+        dp: name(&facts.dp),
+        in_port: name(&facts.in_port),
+        in_port_no: number(facts.in_port_no),
+        port: name(&facts.port),
+        port_no: number(facts.port_no),
+        from_userspace: knows(FROM_USERSPACE),
+        ..Ovs::default()
+    };
+    if knows(KNOWS_KEY) {
+        flow_key(&mut ovs, facts);
+    }
+    if knows(KNOWS_LIST) {
+        ovs.actions = Some(text_of(decoded.list, Form::Memory(ct)));
+        ovs.empty = Some(facts.list_len == 0);
+        ovs.cut = decoded.list.len() < facts.list_len as usize;
+    }
+    if decoded.hook == Hook::OvsUpcall {
+        ovs.upcall = Some(upcall(facts));
+    }
+    Some(ovs)
+}
+
+fn flow_key(ovs: &mut Ovs, facts: &OvsFacts) {
+    ovs.recirc_id = Some(facts.recirc_id);
+    if facts.ct_state & TRACKED != 0 {
+        ovs.ct_state = Some(ct_state(facts.ct_state));
+        ovs.ct_zone = Some(facts.ct_zone);
+    }
+    ovs.ct_mark = (facts.ct_mark != 0).then_some(facts.ct_mark);
+    // A 128-bit number in network byte order (`ovs_key_ct_labels`).
+    let label = u128::from_le_bytes(facts.ct_label);
+    ovs.ct_label = (label != 0).then(|| format!("{label:#x}"));
+}
+
+/// `new|trk`, as `ovs-dpctl` joins them.
+fn ct_state(bits: u8) -> String {
+    let set = CT_STATES.iter().filter(|(bit, _)| u32::from(bits) & bit != 0);
+    set.map(|(_, name)| *name).collect::<Vec<_>>().join("|")
+}
+
+fn upcall(facts: &OvsFacts) -> Upcall {
+    let failed = facts.known & KNOWS_RESULT != 0 && facts.result != 0;
+    Upcall {
+        // `enum ovs_packet_cmd`.
+        cmd: match facts.cmd {
+            _ if facts.known & KNOWS_CMD == 0 => None,
+            1 => Some("miss".to_owned()),
+            2 => Some("action".to_owned()),
+            other => Some(other.to_string()),
+        },
+        result: failed.then(|| match Errno::from_raw(-facts.result) {
+            Errno::UnknownErrno => facts.result.to_string(),
+            // In the kernel only; as a caller of it would see it.
+            errno => format!("{errno:?}"),
+        }),
+    }
+}
+
+fn number(port: u32) -> Option<u32> {
+    (port != NO_PORT).then_some(port)
+}
+
+fn name(bytes: &[u8]) -> Option<String> {
+    let name = bytes.split(|b| *b == 0).next().filter(|name| !name.is_empty())?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}

@@ -1,0 +1,29 @@
+//! The head of a recording.
+
+use crate::model::Meta;
+
+/// The head of a recording that began `elapsed` nanoseconds ago, at `monotonic` by
+/// `CLOCK_MONOTONIC`.
+pub fn meta(
+    elapsed: u64,
+    monotonic: u64,
+    filter: &str,
+    probes: Vec<String>,
+    blind: Vec<String>,
+) -> Meta {
+    let uname = nix::sys::utsname::uname().ok();
+    let text = |s: &std::ffi::OsStr| s.to_string_lossy().into_owned();
+    let began = jiff::Timestamp::now()
+        - jiff::SignedDuration::from_nanos(i64::try_from(elapsed).unwrap_or(0));
+    Meta {
+        version: 1,
+        tool: concat!("lasthop ", env!("CARGO_PKG_VERSION")).to_owned(),
+        kernel: uname.as_ref().map_or_else(String::new, |u| text(u.release())),
+        hostname: uname.as_ref().map_or_else(String::new, |u| text(u.nodename())),
+        start: began.to_string(),
+        start_monotonic_ns: monotonic.to_string(),
+        filter: filter.to_owned(),
+        probes,
+        blind,
+    }
+}

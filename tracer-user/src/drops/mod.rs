@@ -1,0 +1,13 @@
+//! All drops on the node, counted: what the kernel's maps hold becomes rows with names and words.
+//!
+//! Pure, as reconstruct and verdict are: no clock, no I/O.
+
+mod everyday;
+mod fold;
+mod row;
+mod tally;
+
+pub use everyday::why_everyday;
+pub use fold::fold;
+pub use row::{Names, rows};
+pub use tally::{Entry, Tally};

@@ -1,0 +1,6 @@
+use super::*;
+
+#[test]
+fn an_empty_list_drops() {
+    assert_eq!(text(&[]), "drop");
+}

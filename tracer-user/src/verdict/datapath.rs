@@ -1,0 +1,63 @@
+//! How a packet's way through Open vSwitch's datapath is told in a sentence.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::model::{HookName, Ovs};
+use crate::reconstruct::sight::Sight;
+use crate::verdict::words::safe;
+
+/// How much of an action list is quoted, characters.
+const QUOTED: usize = 240;
+
+/// The port by which the packet came into the datapath.
+pub fn in_port(passage: &[Arc<Sight>]) -> Option<&str> {
+    facts(passage).find_map(|ovs| ovs.in_port.as_deref())
+}
+
+/// ` of datapath ovs-system`, where it is known.
+pub fn of_datapath(passage: &[Arc<Sight>]) -> String {
+    let dp = facts(passage).find_map(|ovs| ovs.dp.as_deref());
+    dp.map(|dp| format!(" of datapath {}", safe(dp))).unwrap_or_default()
+}
+
+/// The last list of actions that was run on it.
+pub fn last_run(passage: &[Arc<Sight>]) -> Option<&Ovs> {
+    let is_run = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
+    passage.iter().rfind(is_run)?.ovs.as_deref()
+}
+
+/// What its passes through conntrack made of it: `, in the pass after ct in which it was inv|trk in
+/// zone 5`. Empty where it went through none.
+pub fn after_ct(passage: &[Arc<Sight>]) -> String {
+    let Some(ovs) = facts(passage).last() else {
+        return String::new();
+    };
+    match (&ovs.ct_state, ovs.recirc_id) {
+        (Some(state), _) => {
+            let zone = ovs.ct_zone.map(|zone| format!(" in zone {zone}")).unwrap_or_default();
+            format!(", after conntrack{zone} found it {}", safe(state))
+        }
+        (None, Some(id)) if id != 0 => format!(", after recirculation {id:#x}"),
+        _ => String::new(),
+    }
+}
+
+/// `` `ct(zone=5),recirc(0x2)` ``, shortened where it is long.
+pub fn quoted(run: &Ovs) -> Option<String> {
+    let actions = run.actions.as_deref()?;
+    let mut text = String::from("`");
+    for (i, c) in actions.chars().enumerate() {
+        if i == QUOTED {
+            text.push('…');
+            break;
+        }
+        text.push(c);
+    }
+    let _ = write!(text, "`{}", if run.cut { " (the list goes on)" } else { "" });
+    Some(safe(&text).into_owned())
+}
+
+fn facts(passage: &[Arc<Sight>]) -> impl DoubleEndedIterator<Item = &Ovs> {
+    passage.iter().filter_map(|s| s.ovs.as_deref())
+}

@@ -1,0 +1,184 @@
+//! Open vSwitch dropped it.
+
+use crate::model::{HookName, Outcome, Ovs, Where};
+use crate::reconstruct::flow::{Flow, Loss};
+use crate::reconstruct::sight::Sight;
+use crate::verdict::rules::sentence;
+use crate::verdict::{Finding, datapath, matter, next, words};
+
+/// A packet of the flow was dropped by Open vSwitch: the kernel says so, or its actions sent it
+/// nowhere.
+pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
+    let loss = sentence::worst(flow, Outcome::DroppedByOvs)?;
+    let (at, before) = (&*loss.at, loss.before.as_deref());
+    let reason = at.raw_reason().filter(|r| *r != "NOT_SPECIFIED");
+    let named = reason.map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
+    let by = datapath::in_port(&loss.passage)
+        .map(|port| format!(", which it entered by port {}", words::safe(port)))
+        .unwrap_or_default();
+    let asked = asked(loss);
+    let text = format!(
+        "{} dropped by Open vSwitch{}{by}{}{}: {}{named}.{asked}{}",
+        sentence::subject(flow, loss),
+        words::in_netns(at.netns.as_deref().or(before.and_then(|b| b.netns.as_deref()))),
+        datapath::after_ct(&loss.passage),
+        sentence::translation(&loss.first, at),
+        cause(at, loss),
+        sentence::rest(flow, loss),
+    );
+    Some(Finding {
+        outcome: loss.outcome,
+        place: Where { bridge: None, ..at.place() },
+        reason: reason.map(str::to_owned),
+        text,
+        next: next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)),
+        evidence: loss.evidence.clone(),
+    })
+}
+
+/// The first packet of a flow that is dropped ends in `ovs-vswitchd`, and not where the others do.
+fn asked(loss: &Loss) -> String {
+    match loss.asked {
+        n if n == loss.count => String::new(),
+        0 => String::new(),
+        1 => {
+            " The first of them went up to ovs-vswitchd, which answered with that flow.".to_owned()
+        }
+        n => format!(" {n} of them went up to ovs-vswitchd, which answered with that flow."),
+    }
+}
+
+/// Why, as a clause: the same for the same cause whatever the kernel tells of it.
+fn cause(at: &Sight, loss: &Loss) -> String {
+    if loss.ended_asking() {
+        return "ovs-vswitchd, which was asked, answered with a datapath flow that says drop, which is \
+                what the OpenFlow tables came to"
+            .to_owned();
+    }
+    match at.raw_reason().filter(|r| *r != "NOT_SPECIFIED") {
+        Some("OVS_DROP_LAST_ACTION" | "OVS_DROP_EXPLICIT") => by_list(loss),
+        Some("OVS_DROP_METER") => METER.to_owned(),
+        Some("OVS_DROP_CONNTRACK") => CONNTRACK.to_owned(),
+        Some("OVS_DROP_ACTION_ERROR") => action_failed(loss),
+        Some("OVS_DROP_RECURSION_LIMIT") => RECURSION.to_owned(),
+        Some("OVS_DROP_DEFERRED_LIMIT") => DEFERRED.to_owned(),
+        Some(reason) => match matter::of(at, None) {
+            (_, Some(meaning)) if reason.starts_with("OVS_") => meaning.to_owned(),
+            _ => by_symbol(at, loss),
+        },
+        None => by_symbol(at, loss),
+    }
+}
+
+const METER: &str = "a meter found its rate exceeded";
+const PORT_GONE: &str = "the port that it was to leave by is gone, or down";
+const CONNTRACK: &str = "conntrack refused it (the `ct` action failed)";
+const RECURSION: &str = "it went round through the datapath too often: a loop of ports and bridges";
+const DEFERRED: &str = "too many recirculations and clones of one packet were waiting at once";
+
+fn by_symbol(at: &Sight, loss: &Loss) -> String {
+    let symbol = at.symbol().unwrap_or_default();
+    let silent = at.cause.as_ref().and_then(|c| c.drop.as_ref()).is_some_and(|d| d.silent);
+    match symbol.split('.').next().unwrap_or_default() {
+        _ if silent => by_list(loss),
+        "internal_dev_recv" => "the internal port that it was to leave by is down".to_owned(),
+        // The compiler makes jumps of the calls that lead there: the symbol may be any of them.
+        _ if was_being_sent(loss) => too_big(at, loss),
+        "ovs_ct_execute" | "handle_fragments" => CONNTRACK.to_owned(),
+        "do_output" => PORT_GONE.to_owned(),
+        "ovs_fragment" | "ovs_vport_output" => {
+            "it could not be cut into fragments for the port that it was to leave by".to_owned()
+        }
+        "ovs_execute_actions" => RECURSION.to_owned(),
+        "clone_execute" | "execute_recirc" => DEFERRED.to_owned(),
+        "ovs_vport_receive" | "ovs_flow_key_extract" => {
+            "its headers could not be read (malformed, or no memory)".to_owned()
+        }
+        "do_execute_actions" => action_failed(loss),
+        "" => "the kernel does not say where".to_owned(),
+        other => format!("the kernel gives no reason, in {}", words::safe(other)),
+    }
+}
+
+/// The list that was run came to its end and had sent the packet nowhere.
+fn by_list(loss: &Loss) -> String {
+    let Some(run) = datapath::last_run(&loss.passage) else {
+        return "its actions sent it nowhere".to_owned();
+    };
+    let actions = run.actions.as_deref().unwrap_or_default();
+    if run.empty == Some(true) || actions == "drop" {
+        return "the datapath flow that it matched says drop, which is what the OpenFlow tables came to"
+            .to_owned();
+    }
+    // Before Linux 6.6 a meter ends a list without a word.
+    if actions.contains("meter(") && sends_somewhere(actions) {
+        return METER.to_owned();
+    }
+    match datapath::quoted(run) {
+        Some(list) => format!("its actions, {list}, sent it nowhere"),
+        None => "its actions sent it nowhere".to_owned(),
+    }
+}
+
+/// Whether it was being sent out of a port when it ended.
+fn was_being_sent(loss: &Loss) -> bool {
+    loss.passage.last().is_some_and(|s| s.hook == HookName::OvsOutput)
+}
+
+/// Whether a list has an output to a port, as `ovs-dpctl` prints it: a number or a name that stands
+/// alone.
+fn sends_somewhere(actions: &str) -> bool {
+    top_level(actions).any(is_output)
+}
+
+fn is_output(action: &str) -> bool {
+    action.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The actions of a list, as text; those inside others stay with them.
+fn top_level(actions: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_u32;
+    actions.split(move |c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    })
+}
+
+fn action_failed(loss: &Loss) -> String {
+    let run = datapath::last_run(&loss.passage);
+    let outputs_alone = |run: &Ovs| {
+        !run.cut && run.actions.as_deref().is_some_and(|list| top_level(list).all(is_output))
+    };
+    if run.is_some_and(outputs_alone) {
+        return PORT_GONE.to_owned();
+    }
+    match run.and_then(datapath::quoted) {
+        Some(list) if run.and_then(|run| run.actions.as_deref()).is_some_and(sends_somewhere) => {
+            format!("one of its actions, {list}, failed, or a port among them is gone")
+        }
+        Some(list) => format!("one of its actions, {list}, failed"),
+        None => "one of its actions failed".to_owned(),
+    }
+}
+
+/// `ovs_vport_send` refuses what is longer than the device's MTU, and frames of another kind.
+fn too_big(at: &Sight, loss: &Loss) -> String {
+    /// `ETH_HLEN`; a tag kept in the frame does not count (`packet_length`).
+    const LINK_HEADER: u32 = 14;
+    let port = loss.before.as_deref().and_then(|b| b.dev.as_deref());
+    let (name, mtu) = (port.map(|d| words::safe(&d.name)), port.and_then(|d| d.mtu));
+    match (name, mtu) {
+        (Some(name), Some(mtu)) if at.len > mtu + LINK_HEADER => format!(
+            "its {} bytes are more than the MTU {mtu} of port {name}, which it was to leave by",
+            at.len - LINK_HEADER
+        ),
+        (Some(name), _) => {
+            format!("it is too big for port {name}, or no frame of the kind that port takes")
+        }
+        _ => "it is too big for the port that it was to leave by".to_owned(),
+    }
+}

@@ -1,0 +1,84 @@
+//! It went up to `ovs-vswitchd`, or was to, and did not come back.
+
+use std::sync::Arc;
+
+use crate::model::{HookName, Outcome, Upcall};
+use crate::reconstruct::flow::Flow;
+use crate::reconstruct::sight::Sight;
+use crate::verdict::rules::sentence;
+use crate::verdict::{Finding, datapath, matter, next, words};
+
+/// A packet of the flow was handed to `ovs-vswitchd`, which did not hand it back; or it could not be
+/// handed over.
+pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
+    let loss = sentence::worst(flow, Outcome::UpcallLost)?;
+    let (at, before) = (&*loss.at, loss.before.as_deref());
+    let upcall = at.upcall().cloned().unwrap_or_default();
+    let by = datapath::in_port(&loss.passage)
+        .map(|port| format!(" (it entered by port {})", words::safe(port)))
+        .unwrap_or_default();
+    let text = format!(
+        "{} lost between Open vSwitch's datapath{} and ovs-vswitchd{by}{}{}: {}.{}",
+        sentence::subject(flow, loss),
+        words::in_netns(at.netns.as_deref()),
+        datapath::after_ct(&loss.passage),
+        sentence::translation(&loss.first, at),
+        cause(&upcall, &loss.passage),
+        sentence::rest(flow, loss),
+    );
+    let mut commands = vec![
+        "ovs-appctl dpctl/show -s".to_owned(),
+        "ovs-appctl upcall/show".to_owned(),
+        "ovs-appctl coverage/show".to_owned(),
+    ];
+    if upcall.result.is_none() {
+        commands = next::commands(matter::Matter::Ovs, &next::Spot::new(at, before));
+    }
+    Some(Finding {
+        outcome: loss.outcome,
+        place: at.place(),
+        reason: upcall.result,
+        text,
+        next: commands,
+        evidence: loss.evidence.clone(),
+    })
+}
+
+/// Why, as a clause. What `ovs_dp_upcall` returns: `net/openvswitch/datapath.c`.
+fn cause(upcall: &Upcall, passage: &[Arc<Sight>]) -> String {
+    let run = datapath::last_run(passage);
+    let is_answered = passage.last().is_some_and(|s| s.hook == HookName::OvsAnswer);
+    let by_action = upcall.cmd.as_deref() == Some("action");
+    let why_up = match (upcall.cmd.as_deref(), run.and_then(datapath::quoted)) {
+        (Some("miss"), _) => "no flow of the datapath matched it".to_owned(),
+        (Some("action"), Some(list)) => format!("the actions {list} sent it up"),
+        (Some("action"), None) => "an action sent it up".to_owned(),
+        _ => "it was sent up".to_owned(),
+    };
+    let outcome = match upcall.result.as_deref() {
+        None if by_action => {
+            "it was handed over, and nothing came back: it was for an OpenFlow controller, which let it \
+             end there, or ovs-vswitchd did not answer"
+                .to_owned()
+        }
+        None if is_answered => {
+            "it was handed over, and ovs-vswitchd installed a flow for it, but did not hand it back"
+                .to_owned()
+        }
+        None => {
+            "it was handed over, and nothing came back: the OpenFlow tables drop it (what is dropped \
+             does not come back), or ovs-vswitchd did not answer"
+                .to_owned()
+        }
+        Some("EAGAIN") => {
+            "the queue to ovs-vswitchd's handlers was full: they are too slow for the new flows that \
+             come [EAGAIN]"
+                .to_owned()
+        }
+        Some(error @ ("ENOTCONN" | "ECONNREFUSED")) => format!(
+            "no handler of ovs-vswitchd listens: it does not run, or was only just started [{error}]"
+        ),
+        Some(error) => format!("the kernel could not hand it over [{}]", words::safe(error)),
+    };
+    format!("{why_up}, and {outcome}")
+}
