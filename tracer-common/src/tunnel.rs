@@ -159,7 +159,7 @@ pub fn quotation(n: &Network, t: &Transport) -> Option<(u16, u32)> {
         proto::ICMP6 if is_icmp6_error(kind) => ETH_P_IPV6,
         _ => return None,
     };
-    t.present.then_some((ethertype, n.transport_at + ICMP_HLEN))
+    t.present.then_some((ethertype, n.transport_at.wrapping_add(ICMP_HLEN)))
 }
 
 /// Bytes of an ICMP header, behind which an error quotes.

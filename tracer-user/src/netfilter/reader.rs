@@ -108,7 +108,7 @@ fn candidates(facts: &Facts, families: &[&str], in_nft: bool) -> io::Result<Vec<
 
 fn nft(prefix: &str) -> io::Result<Ruleset> {
     let json = output("nft", &["-j", "-n", "list", "ruleset"])?;
-    let readable = output("nft", &["-a", "list", "ruleset"])?;
+    let readable = output("nft", &["-s", "-a", "list", "ruleset"])?;
     // Matches of iptables that nft has no words for.
     let saved = if json.contains("\"xt\"") {
         output(&format!("{prefix}-nft-save"), &[])

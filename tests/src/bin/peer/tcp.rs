@@ -24,9 +24,6 @@ pub struct Connect {
     /// Give up connecting after this many milliseconds.
     #[arg(long, default_value_t = 3000)]
     timeout_ms: u64,
-    /// While that connection is open, open another from the same port to here.
-    #[arg(long, requires = "from")]
-    then: Option<SocketAddr>,
     /// Once connected, wait this many milliseconds before sending.
     #[arg(long, default_value_t = 0)]
     hold_ms: u64,
@@ -34,6 +31,9 @@ pub struct Connect {
     /// with RST.
     #[arg(long)]
     keep_open: bool,
+    /// While that connection is open, open another from the same port to here.
+    #[arg(long, requires = "from")]
+    then: Option<SocketAddr>,
 }
 
 #[derive(Args)]
@@ -52,17 +52,12 @@ pub struct Listen {
 pub fn connect(args: &Connect) -> Result<()> {
     let Some(first) = open(args, args.to)? else { return Ok(()) };
     let Some(then) = args.then else {
-        std::thread::sleep(Duration::from_millis(args.hold_ms));
-        if args.keep_open {
-            say(broken_off(&first, args.bytes)?);
-        } else {
-            say(exchange(first, args.bytes));
-        }
+        say(exchange(first, args));
         return Ok(());
     };
     say(round_trip(&first, args.bytes));
     if let Some(second) = open(args, then)? {
-        say(exchange(second, args.bytes));
+        say(exchange(second, args));
     }
     Ok(())
 }
@@ -76,7 +71,13 @@ fn open(args: &Connect, to: SocketAddr) -> Result<Option<TcpStream>> {
     }
     let timeout = Duration::from_millis(args.timeout_ms);
     match socket.connect_timeout(&to.into(), timeout) {
-        Ok(()) => Ok(Some(socket.into())),
+        Ok(()) => {
+            std::thread::sleep(Duration::from_millis(args.hold_ms));
+            if args.keep_open {
+                socket.set_linger(Some(Duration::ZERO))?;
+            }
+            Ok(Some(socket.into()))
+        }
         Err(e) => {
             println!("not connected: {e}");
             Ok(None)
@@ -100,20 +101,16 @@ fn round_trip(mut stream: &TcpStream, bytes: usize) -> std::io::Result<(usize, b
     Ok((echoed.len(), echoed == payload))
 }
 
-/// As [`round_trip`]; where what was sent never comes back, the connection ends with RST.
-fn broken_off(stream: &TcpStream, bytes: usize) -> Result<std::io::Result<(usize, bool)>> {
-    let socket = socket2::SockRef::from(stream);
-    socket.set_linger(Some(Duration::ZERO))?;
-    let result = round_trip(stream, bytes);
-    if result.is_ok() {
-        socket.set_linger(None)?;
-    }
-    Ok(result)
-}
-
 /// Sends `bytes` bytes while reading them back; returns how many came back, and whether unchanged.
-fn exchange(stream: TcpStream, bytes: usize) -> std::io::Result<(usize, bool)> {
-    let payload: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+fn exchange(stream: TcpStream, args: &Connect) -> std::io::Result<(usize, bool)> {
+    let payload: Vec<u8> = (0..args.bytes).map(|i| (i % 251) as u8).collect();
+    if args.keep_open {
+        let (mut stream, mut echoed) = (stream, vec![0; args.bytes]);
+        stream.write_all(&payload)?;
+        stream.read_exact(&mut echoed)?;
+        socket2::SockRef::from(&stream).set_linger(None)?;
+        return Ok((echoed.len(), echoed == payload));
+    }
     let mut back = stream.try_clone()?;
     let reader = std::thread::spawn(move || {
         let mut echoed = Vec::new();
@@ -133,8 +130,8 @@ pub fn listen(args: &Listen) -> Result<()> {
     socket.listen(16)?;
     let listener = TcpListener::from(socket);
     say_ready()?;
-    // Connections may be open at the same time; each has a thread.
     let delay = Duration::from_millis(args.delay_ms);
+    // Connections may be open at the same time; each has a thread.
     std::thread::scope(|scope| {
         for _ in 0..args.count {
             let (stream, from) = listener.accept()?;
