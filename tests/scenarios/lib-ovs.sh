@@ -47,11 +47,11 @@ lh_uptime() {
 	done
 }
 
-# lh_ovs_stop: ends ovs-vswitchd (the datapath stays in the kernel) and waits until it is gone.
+# lh_vswitchd_stop: ends ovs-vswitchd (the datapath stays in the kernel) and waits until it is gone.
 lh_vswitchd_stop() {
-	pid=$(cat "$OVS_RUNDIR/ovs-vswitchd.pid")
 	ovs-appctl exit
-	while [ -e "/proc/$pid" ]; do
+	# The last thing that it does.
+	while [ -e "$OVS_RUNDIR/ovs-vswitchd.pid" ]; do
 		sleep 0.05
 	done
 }
@@ -131,6 +131,14 @@ lh_hits() {
 # lh_rx NS DEV: packets that the device has received.
 lh_rx() {
 	ip netns exec "$1" cat "/sys/class/net/$2/statistics/rx_packets"
+}
+
+# lh_datagrams NS: UDP datagrams that sockets in the namespace have received, IPv4 and IPv6.
+lh_datagrams() {
+	ip netns exec "$1" sh -c 'cat /proc/net/snmp /proc/net/snmp6' | awk '
+		/^Udp: [0-9]/ { sum += $2 }
+		/^Udp6InDatagrams/ { sum += $2 }
+		END { print sum + 0 }'
 }
 
 # lh_want WHAT ACTUAL TEST-ARG...: a fact of the witness's; says it, and fails where it is not so.

@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{HookName, Hop, Journey, Lost, Outcome};
+use crate::model::{HookName, Hop, Journey, Lost, Outcome, OvsTrace};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
 use crate::reconstruct::ovs::{Asked, silent_drop};
+use crate::reconstruct::owner::{Answers, Question};
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
@@ -49,6 +50,7 @@ pub struct Story {
     previous: Option<Arc<Sight>>,
     lost_at: HashMap<u32, u64>,
     incomplete: bool,
+    answers: Answers,
 }
 
 impl Story {
@@ -162,12 +164,38 @@ impl Story {
 
     /// Takes the flows that were retired to make room for others, since the last call.
     pub fn take_retired(&mut self) -> Vec<Flow> {
-        self.flows.take_retired()
+        let mut flows = self.flows.take_retired();
+        for flow in &mut flows {
+            self.answers.tell(flow);
+        }
+        flows
+    }
+
+    /// What Open vSwitch is to be asked about packets that died in it, since the last call.
+    pub fn questions(&mut self) -> Vec<Question> {
+        self.answers.questions(self.flows.all().into_iter())
+    }
+
+    /// Takes in what Open vSwitch answered.
+    pub fn answer(&mut self, answer: &OvsTrace) {
+        self.answers.put(answer.clone());
     }
 
     /// The trace is over: the fate of all packets still open, and all flows. `end` is when the last
     /// probe was detached, in nanoseconds since the trace began.
     pub fn end(&mut self, end: u64) -> (Vec<Journey>, Vec<Flow>) {
+        let mut journeys = self.close_all(end);
+        let mut flows = self.flows.take_all();
+        for flow in &mut flows {
+            let retold = self.answers.tell(flow).into_iter();
+            let dropped = Outcome::DroppedByOvs;
+            journeys.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
+        }
+        (journeys, flows)
+    }
+
+    /// The fate of all packets still open at `end`, nanoseconds since the trace began.
+    pub fn close_all(&mut self, end: u64) -> Vec<Journey> {
         let mut open: Vec<_> = self.open.keys().copied().collect();
         open.sort_unstable();
         let mut journeys = Vec::with_capacity(open.len());
@@ -176,7 +204,7 @@ impl Story {
             journeys.extend(self.close(number, unended));
         }
         self.wakes.clear();
-        (journeys, self.flows.take_all())
+        journeys
     }
 
     fn identify(&mut self, hop: &Hop) -> u64 {
