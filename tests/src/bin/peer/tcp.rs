@@ -27,6 +27,13 @@ pub struct Connect {
     /// While that connection is open, open another from the same port to here.
     #[arg(long, requires = "from")]
     then: Option<SocketAddr>,
+    /// Once connected, wait this many milliseconds before sending.
+    #[arg(long, default_value_t = 0)]
+    hold_ms: u64,
+    /// Do not say that nothing more is to come before all is read back; if that never happens, end
+    /// with RST.
+    #[arg(long)]
+    keep_open: bool,
 }
 
 #[derive(Args)]
@@ -37,12 +44,20 @@ pub struct Listen {
     /// End after this many connections.
     #[arg(long, default_value_t = 1)]
     count: u64,
+    /// Wait this many milliseconds before sending anything back.
+    #[arg(long, default_value_t = 0)]
+    delay_ms: u64,
 }
 
 pub fn connect(args: &Connect) -> Result<()> {
     let Some(first) = open(args, args.to)? else { return Ok(()) };
     let Some(then) = args.then else {
-        say(exchange(first, args.bytes));
+        std::thread::sleep(Duration::from_millis(args.hold_ms));
+        if args.keep_open {
+            say(broken_off(&first, args.bytes)?);
+        } else {
+            say(exchange(first, args.bytes));
+        }
         return Ok(());
     };
     say(round_trip(&first, args.bytes));
@@ -85,6 +100,17 @@ fn round_trip(mut stream: &TcpStream, bytes: usize) -> std::io::Result<(usize, b
     Ok((echoed.len(), echoed == payload))
 }
 
+/// As [`round_trip`]; where what was sent never comes back, the connection ends with RST.
+fn broken_off(stream: &TcpStream, bytes: usize) -> Result<std::io::Result<(usize, bool)>> {
+    let socket = socket2::SockRef::from(stream);
+    socket.set_linger(Some(Duration::ZERO))?;
+    let result = round_trip(stream, bytes);
+    if result.is_ok() {
+        socket.set_linger(None)?;
+    }
+    Ok(result)
+}
+
 /// Sends `bytes` bytes while reading them back; returns how many came back, and whether unchanged.
 fn exchange(stream: TcpStream, bytes: usize) -> std::io::Result<(usize, bool)> {
     let payload: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
@@ -108,10 +134,11 @@ pub fn listen(args: &Listen) -> Result<()> {
     let listener = TcpListener::from(socket);
     say_ready()?;
     // Connections may be open at the same time; each has a thread.
+    let delay = Duration::from_millis(args.delay_ms);
     std::thread::scope(|scope| {
         for _ in 0..args.count {
             let (stream, from) = listener.accept()?;
-            scope.spawn(move || match echo(stream) {
+            scope.spawn(move || match echo(stream, delay) {
                 Ok((bytes, digest)) => println!("from={from} bytes={bytes} digest={digest:016x}"),
                 Err(e) => println!("from={from}: {e}"),
             });
@@ -120,7 +147,7 @@ pub fn listen(args: &Listen) -> Result<()> {
     })
 }
 
-fn echo(mut stream: TcpStream) -> std::io::Result<(u64, u64)> {
+fn echo(mut stream: TcpStream, delay: Duration) -> std::io::Result<(u64, u64)> {
     let mut digest = Digest::new();
     let (mut bytes, mut chunk) = (0_u64, vec![0_u8; 65_536]);
     loop {
@@ -130,6 +157,7 @@ fn echo(mut stream: TcpStream) -> std::io::Result<(u64, u64)> {
         }
         digest.update(&chunk[..len]);
         bytes += len as u64;
+        std::thread::sleep(delay);
         stream.write_all(&chunk[..len])?;
     }
 }
