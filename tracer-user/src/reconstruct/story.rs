@@ -266,9 +266,8 @@ impl Story {
         } else {
             self.marks.fingerprint(hop)
         };
-        let number = match self.marks.packet(mark?) {
-            Some(number) => number,
-            None => return self.asked.whole_of(hop, &self.open),
+        let Some(number) = self.marks.packet(mark?) else {
+            return self.asked.whole_of(hop, &self.open);
         };
         let packet = self.open.get(&number)?;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
