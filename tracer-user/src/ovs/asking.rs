@@ -33,10 +33,15 @@ impl Default for Asking {
 impl Asking {
     /// Nothing is asked yet. Must be called within a runtime, on which the asking is done.
     pub fn new() -> Self {
+        Self::of(Home::find)
+    }
+
+    /// As [`Asking::new`]; `home` finds who is asked.
+    fn of(home: impl Fn() -> Option<Home> + Send + 'static) -> Self {
         let (questions, mut to_ask) = unbounded_channel::<Question>();
         let (told, answers) = unbounded_channel();
         tokio::spawn(async move {
-            let mut owner = Owner::default();
+            let mut owner = Owner { home: Box::new(home), silent: None };
             while let Some(question) = to_ask.recv().await {
                 // Who is gone wants no answer.
                 if told.send(owner.answer(&question).await).is_err() {
@@ -79,8 +84,8 @@ impl Asking {
 }
 
 /// Who is asked.
-#[derive(Default)]
 struct Owner {
+    home: Box<dyn Fn() -> Option<Home> + Send>,
     /// It did not answer once: it is not waited for again.
     silent: Option<Error>,
 }
@@ -106,7 +111,7 @@ impl Owner {
         if let Some(silent) = &self.silent {
             return (traced, Some(silent.to_string()));
         }
-        let Some(home) = Home::find() else {
+        let Some(home) = (self.home)() else {
             let lacks = "no running ovs-vswitchd was found (OVS_RUNDIR says where its sockets are)";
             return (traced, Some(lacks.to_owned()));
         };
@@ -156,3 +161,6 @@ impl Owner {
         text.and_then(|text| Trace::parse(&text).ok_or_else(garbled))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,21 +50,28 @@ pub async fn southbound() -> Option<String> {
 /// The logical flow whose UUID begins with `start`, and its ACL where it has one that can be found.
 /// `None`: there is no such flow, or no database in reach.
 pub async fn look_up(start: String) -> Result<Option<(LogicalFlow, Option<Acl>)>, Error> {
-    let Some(south) = SOUTH.remote().await else { return Ok(None) };
-    let Some(uuid) = SOUTH.uuid(&south, "Logical_Flow", &start).await? else { return Ok(None) };
-    let Some(row) = SOUTH.row(&south, "Logical_Flow", &uuid).await? else { return Ok(None) };
+    match SOUTH.remote().await {
+        Some(south) => look_up_at(&south, NORTH.remote().await.as_deref(), &start).await,
+        None => Ok(None),
+    }
+}
+
+async fn look_up_at(
+    south: &str,
+    north: Option<&str>,
+    start: &str,
+) -> Result<Option<(LogicalFlow, Option<Acl>)>, Error> {
+    let Some(uuid) = SOUTH.uuid(south, "Logical_Flow", start).await? else { return Ok(None) };
+    let Some(row) = SOUTH.row(south, "Logical_Flow", &uuid).await? else { return Ok(None) };
     let mut flow = logical_flow(&row, &uuid);
     if let Some(datapath) = reference(&row["logical_datapath"]) {
-        let binding = SOUTH.row(&south, "Datapath_Binding", &datapath).await?;
+        let binding = SOUTH.row(south, "Datapath_Binding", &datapath).await?;
         flow.datapath = binding.and_then(|row| map_value(&row["external_ids"], "name"));
     }
-    let hint = map_value(&row["external_ids"], "stage-hint");
-    let acl = match (hint, NORTH.remote().await) {
-        // Hints of other stages are of other tables.
-        (Some(hint), Some(north)) => {
-            // What cannot be asked there is left out: the flow is found.
-            acl_of(&north, &hint).await.unwrap_or_default()
-        }
+    let acl = match (map_value(&row["external_ids"], "stage-hint"), north) {
+        // Hints of other stages are of other tables. What cannot be asked there is left out: the
+        // flow is found.
+        (Some(hint), Some(north)) => acl_of(north, &hint).await.unwrap_or_default(),
         _ => None,
     };
     Ok(Some((flow, acl)))
@@ -174,45 +181,4 @@ fn number(value: &Value) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cookie_is_the_beginning_of_a_uuid() {
-        assert_eq!(uuid_start("0xcd5edc4b").as_deref(), Some("cd5edc4b"));
-        assert_eq!(uuid_start("0x77").as_deref(), Some("00000077"));
-        for cookie in ["0x0", "0x9b52dfee970c9aa7", "", "77"] {
-            assert_eq!(uuid_start(cookie), None, "{cookie}");
-        }
-    }
-
-    #[test]
-    fn rows_are_read_as_the_database_writes_them() {
-        let row = json!({
-            "_uuid": ["uuid", "cd5edc4b-1111-2222-3333-444455556666"],
-            "pipeline": "egress", "table_id": 4, "priority": 2001,
-            "match": "outport == @pg && ip4", "actions": "drop;",
-            "logical_datapath": ["set", [["uuid", "11111111-2222-3333-4444-555555555555"]]],
-            "external_ids": ["map", [["source", "northd.c:1"], ["stage-hint", "9a9b9c9d"],
-                                     ["stage-name", "ls_out_acl"]]],
-        });
-        let flow = logical_flow(&row, &reference(&row["_uuid"]).unwrap());
-        assert_eq!(
-            (flow.table, flow.priority, flow.stage.as_deref()),
-            (4, 2001, Some("ls_out_acl"))
-        );
-        assert_eq!(flow.uuid, "cd5edc4b-1111-2222-3333-444455556666");
-        assert!(reference(&row["logical_datapath"]).unwrap().starts_with("11111111-"));
-        assert_eq!(map_value(&row["external_ids"], "stage-hint").as_deref(), Some("9a9b9c9d"));
-        assert_eq!(reference(&json!(["set", []])), None);
-    }
-
-    #[test]
-    fn remotes_that_need_keys_are_passed_over() {
-        assert_eq!(
-            reachable("ssl:10.0.0.1:6642, tcp:10.0.0.2:6642"),
-            Some("tcp:10.0.0.2:6642".into())
-        );
-        assert_eq!(reachable("ssl:10.0.0.1:6642"), None);
-    }
-}
+mod tests;
