@@ -2,8 +2,9 @@
 
 use std::io::{self, BufWriter, Write};
 
-use crate::model::{Hop, Journey, Lost, Meta, Record, Verdict};
+use crate::model::{Hop, Journey, Lost, Meta, OvsTrace, Record, Verdict};
 use crate::reconstruct::Story;
+use crate::reconstruct::owner::Question;
 use crate::render::json;
 use crate::render::text::Text;
 use crate::verdict::Tally;
@@ -92,6 +93,36 @@ impl<'a> Report<'a> {
             Form::Json => json::write(&mut self.out, &Record::Lost(lost.clone())),
             Form::Text(text) => text.lost(&mut self.out, lost),
         }
+    }
+
+    /// What Open vSwitch is to be asked about packets that died in it, since the last call.
+    pub fn questions(&mut self) -> Vec<Question> {
+        self.story.questions()
+    }
+
+    /// Takes in what Open vSwitch answered, and puts it on the record; a person reads of it in the
+    /// verdict.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn answer(&mut self, answer: OvsTrace) -> io::Result<()> {
+        self.story.answer(&answer);
+        match (self.shows, self.form) {
+            (Shows::Everything, Form::Json) => {
+                json::write(&mut self.out, &Record::OvsTrace(Box::new(answer)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The last hop has been taken in: the fate of the packets that are still open. `end`:
+    /// nanoseconds since the trace began.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn close(&mut self, end: u64) -> io::Result<()> {
+        let journeys = self.story.close_all(end);
+        self.journeys(journeys)
     }
 
     /// Tells of the packets that nothing more is expected of. `now`: nanoseconds since the trace

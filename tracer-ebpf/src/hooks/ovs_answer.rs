@@ -10,12 +10,12 @@ use aya_ebpf::macros::{kprobe, map};
 use aya_ebpf::maps::{Array, PerCpuArray};
 use aya_ebpf::programs::ProbeContext;
 use tracer_common::abi::Hook;
-use tracer_common::ovs::{KNOWS_LIST, LIST_BYTES, LONG_LIST_BYTES};
+use tracer_common::ovs::KNOWS_LIST;
 
 use crate::emit::{NO_DEVICE, Sighting};
 use crate::judge::Match;
 use crate::maps::Word;
-use crate::ovs::{Place, emit_facts, emit_run, layout, load};
+use crate::ovs::{Place, emit_run, layout, load};
 
 /// Room for a `struct sw_flow_key`, in 8-byte words; it has had less than 600 bytes so far.
 const KEY_WORDS: usize = 96;
@@ -173,11 +173,5 @@ fn tell(life: u64, key: u64, acts: u64) {
     // There is no skb: the packet was freed when it had gone up.
     let mut sighting = Sighting::new(Hook::OvsAnswer, 0, Match { life, flags: 0, alone: false });
     sighting.dev = Some(NO_DEVICE);
-    if place.list_len == 0 {
-        emit_facts(&sighting, &place);
-    } else if place.list_len as usize <= LIST_BYTES {
-        emit_run::<LIST_BYTES>(&sighting, &place);
-    } else {
-        emit_run::<LONG_LIST_BYTES>(&sighting, &place);
-    }
+    emit_run(&sighting, &place);
 }

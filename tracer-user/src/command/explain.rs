@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use crate::cli::ExplainArgs;
-use crate::model::{Hop, Lost, Meta};
+use crate::model::{Hop, Lost, Meta, OvsTrace};
 use crate::report::{Form, Report, Shows};
 use crate::verdict::words::safe;
 
@@ -113,6 +113,7 @@ enum Line {
     Meta(Meta),
     Hop(Box<Hop>),
     Lost(Lost),
+    Answer(Box<OvsTrace>),
     /// When the trace ended.
     Verdict {
         ts: u64,
@@ -145,6 +146,7 @@ fn parse(line: &[u8]) -> Result<Line, String> {
     Ok(match kind(line)?.as_str() {
         "hop" => Line::Hop(Box::new(record(line)?)),
         "lost" => Line::Lost(record(line)?),
+        "ovs-trace" => Line::Answer(Box::new(record(line)?)),
         "verdict" => Line::Verdict { ts: record::<Judged>(line)?.ts },
         "meta" => Line::Meta(head(line)?),
         _ => Line::Other,
@@ -204,6 +206,7 @@ impl Explanation<'_> {
                 self.report.settle(self.now)?;
             }
             Line::Lost(lost) => self.report.lost(&lost)?,
+            Line::Answer(answer) => self.report.answer(*answer)?,
             Line::Verdict { ts } => self.now = self.now.max(ts),
             Line::Other => {}
         }

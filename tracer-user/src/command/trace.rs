@@ -10,7 +10,9 @@ use super::child::{self, Child};
 use crate::capture::load::RING_BYTES;
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
-use crate::model::Meta;
+use crate::model::{Hop, Meta};
+use crate::ovs::asking::Asking;
+use crate::ovs::ports::PortNames;
 use crate::preflight;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
@@ -57,6 +59,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
+    let names = PortNames::start().await;
     let mut report =
         Report::new(Box::new(std::io::stdout()), Form::for_stdout(args.json), Shows::Everything);
     report.meta(&meta(&session, &args.filter_text))?;
@@ -71,25 +74,47 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         lingering_since: None,
         last_hop: now,
     };
-    follow(&mut session, &mut report, &mut ends, args.packets.map(std::num::NonZero::get)).await?;
+    let mut open_vswitch = OpenVswitch { names: &names, asking: Asking::new() };
+    let packets = args.packets.map(std::num::NonZero::get);
+    follow(&mut session, &mut report, &mut open_vswitch, &mut ends, packets).await?;
     if let Some(child) = ends.child.take() {
         child.end().await;
     }
     // Detach, then drain: whatever the kernel wrote is read.
     session.detach();
-    while session.drain(|hop| report.hop(hop)) != 0 {}
+    while session.drain(|hop| tell(&names, &mut report, hop)) != 0 {}
     for lost in session.lost()? {
         report.lost(&lost)?;
     }
     let end = session.now();
+    report.close(end)?;
+    report.flush()?;
+    let asking = &mut open_vswitch.asking;
+    report.questions().into_iter().for_each(|question| asking.ask(question));
+    for answer in asking.rest().await {
+        report.answer(answer)?;
+    }
     let status = report.finish(end, false)?;
     Ok(if args.exit_code { status } else { 0 })
+}
+
+/// What Open vSwitch itself is asked.
+struct OpenVswitch<'a> {
+    names: &'a PortNames,
+    asking: Asking,
+}
+
+/// A hop with the names that people use.
+fn tell(names: &PortNames, report: &mut Report<'_>, mut hop: Hop) {
+    names.name(&mut hop);
+    report.hop(hop);
 }
 
 /// Prints hops until something ends the trace.
 async fn follow(
     session: &mut Session,
     report: &mut Report<'_>,
+    open_vswitch: &mut OpenVswitch<'_>,
     ends: &mut Ends,
     packets: Option<u64>,
 ) -> anyhow::Result<()> {
@@ -104,11 +129,16 @@ async fn follow(
                     report.lost(&lost)?;
                 }
                 report.settle(session.now())?;
+                let asking = &mut open_vswitch.asking;
+                report.questions().into_iter().for_each(|question| asking.ask(question));
+                for answer in asking.ready() {
+                    report.answer(answer)?;
+                }
                 ends.has_lingered(report.open_packets())
             }
             stop = ends.stop() => stop,
         };
-        if session.drain(|hop| report.hop(hop)) != 0 {
+        if session.drain(|hop| tell(open_vswitch.names, report, hop)) != 0 {
             ends.last_hop = Instant::now();
         }
         report.flush()?;

@@ -83,6 +83,13 @@ impl Flows {
         }
     }
 
+    /// All flows that are held, by number.
+    pub fn all(&self) -> Vec<&Flow> {
+        let mut all: Vec<_> = self.by_number.values().collect();
+        all.sort_unstable_by_key(|flow| flow.number);
+        all
+    }
+
     /// A packet of flow `number` carries a conntrack entry that translates: what its packets look
     /// like on either side of that belongs to the flow, whether or not a hop shows it.
     pub fn join_entry(&mut self, number: u64, sight: &Sight) {

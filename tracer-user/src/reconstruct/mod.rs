@@ -10,6 +10,7 @@ pub mod flows;
 mod identity;
 pub mod nat;
 pub mod ovs;
+pub mod owner;
 pub mod packet;
 mod settled;
 pub mod sight;

@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Drop, HookName, Hop, Journey, Lost, Outcome};
+use crate::model::{HookName, Hop, Journey, Lost, Outcome, OvsTrace};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
-use crate::reconstruct::ovs::OvsEnd;
+use crate::reconstruct::ovs::{Asked, silent_drop};
+use crate::reconstruct::owner::{Answers, Question};
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
@@ -36,6 +37,7 @@ const MAX_CPUS: usize = 8192;
 pub struct Story {
     catalog: Catalog,
     marks: Marks,
+    asked: Asked,
     /// Which packet a life belongs to, open or settled.
     lives: HashMap<u64, u64>,
     open: HashMap<u64, Packet>,
@@ -48,6 +50,7 @@ pub struct Story {
     previous: Option<Arc<Sight>>,
     lost_at: HashMap<u32, u64>,
     incomplete: bool,
+    answers: Answers,
 }
 
 impl Story {
@@ -81,18 +84,12 @@ impl Story {
                 return;
             }
         }
-        if hop.drop.is_none() && self.is_silent_drop(hop, &sight) {
+        let packet = self.open.get(&hop.packet);
+        if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
             hop.drop = Some(silent_drop(hop));
             sight = Arc::new(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
-    }
-
-    /// Whether this consume is a drop by Open vSwitch, for which kernels before 6.6 have no event.
-    fn is_silent_drop(&self, hop: &Hop, sight: &Sight) -> bool {
-        let packet = self.open.get(&hop.packet).filter(|_| hop.hook == HookName::Consume);
-        let end = packet.and_then(|packet| packet.passage.end_of(hop.life, sight));
-        matches!(end, Some(OvsEnd::Dropped))
     }
 
     /// Where the packet of the last hop taken in was seen before that.
@@ -167,12 +164,38 @@ impl Story {
 
     /// Takes the flows that were retired to make room for others, since the last call.
     pub fn take_retired(&mut self) -> Vec<Flow> {
-        self.flows.take_retired()
+        let mut flows = self.flows.take_retired();
+        for flow in &mut flows {
+            self.answers.tell(flow);
+        }
+        flows
+    }
+
+    /// What Open vSwitch is to be asked about packets that died in it, since the last call.
+    pub fn questions(&mut self) -> Vec<Question> {
+        self.answers.questions(self.flows.all().into_iter())
+    }
+
+    /// Takes in what Open vSwitch answered.
+    pub fn answer(&mut self, answer: &OvsTrace) {
+        self.answers.put(answer.clone());
     }
 
     /// The trace is over: the fate of all packets still open, and all flows. `end` is when the last
     /// probe was detached, in nanoseconds since the trace began.
     pub fn end(&mut self, end: u64) -> (Vec<Journey>, Vec<Flow>) {
+        let mut journeys = self.close_all(end);
+        let mut flows = self.flows.take_all();
+        for flow in &mut flows {
+            let retold = self.answers.tell(flow).into_iter();
+            let dropped = Outcome::DroppedByOvs;
+            journeys.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
+        }
+        (journeys, flows)
+    }
+
+    /// The fate of all packets still open at `end`, nanoseconds since the trace began.
+    pub fn close_all(&mut self, end: u64) -> Vec<Journey> {
         let mut open: Vec<_> = self.open.keys().copied().collect();
         open.sort_unstable();
         let mut journeys = Vec::with_capacity(open.len());
@@ -181,7 +204,7 @@ impl Story {
             journeys.extend(self.close(number, unended));
         }
         self.wakes.clear();
-        (journeys, self.flows.take_all())
+        journeys
     }
 
     fn identify(&mut self, hop: &Hop) -> u64 {
@@ -194,6 +217,7 @@ impl Story {
         if hop.life != 0 {
             self.lives.insert(hop.life, number);
         }
+        self.asked.see(hop, number);
         let marks = [self.marks.fingerprint(hop), self.marks.datagram(hop)];
         for mark in marks.into_iter().flatten() {
             self.marks.put(mark, number);
@@ -224,7 +248,10 @@ impl Story {
         } else {
             self.marks.fingerprint(hop)
         };
-        let number = self.marks.packet(mark?)?;
+        let number = match self.marks.packet(mark?) {
+            Some(number) => number,
+            None => return self.asked.whole_of(hop, &self.open),
+        };
         let packet = self.open.get(&number)?;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         let handed_back = identity::is_handed_in(hop) && packet.awaits_answer();
@@ -355,18 +382,6 @@ impl Story {
             packet.flow = Some(settled.flow);
         }
         self.open.insert(number, packet);
-    }
-}
-
-/// A drop of which the kernel gave no event, as far as the hop tells where it was.
-fn silent_drop(hop: &Hop) -> Drop {
-    let by = hop.by.as_ref();
-    Drop {
-        reason: None,
-        subsystem: Some("openvswitch".to_owned()),
-        symbol: by.map(|place| place.symbol.clone()),
-        offset: by.map(|place| place.offset),
-        silent: true,
     }
 }
 

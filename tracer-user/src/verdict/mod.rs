@@ -4,13 +4,14 @@
 pub mod datapath;
 mod matter;
 mod next;
+mod pipeline;
 mod reasons;
 mod rules;
 mod symbols;
 mod tally;
 pub mod words;
 
-use crate::model::{Journey, Outcome, Verdict, Where};
+use crate::model::{Journey, Outcome, OvsTrace, Verdict, Where};
 use crate::reconstruct::Story;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::tuple::FlowTuple;
@@ -34,6 +35,8 @@ pub struct Finding {
     pub next: Vec<String>,
     /// Packets that show it.
     pub evidence: Vec<u64>,
+    /// What Open vSwitch's tables do with it.
+    pub rule: Option<Box<OvsTrace>>,
 }
 
 /// A rule: what it finds in a flow, if it is its case.
@@ -72,6 +75,7 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
         text,
         next: found.next,
         evidence: found.evidence,
+        rule: found.rule,
         incomplete: flow.incomplete,
     })
 }

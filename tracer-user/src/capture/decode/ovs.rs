@@ -1,14 +1,16 @@
 //! What Open vSwitch was doing with the packet.
 
 use nix::errno::Errno;
-use tracer_common::abi::Hook;
+use tracer_common::abi::{FLAG_LINK_HEADER, Hook};
 use tracer_common::codec::Decoded;
 use tracer_common::ovs::{
     FROM_USERSPACE, KNOWS_CMD, KNOWS_KEY, KNOWS_LIST, KNOWS_RESULT, NO_PORT, OvsFacts,
 };
+use tracer_common::packet::VlanTag;
 
 use crate::model::{Ovs, Upcall};
 use crate::ovs::actions::{CT_STATES, CtLayout, Form, text_of};
+use crate::ovs::flow_key::{self, Place};
 
 /// `OVS_CS_F_TRACKED`.
 const TRACKED: u8 = 0x20;
@@ -28,6 +30,7 @@ pub fn ovs(decoded: &Decoded<'_>, ct: Option<&CtLayout>) -> Option<Ovs> {
     };
     if knows(KNOWS_KEY) {
         flow_key(&mut ovs, facts);
+        ovs.key = key_text(decoded, facts);
     }
     if knows(KNOWS_LIST) {
         ovs.actions = Some(text_of(decoded.list, Form::Memory(ct)));
@@ -50,6 +53,24 @@ fn flow_key(ovs: &mut Ovs, facts: &OvsFacts) {
     // A 128-bit number in network byte order (`ovs_key_ct_labels`).
     let label = u128::from_le_bytes(facts.ct_label);
     ovs.ct_label = (label != 0).then(|| format!("{label:#x}"));
+}
+
+/// The whole key, of the packet's own headers; `None` where these are not all to be had.
+fn key_text(decoded: &Decoded<'_>, facts: &OvsFacts) -> Option<String> {
+    let event = &decoded.event;
+    let has_link = event.flags & FLAG_LINK_HEADER != 0 && facts.in_port_no != NO_PORT;
+    let frame = event.headers.get(..usize::from(event.header_len)).filter(|_| has_link)?;
+    let tag = VlanTag { tpid: event.vlan_proto, tci: event.vlan_tci };
+    let tracked = facts.ct_state & TRACKED != 0;
+    let place = Place {
+        in_port: facts.in_port_no,
+        recirc_id: facts.recirc_id,
+        ct_state: if tracked { facts.ct_state } else { 0 },
+        ct_zone: facts.ct_zone,
+        ct_mark: facts.ct_mark,
+        ct_label: u128::from_le_bytes(facts.ct_label),
+    };
+    flow_key::text(&place, frame, (tag.tpid != 0).then_some(tag))
 }
 
 /// `new|trk`, as `ovs-dpctl` joins them.

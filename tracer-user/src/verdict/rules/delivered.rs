@@ -45,6 +45,7 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         text,
         next: Vec::new(),
         evidence: Vec::new(),
+        rule: None,
     })
 }
 

@@ -38,5 +38,6 @@ fn finding(flow: &Flow, loss: &Loss) -> Finding {
         text,
         next: next::commands(matter, &spot),
         evidence: loss.evidence.clone(),
+        rule: None,
     }
 }
