@@ -6,10 +6,12 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 use tracer_common::abi::{
-    Counter, DEV_NAME_BYTES, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, Record,
+    Counter, DEV_NAME_BYTES, PART_CT, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, Record,
 };
+use tracer_common::conntrack::Ct;
 use tracer_common::ovs::{KNOWS_KEY, LIST_BYTES, OvsFacts, OvsLayout, OvsRun};
 
+use crate::conntrack;
 use crate::emit::{Sighting, fill, reserve, submit};
 use crate::kernel::{Memory, Probed, at};
 use crate::maps::count;
@@ -57,29 +59,55 @@ pub struct Place {
     pub known: u8,
 }
 
-/// Writes one event with the facts. A function of its own in the kernel too, as those of
-/// [`crate::emit`].
-#[inline(never)]
+/// The facts with the conntrack entry, which in a datapath says as much as they do.
+#[repr(C)]
+struct Tracked<P> {
+    ct: Ct,
+    parts: P,
+}
+
+/// Writes one event with the facts, and learns from the conntrack entry.
+#[inline(always)]
 pub fn emit_facts(sighting: &Sighting, place: &Place) {
-    let Some(record) = reserve::<Record<OvsFacts>>() else { return };
+    write_facts(sighting, place);
+    conntrack::learn_if(sighting);
+}
+
+/// As [`emit_facts`], with the first `N` bytes of the action list.
+#[inline(always)]
+pub fn emit_run<const N: usize>(sighting: &Sighting, place: &Place) {
+    write_run::<N>(sighting, place);
+    conntrack::learn_if(sighting);
+}
+
+/// A function of its own in the kernel too, as those of [`crate::emit`].
+#[inline(never)]
+fn write_facts(sighting: &Sighting, place: &Place) {
+    let Some(record) = reserve::<Record<Tracked<OvsFacts>>>() else { return };
     // SAFETY: reserved memory of this type, ours until it is submitted.
-    let (event, out) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
-    fill(event, sighting, PART_OVS);
+    let (event, ct, out) = unsafe {
+        let parts = &raw mut (*record).parts;
+        (&raw mut (*record).event, &raw mut (*parts).ct, &raw mut (*parts).parts)
+    };
+    fill(event, sighting, PART_CT | PART_OVS);
+    conntrack::fill(ct, conntrack::of(sighting.skb));
     facts(out, place);
     submit(record);
 }
 
-/// Writes one event with the facts and the first `N` bytes of the action list.
 #[inline(never)]
-pub fn emit_run<const N: usize>(sighting: &Sighting, place: &Place) {
-    let Some(record) = reserve::<Record<OvsRun<N>>>() else { return };
+fn write_run<const N: usize>(sighting: &Sighting, place: &Place) {
+    let Some(record) = reserve::<Record<Tracked<OvsRun<N>>>>() else { return };
     // SAFETY: as above.
-    let (event, out, list) = unsafe {
-        let run = &raw mut (*record).parts;
-        (&raw mut (*record).event, &raw mut (*run).facts, &raw mut (*run).list)
+    let (event, ct, out, list) = unsafe {
+        let parts = &raw mut (*record).parts;
+        let run = &raw mut (*parts).parts;
+        let event = &raw mut (*record).event;
+        (event, &raw mut (*parts).ct, &raw mut (*run).facts, &raw mut (*run).list)
     };
     let size = if N == LIST_BYTES { PART_OVS_LIST } else { PART_OVS_LONG_LIST };
-    fill(event, sighting, PART_OVS | size);
+    fill(event, sighting, PART_CT | PART_OVS | size);
+    conntrack::fill(ct, conntrack::of(sighting.skb));
     facts(out, place);
     let len = core::hint::black_box(place.list_len).min(N as u32);
     // SAFETY: at most the array's size, which the verifier is shown; a fault is an error.
