@@ -12,7 +12,9 @@ use crate::model::Ct as Record;
 pub fn record(ct: &Ct, names: &CtNames) -> Option<Record> {
     let state = names.state(ct.info).map(str::to_owned);
     if ct.flags & CT_READ == 0 {
-        return (ct.entry == 0).then_some(Record { state, ..Record::default() });
+        return state
+            .filter(|_| ct.entry == 0)
+            .map(|state| Record { state: Some(state), ..Record::default() });
     }
     if ct.orig.proto == 0 {
         return None;
