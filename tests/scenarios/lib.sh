@@ -117,6 +117,24 @@ lh_service() {
 	RULES
 }
 
+# lh_tracked NS N WORD: waits until the namespace's conntrack has N entries with this word, 5 s at most.
+lh_tracked() {
+	tries=0
+	until [ "$(ip netns exec "$1" conntrack -L 2>/dev/null | grep -c "$3")" -ge "$2" ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 100 ] || return 1
+		sleep 0.05
+	done
+}
+
+# lh_twin TWIN, in a topology, and lh_faulty, in its traffic: for a fault that comes with the traffic.
+lh_twin() {
+	echo "$1" >"$LH_DIR/twin"
+}
+lh_faulty() {
+	[ "$(cat "$LH_DIR/twin")" = faulty ]
+}
+
 # lh_skip REASON: this machine cannot have the topology; the scenario is skipped by name.
 lh_skip() {
 	echo "$1" >&2
@@ -141,11 +159,12 @@ lh_hold() {
 	mkfifo "$fifo"
 	ip netns exec "$ns" "$LH_PEER" --limit "${LH_LIMIT:-30}" "$@" >"$fifo" 2>"$LH_DIR/$log" &
 	HELD=$!
-	# `cat` takes over the rest, so that the peer never writes into a closed pipe.
-	{
-		read -r line || line=
-		cat >>"$LH_DIR/$log" &
-	} <"$fifo"
+	# `cat` takes over the rest, so that the peer never writes into a closed pipe. (By a descriptor of
+	# its own: what runs in the background is given an empty standard input.)
+	exec 3<"$fifo"
+	read -r line <&3 || line=
+	cat <&3 >>"$LH_DIR/$log" &
+	exec 3<&-
 	rm -f "$fifo"
 	if [ "$line" != ready ]; then
 		echo "$* is not ready: $(cat "$LH_DIR/$log")" >&2

@@ -110,6 +110,7 @@ const ICMP: &[Field] = &[
     may("id", SHORT),
     may("seq", SHORT),
     may("mtu", WORD),
+    may("about", Kind::Object(TUPLE)),
 ];
 const ARP: &[Field] =
     &[must("op", Kind::Text), must("sender_mac", Kind::Mac), must("target_mac", Kind::Mac)];
@@ -260,6 +261,7 @@ const VERDICT: &[Field] = &[
     must("outcome", Kind::OneOf(OUTCOMES)),
     must("packets", LONG),
     must("delivered", LONG),
+    may("related", LONG),
     may("forward", Kind::Object(TUPLE)),
     may("translated", Kind::Object(TUPLE)),
     may("where", Kind::Object(WHERE)),
@@ -295,6 +297,42 @@ const DROPS: &[Field] = &[
     may("folded", LONG),
 ];
 const END: &[Field] = &[must("ts", LONG)];
+const CT_ENTRY: &[Field] = &[
+    may("orig", Kind::Object(TUPLE)),
+    may("reply", Kind::Object(TUPLE)),
+    may("zone", SHORT),
+    may("mark", WORD),
+    must("status", WORD),
+    may("timeout", WORD),
+];
+const CONNTRACK: &[Field] = &[
+    must("ts", LONG),
+    must("netns", Kind::Object(NETNS)),
+    may("tuple", Kind::Object(TUPLE)),
+    may("zone", SHORT),
+    may("entry", Kind::Object(CT_ENTRY)),
+    may("count", WORD),
+    may("max", WORD),
+    may("failed", Kind::Text),
+];
+const RULE: Kind = Kind::Object(&[
+    must("family", Kind::Text),
+    must("table", Kind::Text),
+    must("chain", Kind::Text),
+    may("handle", LONG),
+    may("number", LONG),
+    may("text", Kind::Text),
+]);
+const NETFILTER: &[Field] = &[
+    must("ts", LONG),
+    must("netns", Kind::Object(NETNS)),
+    must("tuple", Kind::Object(TUPLE)),
+    must("hook", Kind::Text),
+    must("way", Kind::Text),
+    must("rules", Kind::List(&RULE)),
+    may("certain", Kind::Flag),
+    may("failed", Kind::Text),
+];
 const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];
 
 /// What is wrong with one line; nothing when it is valid.
@@ -311,6 +349,8 @@ pub fn problems(line: &Value) -> Vec<String> {
         "ovs-trace" => OVS_TRACE,
         "drops" => DROPS,
         "lost" => LOST,
+        "conntrack" => CONNTRACK,
+        "netfilter" => NETFILTER,
         "end" => END,
         _ => return vec![format!("unknown type {kind:?}")],
     };

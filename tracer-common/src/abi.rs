@@ -8,7 +8,7 @@
 /// Ethernet + 2 VLAN tags + IPv6 + UDP + VXLAN + Ethernet + IPv6 + TCP with options.
 pub const HEADER_BYTES: usize = 192;
 /// Kernel return addresses recorded with a drop or a consume.
-pub const STACK_DEPTH: usize = 8;
+pub const STACK_DEPTH: usize = 12;
 /// `IFNAMSIZ` of `include/uapi/linux/if.h`.
 pub const DEV_NAME_BYTES: usize = 16;
 
@@ -154,7 +154,7 @@ pub struct Record<P> {
 }
 
 const _: () = assert!(size_of::<Event>() == 288);
-const _: () = assert!(size_of::<Record<Stack>>() == 288 + 64);
+const _: () = assert!(size_of::<Record<Stack>>() == 288 + 96);
 const _: () = assert!(align_of::<Event>() == 8);
 
 /// Indexes of the per-CPU counters: whatever could not be reported as an event.

@@ -31,11 +31,14 @@ pub struct Ct {
     pub orig_id: u16,
     /// ICMP identifier of `reply`.
     pub reply_id: u16,
-    /// `enum ip_conntrack_info`.
+    /// `enum ip_conntrack_info`, or [`NO_INFO`].
     pub info: u8,
     /// `CT_*`.
     pub flags: u8,
 }
+
+/// `Ct::info`: the skb carries nothing of conntrack's.
+pub const NO_INFO: u8 = u8::MAX;
 
 /// `Ct::flags`: the entry has labels.
 pub const CT_LABELS: u8 = 1;
@@ -129,7 +132,7 @@ impl Ct {
         zone: 0,
         orig_id: 0,
         reply_id: 0,
-        info: 0,
+        info: NO_INFO,
         flags: 0,
     };
 

@@ -4,6 +4,7 @@
 use crate::flow::proto;
 use crate::packet::{ETH_P_IP, ETH_P_IPV6, Network, Source, network};
 use crate::transport::{Transport, mark, tcp, transport};
+use crate::tunnel::{is_icmp_error, is_icmp6_error};
 
 /// Payload bytes that go into a fingerprint, at most.
 const PAYLOAD: u32 = 32;
@@ -50,10 +51,10 @@ pub fn fingerprint<S: Source>(s: &S, n: &Network, t: &Transport) -> Option<u64> 
         proto::UDP => payload(hash.with(&[b4, b5]), s, n, behind(8)),
         // The ports are NAT's to change, and so is the checksum behind the verification tag.
         proto::SCTP => payload(hash.with(&[b4, b5, b6, b7]), s, n, behind(12)),
-        proto::ICMP if matches!(b0, 3 | 4 | 5 | 11 | 12) => {
+        proto::ICMP if is_icmp_error(b0) => {
             complaint(hash.with(&[b0, b1, b6, b7]), s, ETH_P_IP, behind(8))
         }
-        proto::ICMP6 if b0 < 128 => {
+        proto::ICMP6 if is_icmp6_error(b0) => {
             complaint(hash.with(&[b0, b1, b6, b7]), s, ETH_P_IPV6, behind(8))
         }
         proto::ICMP | proto::ICMP6 => payload(hash.with(&[b0, b1, b6, b7]), s, n, behind(8)),

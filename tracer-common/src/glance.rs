@@ -2,7 +2,7 @@
 
 use crate::flow::{Addr, Tuple, proto};
 use crate::packet::be16;
-use crate::tunnel::is_tunnel_port;
+use crate::tunnel::{is_icmp_error, is_icmp6_error, is_tunnel_port};
 
 /// IPv4 header without options and the ports behind it.
 pub const IPV4_BYTES: usize = 24;
@@ -23,7 +23,8 @@ fn plain(src: Addr, dst: Addr, next: u8, ports: [u8; 4]) -> Option<Tuple> {
     let has_ports = match proto {
         proto::TCP | proto::SCTP => 1,
         proto::UDP if !is_tunnel_port(dport) => 1,
-        proto::ICMP | proto::ICMP6 => 0,
+        proto::ICMP if !is_icmp_error(ports[0]) => 0,
+        proto::ICMP6 if !is_icmp6_error(ports[0]) => 0,
         _ => return None,
     };
     Some(Tuple {

@@ -38,6 +38,23 @@ pub fn transport<S: Source>(s: &S, n: &Network) -> Transport {
     t
 }
 
+/// `Tuple::has_ports` of a [`fragment`]'s.
+const FRAGMENT: u16 = 2;
+
+/// What all fragments of one datagram share (RFC 791, RFC 8200), in the form of a tuple that no
+/// packet has: by it those that have no ports follow the first, which has.
+#[inline(always)]
+pub const fn fragment(n: &Network) -> Tuple {
+    Tuple {
+        src: n.src,
+        dst: n.dst,
+        sport: (n.id >> 16) as u16,
+        dport: n.id as u16,
+        proto: n.proto,
+        has_ports: FRAGMENT,
+    }
+}
+
 /// A short mark of one packet that NAT, routing and encapsulation leave alone, cheap enough for the
 /// kernel side: it tells whether an skb's address still belongs to the packet once seen there.
 /// 0 is never returned.

@@ -149,7 +149,36 @@ pub fn load<S: Source>(s: &S, tunnel: &Tunnel) -> Option<(u16, u32)> {
     }
 }
 
-/// Walks from the outermost flow inwards and shows each layer that can be read to `see`. Returns
+/// Where the packet that an ICMP error quotes has its network header: its kind and offset. `None`
+/// for what is no error.
+#[inline(always)]
+pub fn quotation(n: &Network, t: &Transport) -> Option<(u16, u32)> {
+    let [kind, ..] = t.start;
+    let ethertype = match n.proto {
+        proto::ICMP if is_icmp_error(kind) => ETH_P_IP,
+        proto::ICMP6 if is_icmp6_error(kind) => ETH_P_IPV6,
+        _ => return None,
+    };
+    t.present.then_some((ethertype, n.transport_at.wrapping_add(ICMP_HLEN)))
+}
+
+/// Bytes of an ICMP header, behind which an error quotes.
+const ICMP_HLEN: u32 = 8;
+
+/// RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem.
+#[inline(always)]
+pub const fn is_icmp_error(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
+}
+
+/// RFC 4443, 2.1: errors have the high bit clear.
+#[inline(always)]
+pub const fn is_icmp6_error(kind: u8) -> bool {
+    kind < 128 && kind != 0
+}
+
+/// Walks from the outermost flow inwards and shows each layer that can be read to `see`: what a
+/// tunnel carries, and what an ICMP error is about. Returns
 /// how many there were; none where there is no network layer that this parser knows.
 #[inline(always)]
 pub fn walk<S: Source>(s: &S, ethertype: u16, at: u32, mut see: impl FnMut(&Layer)) -> u32 {
@@ -161,8 +190,8 @@ pub fn walk<S: Source>(s: &S, ethertype: u16, at: u32, mut see: impl FnMut(&Laye
         };
         see(&layer);
         layers = s.opaque(layers + 1);
-        let Some((next, next_at)) =
-            tunnel(s, &layer.network, &layer.transport).and_then(|t| load(s, &t))
+        let carried = tunnel(s, &layer.network, &layer.transport).and_then(|t| load(s, &t));
+        let Some((next, next_at)) = carried.or_else(|| quotation(&layer.network, &layer.transport))
         else {
             break;
         };

@@ -43,13 +43,18 @@ frames! {
          "type 8 code 0 id 255 seq 1"];
     icmp_time_exceeded: ICMP_TIME_EXCEEDED =>
         ["icmp 10.9.1.2 > 10.9.1.1 ttl 64 len 112 id 15408",
-         "type 11 code 0"];
+         "type 11 code 0",
+         "icmp 10.9.1.1 > 10.9.2.1 ttl 1 len 84 id 40105 df",
+         "type 8 code 0 id 254 seq 1"];
     icmp_port_unreachable: ICMP_PORT_UNREACHABLE =>
         ["icmp 10.9.2.1 > 10.9.1.1 ttl 63 len 83 id 64435",
-         "type 3 code 3"];
+         "type 3 code 3",
+         "udp 10.9.1.1:56615 > 10.9.2.1:9999 ttl 63 len 55 id 23906 df"];
     icmp_fragmentation_needed: ICMP_FRAGMENTATION_NEEDED =>
         ["icmp 10.9.2.1 > 10.9.1.1 ttl 63 len 576 id 64919",
-         "type 3 code 4 mtu 1280"];
+         "type 3 code 4 mtu 1280",
+         "icmp 10.9.1.1 > 10.9.3.9 ttl 63 len 1428 id 0 df",
+         "type 8 code 0 id 265 seq 1"];
     first_fragment: FIRST_FRAGMENT =>
         ["icmp 10.9.1.1 > 10.9.2.1 ttl 64 len 1500 id 40091 frag 0+",
          "type 8 code 0 id 252 seq 1"];
@@ -65,10 +70,13 @@ frames! {
          "type 128 code 0 id 251 seq 1"];
     icmp6_port_unreachable: ICMP6_PORT_UNREACHABLE =>
         ["icmp6 fd09:2::1 > fd09:1::1 ttl 63 len 123",
-         "type 1 code 4"];
+         "type 1 code 4",
+         "udp [fd09:1::1]:38169 > [fd09:2::1]:9999 ttl 63 len 75"];
     icmp6_packet_too_big: ICMP6_PACKET_TOO_BIG =>
         ["icmp6 fd09:2::1 > fd09:1::1 ttl 63 len 1280",
-         "type 2 code 0 mtu 1280"];
+         "type 2 code 0 mtu 1280",
+         "icmp6 fd09:1::1 > fd09:3::9 ttl 63 len 1448",
+         "type 128 code 0 id 266 seq 1"];
     first_fragment6: FIRST_FRAGMENT6 =>
         ["icmp6 fd09:1::1 > fd09:2::1 ttl 64 len 1496 id 2268822957 frag 0+",
          "type 128 code 0 id 253 seq 1"];

@@ -7,6 +7,7 @@ use tracer_common::abi::Counter;
 use tracer_common::conntrack::{CT_LABELS, CT_MARK, CT_READ, CT_ZONE, Ct, CtLayout, INFO_MASK};
 use tracer_common::flow::{Addr, Tuple, proto};
 
+use crate::emit::Sighting;
 use crate::judge::wanted;
 use crate::kernel::{Memory, Probed, constant, is_kernel_address};
 use crate::maps;
@@ -40,7 +41,9 @@ pub fn fill(ct: *mut Ct, nfct: u64) {
     // SAFETY: `ct` is reserved memory of its type, written in full here before it is read.
     unsafe {
         ptr::write_volatile(ct, Ct::NONE);
-        (*ct).info = (nfct & INFO_MASK) as u8;
+        if nfct != 0 {
+            (*ct).info = (nfct & INFO_MASK) as u8;
+        }
         (*ct).entry = entry;
     }
     if is_kernel_address(entry) {
@@ -138,6 +141,14 @@ fn addr(words: [u64; 2], is_v4: bool) -> Addr {
     }
 }
 
+/// As [`learn`], where the entry is about what was looked for.
+#[inline(always)]
+pub fn learn_if(sighting: &Sighting) {
+    if sighting.found.alone {
+        learn(sighting.skb);
+    }
+}
+
 /// Makes the four ways in which packets of a translated connection look match from now on, as far
 /// as they do not yet: a filter that matches them all needs nothing learned. An entry that does
 /// not translate teaches nothing either: what its packets look like, the filter has said.
@@ -145,7 +156,7 @@ fn addr(words: [u64; 2], is_v4: bool) -> Addr {
 /// A function of its own in the kernel too, and not called by `emit::write`: its locals beside
 /// those of the hook need the 512 bytes of stack.
 #[inline(never)]
-pub fn learn(skb: u64) {
+fn learn(skb: u64) {
     let entry = of(skb) & !INFO_MASK;
     if !is_kernel_address(entry) {
         return;

@@ -59,18 +59,14 @@ impl Sighting {
 #[inline(always)]
 pub fn emit(sighting: &Sighting) {
     write(sighting);
-    if sighting.found.alone {
-        conntrack::learn(sighting.skb);
-    }
+    conntrack::learn_if(sighting);
 }
 
 /// As [`emit`], with the kernel stack that led to it.
 #[inline(always)]
 pub fn emit_with_stack(ctx: *mut c_void, sighting: &Sighting) {
     write_with_stack(ctx, sighting);
-    if sighting.found.alone {
-        conntrack::learn(sighting.skb);
-    }
+    conntrack::learn_if(sighting);
 }
 
 /// A function of its own in the kernel too, like [`write_with_stack`]: beside the parser's its

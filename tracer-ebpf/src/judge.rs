@@ -4,8 +4,8 @@ use tracer_common::abi::{Counter, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_FIRST_SI
 use tracer_common::flow::{Addr, Filter, Tuple};
 use tracer_common::glance;
 use tracer_common::packet::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Source};
-use tracer_common::transport::mark;
-use tracer_common::tunnel::walk;
+use tracer_common::transport::{fragment, mark};
+use tracer_common::tunnel::{quotation, walk};
 
 use crate::emit::cpu;
 use crate::kernel::{Linear, Packet};
@@ -44,7 +44,7 @@ pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
         return None;
     }
     let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
-    let layers = look(bytes, ethertype, at, &mut innermost);
+    let layers = look(bytes, ethertype, at, known.is_some(), &mut innermost);
     let flags = innermost.flags;
     if layers == 0 {
         // Nothing that can be read contradicts the skb's identity.
@@ -80,11 +80,31 @@ pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
 /// A function of its own in the kernel too: its locals need most of the 512 bytes of stack, which
 /// those of the program that calls it, and of what that calls next, would not fit beside.
 #[inline(never)]
-fn look<S: Source>(bytes: &S, ethertype: u16, at: u32, innermost: &mut Sight) -> u32 {
+fn look<S: Source>(
+    bytes: &S,
+    ethertype: u16,
+    at: u32,
+    followed: bool,
+    innermost: &mut Sight,
+) -> u32 {
+    let mut quoted = false;
     walk(bytes, ethertype, at, |layer| {
+        let n = &layer.network;
         innermost.tuple = layer.transport.tuple;
-        innermost.mark = mark(&layer.network, &layer.transport);
+        // What an ICMP error quotes is another packet, and NAT's to change.
+        if !quoted {
+            innermost.mark = mark(n, &layer.transport);
+            quoted = quotation(n, &layer.transport).is_some();
+        }
         innermost.flags |= wanted(&innermost.tuple);
+        // Later fragments have no ports: they follow the first.
+        if n.frag_offset != 0 {
+            if maps::learned(&fragment(n)) {
+                innermost.flags |= FLAG_BY_LEARNED;
+            }
+        } else if n.more_fragments && (followed || innermost.flags != 0) {
+            maps::learn_way(&fragment(n));
+        }
     })
 }
 
@@ -127,7 +147,7 @@ pub fn headers(bytes: &Linear, ethertype: u16, tuple: &mut Tuple) -> bool {
         return is_wanted(tuple);
     }
     let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
-    look(bytes, ethertype, 0, &mut innermost);
+    look(bytes, ethertype, 0, false, &mut innermost);
     *tuple = innermost.tuple;
     innermost.flags != 0
 }

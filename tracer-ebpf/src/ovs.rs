@@ -66,7 +66,7 @@ pub struct Place {
 #[inline(always)]
 pub fn emit_facts(sighting: &Sighting, place: &Place) {
     write_facts(sighting, place);
-    learn(sighting);
+    conntrack::learn_if(sighting);
 }
 
 /// As [`emit_facts`], with the action list that is run, where there is one.
@@ -79,14 +79,7 @@ pub fn emit_run(sighting: &Sighting, place: &Place) {
     } else {
         write_run::<LONG_LIST_BYTES>(sighting, place);
     }
-    learn(sighting);
-}
-
-#[inline(always)]
-fn learn(sighting: &Sighting) {
-    if sighting.found.alone {
-        conntrack::learn(sighting.skb);
-    }
+    conntrack::learn_if(sighting);
 }
 
 /// The parts of an event of a packet that conntrack knows.

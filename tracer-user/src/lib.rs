@@ -12,6 +12,7 @@ pub mod drops;
 pub mod filter;
 pub mod kernel;
 pub mod model;
+pub mod netfilter;
 pub mod ovs;
 pub mod preflight;
 pub mod reconstruct;

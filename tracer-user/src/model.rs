@@ -4,13 +4,15 @@
 //! rely on, so they are only ever added to. Every optional field is absent when it is unknown.
 
 mod conntrack;
+mod netfilter;
 mod owner;
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use conntrack::Ct;
+pub use conntrack::{Conntrack, Ct, CtEntry};
+pub use netfilter::{Netfilter, Rule};
 pub use owner::{Acl, LogicalFlow, OvsTrace, TraceKind};
 
 /// One line of a recording.
@@ -31,6 +33,10 @@ pub enum Record {
     Drops(Box<Drops>),
     /// Events that could not be delivered.
     Lost(Lost),
+    /// What a namespace's conntrack said when it was asked.
+    Conntrack(Box<Conntrack>),
+    /// Which rules may have dropped a packet.
+    Netfilter(Box<Netfilter>),
     /// A line of a kind this version does not know; readers skip it.
     #[serde(other)]
     Unknown,
@@ -316,6 +322,9 @@ pub struct Icmp {
     /// Of an error: the flow that it is about, as the packet that it quotes shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<Box<Tuple>>,
+    /// Of an error about an echo: its identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about_id: Option<u16>,
 }
 
 /// From an ARP packet (RFC 826).
@@ -515,6 +524,9 @@ pub struct Verdict {
     pub packets: u64,
     /// Packets delivered or forwarded.
     pub delivered: u64,
+    /// ICMP errors about the flow, which are not among `packets`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub related: u64,
     /// The flow as its first packet showed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Tuple>,
@@ -541,6 +553,12 @@ pub struct Verdict {
     /// The record is incomplete: events were lost while this flow was traced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
+}
+
+/// What is absent from a record when it is 0.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Drops of one kind, counted since the beginning.

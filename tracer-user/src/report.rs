@@ -2,9 +2,10 @@
 
 use std::io::{self, BufWriter, Write};
 
-use crate::model::{Hop, Journey, Lost, Meta, OvsTrace, Record, Verdict};
+use crate::model::{Hop, Journey, Lost, Meta, Record, Verdict};
 use crate::reconstruct::Story;
-use crate::reconstruct::owner::Question;
+use crate::reconstruct::asked::{self, Answer};
+use crate::reconstruct::owner;
 use crate::render::json;
 use crate::render::text::Text;
 use crate::verdict::Tally;
@@ -37,6 +38,9 @@ pub enum Shows {
     /// Those that it made of them: the rest is in the recording.
     Conclusions,
 }
+
+/// How many questions are asked at the end of a trace.
+const MAX_QUESTIONS: usize = 256;
 
 /// A report half-way through.
 pub struct Report<'a> {
@@ -96,33 +100,8 @@ impl<'a> Report<'a> {
     }
 
     /// What Open vSwitch is to be asked about packets that died in it, since the last call.
-    pub fn questions(&mut self) -> Vec<Question> {
+    pub fn questions(&mut self) -> Vec<owner::Question> {
         self.story.questions()
-    }
-
-    /// Takes in what Open vSwitch answered, and puts it on the record; a person reads of it in the
-    /// verdict.
-    ///
-    /// # Errors
-    /// Those of the stream.
-    pub fn answer(&mut self, answer: OvsTrace) -> io::Result<()> {
-        self.story.answer(&answer);
-        match (self.shows, self.form) {
-            (Shows::Everything, Form::Json) => {
-                json::write(&mut self.out, &Record::OvsTrace(Box::new(answer)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The last hop has been taken in: the fate of the packets that are still open. `end`:
-    /// nanoseconds since the trace began.
-    ///
-    /// # Errors
-    /// Those of the stream.
-    pub fn close(&mut self, end: u64) -> io::Result<()> {
-        let journeys = self.story.close_all(end);
-        self.journeys(journeys)
     }
 
     /// Tells of the packets that nothing more is expected of. `now`: nanoseconds since the trace
@@ -159,6 +138,37 @@ impl<'a> Report<'a> {
             Some(e) => Err(e),
             None => self.out.flush(),
         }
+    }
+
+    /// Takes in what was answered, and puts it on the record; a person reads of it in the verdict.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn answered(&mut self, answer: Answer) -> io::Result<()> {
+        if self.shows == Shows::Everything && matches!(self.form, Form::Json) {
+            let record = match &answer {
+                Answer::Conntrack(answer) => Record::Conntrack(Box::new(answer.clone())),
+                Answer::Netfilter(answer) => Record::Netfilter(Box::new(answer.clone())),
+                Answer::OpenVswitch(answer) => Record::OvsTrace(Box::new(answer.clone())),
+            };
+            json::write(&mut self.out, &record)?;
+        }
+        self.story.answered(answer);
+        Ok(())
+    }
+
+    /// The last hop has been taken in: the fate of the packets that are still open, and what
+    /// conntrack is still to be asked before the flows are judged. `end`: nanoseconds since the trace
+    /// began.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn close(&mut self, end: u64) -> io::Result<Vec<asked::Question>> {
+        let journeys = self.story.close_all(end);
+        self.journeys(journeys)?;
+        let mut questions = self.story.left_questions();
+        questions.truncate(MAX_QUESTIONS);
+        Ok(questions)
     }
 
     /// The trace is over: the rest of the journeys, a verdict per flow, and the exit status that

@@ -117,8 +117,7 @@ fn answer(flow: u64, mask: u64) -> Option<()> {
         return None;
     }
     let installed = OVS_INSTALLED.get_ptr_mut(0)?;
-    // SAFETY: this processor's own room; the datapath's lock is held, which sleeps, so that another
-    // task may come here meanwhile: it installs no flow before this one has.
+    // SAFETY: this processor's own room, and flows are installed under one lock (`ovs_mutex`).
     let (key, masked) = unsafe { (&raw mut (*installed).key, &raw mut (*installed).mask) };
     if !copy(key, flow.wrapping_add(u64::from(layout.flow_key - 1)), size)
         || !copy(masked, mask.wrapping_add(u64::from(layout.mask_key - 1)), size)

@@ -9,7 +9,7 @@ use tracer_common::abi::{
 };
 use tracer_common::codec::Decoded;
 use tracer_common::fingerprint::fingerprint;
-use tracer_common::flow::{Addr, proto};
+use tracer_common::flow::{self, Addr, proto};
 use tracer_common::packet::{self, Bytes, Network, VlanTag, arp_fields};
 use tracer_common::transport::{Transport, icmp, tcp};
 use tracer_common::tunnel::{self, Kind, Layer, MAX_LAYERS};
@@ -201,14 +201,7 @@ impl<'a> Seen<'a> {
 }
 
 fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
-    let ports = t.tuple.has_ports != 0;
-    hop.tuple = Some(Tuple {
-        proto: proto_name(n.proto),
-        src: ip(n.src),
-        sport: ports.then_some(t.tuple.sport),
-        dst: ip(n.dst),
-        dport: ports.then_some(t.tuple.dport),
-    });
+    hop.tuple = Some(tuple(&t.tuple));
     hop.fingerprint = fingerprint(bytes, n, t).map(|f| format!("{f:016x}"));
     if n.proto == proto::ARP {
         hop.arp = arp_fields(bytes, n.at).map(|a| Arp {
@@ -238,6 +231,7 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
             ack: tcp.ack,
         });
     }
+    let about = tunnel::quotation(n, t).and_then(|(kind, at)| tunnel::layer(bytes, kind, at));
     hop.icmp = icmp(t).map(|i| {
         let echo = i.echo(n.proto);
         Icmp {
@@ -246,9 +240,24 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
             id: echo.map(|(id, _)| id),
             seq: echo.map(|(_, seq)| seq),
             mtu: i.mtu(n.proto),
-            about: None,
+            about: about.as_ref().map(|q| Box::new(tuple(&q.transport.tuple))),
+            about_id: about
+                .as_ref()
+                .and_then(|q| icmp(&q.transport)?.echo(q.network.proto))
+                .map(|e| e.0),
         }
     });
+}
+
+fn tuple(t: &flow::Tuple) -> Tuple {
+    let ports = t.has_ports != 0;
+    Tuple {
+        proto: proto_name(t.proto),
+        src: ip(t.src),
+        sport: ports.then_some(t.sport),
+        dst: ip(t.dst),
+        dport: ports.then_some(t.dport),
+    }
 }
 
 fn hook_name(hook: Hook) -> HookName {

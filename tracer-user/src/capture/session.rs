@@ -15,6 +15,8 @@ use super::ring::Ring;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Hop, Lost};
+use crate::netfilter::{self, Asker};
+use crate::reconstruct::asked::{Answer, Question};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
 /// What to trace.
@@ -215,6 +217,16 @@ impl Session {
         let n = ring.drain(BATCH, |event| each(decoder.hop(&event, topology)));
         self.more = n == BATCH;
         n
+    }
+
+    /// Asks a namespace's conntrack; `None` where the namespace has gone.
+    pub fn ask(&self, question: &Question) -> Option<Answer> {
+        netfilter::ask(&self.topology, question, self.now()).map(Answer::Conntrack)
+    }
+
+    /// Lets the asker ask what it has to ask.
+    pub fn answers(&self, asker: &mut Asker) -> Vec<Answer> {
+        asker.ask(&self.topology, self.now())
     }
 
     /// What was lost since the last call.

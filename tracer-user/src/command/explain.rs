@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use crate::cli::ExplainArgs;
-use crate::model::{Hop, Lost, Meta, OvsTrace};
+use crate::model::{Hop, Lost, Meta};
+use crate::reconstruct::asked::Answer;
 use crate::report::{Form, Report, Shows};
 use crate::verdict::words::safe;
 
@@ -113,7 +114,7 @@ enum Line {
     Meta(Meta),
     Hop(Box<Hop>),
     Lost(Lost),
-    Answer(Box<OvsTrace>),
+    Answer(Box<Answer>),
     /// When the trace ended.
     Verdict {
         ts: u64,
@@ -146,7 +147,9 @@ fn parse(line: &[u8]) -> Result<Line, String> {
     Ok(match kind(line)?.as_str() {
         "hop" => Line::Hop(Box::new(record(line)?)),
         "lost" => Line::Lost(record(line)?),
-        "ovs-trace" => Line::Answer(Box::new(record(line)?)),
+        "ovs-trace" => Line::Answer(Box::new(Answer::OpenVswitch(record(line)?))),
+        "conntrack" => Line::Answer(Box::new(Answer::Conntrack(record(line)?))),
+        "netfilter" => Line::Answer(Box::new(Answer::Netfilter(record(line)?))),
         "verdict" => Line::Verdict { ts: record::<Judged>(line)?.ts },
         "meta" => Line::Meta(head(line)?),
         _ => Line::Other,
@@ -206,7 +209,7 @@ impl Explanation<'_> {
                 self.report.settle(self.now)?;
             }
             Line::Lost(lost) => self.report.lost(&lost)?,
-            Line::Answer(answer) => self.report.answer(*answer)?,
+            Line::Answer(answer) => self.report.answered(*answer)?,
             Line::Verdict { ts } => self.now = self.now.max(ts),
             Line::Other => {}
         }

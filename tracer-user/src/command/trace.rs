@@ -11,9 +11,11 @@ use crate::capture::load::RING_BYTES;
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
 use crate::model::{Hop, Meta};
+use crate::netfilter::Asker;
 use crate::ovs::asking::Asking;
 use crate::ovs::ports::PortNames;
 use crate::preflight;
+use crate::reconstruct::asked::Answer;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
 
@@ -34,6 +36,9 @@ pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(trace(args))
 }
+
+/// After CMD has exited: how long traffic that goes on is followed.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// What ends a trace.
 struct Ends {
@@ -74,47 +79,56 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         lingering_since: None,
         last_hop: now,
     };
-    let mut open_vswitch = OpenVswitch { names: &names, asking: Asking::new() };
+    let mut owners =
+        Owners { names: &names, open_vswitch: Asking::new(), netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
-    follow(&mut session, &mut report, &mut open_vswitch, &mut ends, packets).await?;
+    follow(&mut session, &mut report, &mut owners, &mut ends, packets).await?;
     if let Some(child) = ends.child.take() {
         child.end().await;
     }
     // Detach, then drain: whatever the kernel wrote is read.
     session.detach();
-    while session.drain(|hop| tell(&names, &mut report, hop)) != 0 {}
+    while session.drain(|hop| owners.see(&mut report, hop)) != 0 {}
+    let mut answers = session.answers(&mut owners.netfilter);
+    answers.extend(owners.netfilter.wait());
+    answers.into_iter().try_for_each(|answer| report.answered(answer))?;
     for lost in session.lost()? {
         report.lost(&lost)?;
     }
     let end = session.now();
-    report.close(end)?;
+    for question in report.close(end)? {
+        session.ask(&question).map_or(Ok(()), |answer| report.answered(answer))?;
+    }
     report.flush()?;
-    let asking = &mut open_vswitch.asking;
-    report.questions().into_iter().for_each(|question| asking.ask(question));
-    for answer in asking.rest().await {
-        report.answer(answer)?;
+    report.questions().into_iter().for_each(|question| owners.open_vswitch.ask(question));
+    for answer in owners.open_vswitch.rest().await {
+        report.answered(Answer::OpenVswitch(answer))?;
     }
     let status = report.finish(end, false)?;
     Ok(if args.exit_code { status } else { 0 })
 }
 
-/// What Open vSwitch itself is asked.
-struct OpenVswitch<'a> {
+/// Those who are asked what the kernel's hooks cannot tell.
+struct Owners<'a> {
     names: &'a PortNames,
-    asking: Asking,
+    open_vswitch: Asking,
+    netfilter: Asker,
 }
 
-/// A hop with the names that people use.
-fn tell(names: &PortNames, report: &mut Report<'_>, mut hop: Hop) {
-    names.name(&mut hop);
-    report.hop(hop);
+impl Owners<'_> {
+    /// Reports a hop with the names that people use, and notes what is to be asked about it.
+    fn see(&mut self, report: &mut Report<'_>, mut hop: Hop) {
+        self.names.name(&mut hop);
+        self.netfilter.see(&hop);
+        report.hop(hop);
+    }
 }
 
 /// Prints hops until something ends the trace.
 async fn follow(
     session: &mut Session,
     report: &mut Report<'_>,
-    open_vswitch: &mut OpenVswitch<'_>,
+    owners: &mut Owners<'_>,
     ends: &mut Ends,
     packets: Option<u64>,
 ) -> anyhow::Result<()> {
@@ -129,18 +143,22 @@ async fn follow(
                     report.lost(&lost)?;
                 }
                 report.settle(session.now())?;
-                let asking = &mut open_vswitch.asking;
+                let asking = &mut owners.open_vswitch;
                 report.questions().into_iter().for_each(|question| asking.ask(question));
                 for answer in asking.ready() {
-                    report.answer(answer)?;
+                    report.answered(Answer::OpenVswitch(answer))?;
                 }
                 ends.has_lingered(report.open_packets())
             }
             stop = ends.stop() => stop,
         };
-        if session.drain(|hop| tell(open_vswitch.names, report, hop)) != 0 {
+        if session.drain(|hop| owners.see(report, hop)) != 0 {
             ends.last_hop = Instant::now();
         }
+        session
+            .answers(&mut owners.netfilter)
+            .into_iter()
+            .try_for_each(|answer| report.answered(answer))?;
         report.flush()?;
         if stop || packets.is_some_and(|n| report.outcomes() >= n) {
             return Ok(());
@@ -174,7 +192,8 @@ impl Ends {
     fn has_lingered(&self, open_packets: u64) -> bool {
         self.lingering_since.is_some_and(|since| {
             let quiet = self.last_hop.max(since).elapsed() >= QUIET;
-            quiet && (open_packets == 0 || since.elapsed() >= PATIENCE)
+            let settled = quiet && (open_packets == 0 || since.elapsed() >= PATIENCE);
+            settled || since.elapsed() >= LONGEST
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Tuple;
+use super::{Netns, Tuple};
 
 /// The conntrack entry that a packet carries at a hop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,4 +38,54 @@ pub struct Ct {
     /// Kernel address of the entry, as text: tells one entry from a later one of the same tuples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
+}
+
+/// What a namespace's conntrack said when it was asked about a tuple.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conntrack {
+    /// Nanoseconds since the trace began.
+    pub ts: u64,
+    /// The namespace.
+    pub netns: Netns,
+    /// The tuple that was asked about; absent where only the table's size was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuple: Option<Tuple>,
+    /// The zone that it was looked for in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<u16>,
+    /// The entry that has this tuple, in either direction; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<CtEntry>,
+    /// How many entries the namespace has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// How many it may have (`net.netfilter.nf_conntrack_max`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+    /// Why there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// An entry of the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CtEntry {
+    /// How the connection's packets look where it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orig: Option<Tuple>,
+    /// How its replies look on their arrival.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Tuple>,
+    /// Zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<u16>,
+    /// Connection mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
+    /// `IPS_*` bits of `include/uapi/linux/netfilter/nf_conntrack_common.h`.
+    #[serde(default)]
+    pub status: u32,
+    /// Seconds until it goes, unless packets keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
 }

@@ -68,7 +68,11 @@ pub fn end_of(life: &Life) -> (End, &Arc<Sight>) {
         }
         (_, HookName::Consume) => match (consumed(life, freed), &life.port) {
             // It is the device that counts, not the sender's tidying up after it.
-            (end @ (End::Forwarded | End::Delivered), Some(port)) if is_egress(port) => (end, port),
+            (end @ (End::Forwarded | End::Delivered), Some(port))
+                if is_egress(port) && !is_elsewhere(port, freed) =>
+            {
+                (end, port)
+            }
             (end, _) => (end, freed),
         },
         _ => (dropped(life, freed), freed),

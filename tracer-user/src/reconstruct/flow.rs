@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome, OvsTrace};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
+use crate::reconstruct::related::Related;
 use crate::reconstruct::sight::{Sight, TcpFlags};
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
@@ -107,6 +108,12 @@ pub struct Flow {
     pub keys: Vec<FlowKey>,
     /// Its translations.
     pub nat: Box<Nat>,
+    /// ICMP errors about it.
+    pub related: Vec<Related>,
+    /// What conntrack answered when it was asked about it.
+    pub answers: Vec<Arc<Conntrack>>,
+    /// The rules that may have dropped packets of it.
+    pub rules: Vec<Arc<Netfilter>>,
 }
 
 impl Flow {
@@ -126,6 +133,9 @@ impl Flow {
             open: 0,
             keys: Vec::new(),
             nat: Box::default(),
+            related: Vec::new(),
+            answers: Vec::new(),
+            rules: Vec::new(),
         }
     }
 
@@ -190,6 +200,10 @@ impl Flow {
 
     /// Counts a settled packet.
     pub fn fold(&mut self, packet: &Packet, fate: &Fate) -> Folded {
+        if packet.first.about.is_some() && self.opening.about.is_none() {
+            Related::fold(&mut self.related, packet, fate);
+            return Folded { outcome: fate.outcome, retold: Vec::new() };
+        }
         let direction = self.direction_of(packet);
         let ts = packet.first.ts;
         let side = self.side_mut(direction);
@@ -213,6 +227,9 @@ impl Flow {
 
     /// Takes back what [`Flow::fold`] counted, for a packet that turns out not to be settled.
     pub fn unfold(&mut self, number: u64, direction: Direction, outcome: Outcome, was_syn: bool) {
+        if Related::unfold(&mut self.related, number) {
+            return;
+        }
         let side = self.side_mut(direction);
         side.packets = side.packets.saturating_sub(1);
         side.syns = side.syns.saturating_sub(u64::from(was_syn));

@@ -45,6 +45,11 @@ impl Flows {
         let Some(tuple) = &sight.tuple else {
             return self.unreadable(sight);
         };
+        // An ICMP error belongs to the flow that it is about, where that is known.
+        let about = sight.about.map(|about| FlowKey::with_id(&about, sight.about_id));
+        if let Some(number) = about.and_then(|key| self.by_key.get(&key)) {
+            return *number;
+        }
         let key = FlowKey::new(tuple, sight.icmp.as_ref());
         if let Some(number) = self.by_key.get(&key) {
             return *number;
@@ -63,6 +68,9 @@ impl Flows {
         let (Some(first), Some(tuple)) = (first, now.tuple.as_ref()) else {
             return;
         };
+        if now.about.is_some() {
+            return;
+        }
         // Encapsulation that the parser could not look into is not a translation.
         if first.proto != tuple.proto || first == tuple {
             return;
@@ -90,10 +98,42 @@ impl Flows {
         all
     }
 
+    /// The flow that a packet belongs to by its conntrack entry, where that is another than flow
+    /// `number`: two connections may look the same behind their translations.
+    pub fn of_entry(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
+        let (from, to) = sight.ct.as_ref().filter(|_| sight.about.is_none())?.translation()?;
+        let flow = self.by_number.get(&number)?;
+        if !flow.nat.is_of_another(from, to) {
+            return None;
+        }
+        let key = FlowKey::new(&from, sight.icmp.as_ref());
+        if let Some(known) = self.by_key.get(&key) {
+            return Some(*known).filter(|known| *known != number);
+        }
+        let number = self.begin(sight);
+        if let Some(flow) = self.by_number.get_mut(&number) {
+            flow.forward = Some(from);
+            flow.keys.push(key);
+        }
+        self.by_key.insert(key, number);
+        Some(number)
+    }
+
+    /// An open packet was taken for one of `from`, and is one of `to`.
+    pub fn rehome(&mut self, from: u64, to: u64) {
+        if let Some(flow) = self.by_number.get_mut(&from) {
+            flow.open = flow.open.saturating_sub(1);
+        }
+        if let Some(flow) = self.by_number.get_mut(&to) {
+            flow.open += 1;
+        }
+    }
+
     /// A packet of flow `number` carries a conntrack entry that translates: what its packets look
     /// like on either side of that belongs to the flow, whether or not a hop shows it.
     pub fn join_entry(&mut self, number: u64, sight: &Sight) {
-        let Some((from, to)) = sight.ct.as_ref().and_then(|ct| ct.translation()) else {
+        let translation = sight.ct.as_ref().and_then(|ct| ct.translation());
+        let Some((from, to)) = translation.filter(|_| sight.about.is_none()) else {
             return;
         };
         let of_packet = |t: FlowTuple| [t, t.reversed()].iter().any(|t| sight.tuple == Some(*t));

@@ -3,6 +3,7 @@
 //! Pure: no clock, no I/O, no globals. Memory is bounded: a packet whose fate is told is folded
 //! into its flow ([`flow`]), a flow that has been silent longest gives way to new ones ([`flows`]).
 
+pub mod asked;
 pub mod everyday;
 pub mod fate;
 pub mod flow;
@@ -12,6 +13,7 @@ pub mod nat;
 pub mod ovs;
 pub mod owner;
 pub mod packet;
+pub mod related;
 mod settled;
 pub mod sight;
 mod story;

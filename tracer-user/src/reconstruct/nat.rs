@@ -116,7 +116,8 @@ impl Nat {
         before: Option<&Arc<Sight>>,
         sight: &Arc<Sight>,
     ) {
-        let Some(tuple) = sight.tuple.filter(|_| sight.fragment.is_none_or(|at| at == 0)) else {
+        let whole = sight.fragment.is_none_or(|at| at == 0) && sight.about.is_none();
+        let Some(tuple) = sight.tuple.filter(|_| whole) else {
             return;
         };
         let is_first = packet.hops == 1;
@@ -247,6 +248,14 @@ impl Nat {
                 && step.is_left_in(tuple)
                 && step.was_due(packet, opening, fate, tuple)
         })
+    }
+
+    /// An entry that translates like this is another connection's: it comes to the same by another
+    /// way.
+    pub fn is_of_another(&self, from: FlowTuple, to: FlowTuple) -> bool {
+        let known = self.steps.iter().any(|step| step.from == from || step.from == to);
+        let same_end = self.steps.iter().any(|step| step.entry.is_some() && step.to == to);
+        same_end && !known
     }
 
     /// The step that a reply with this tuple still shows.

@@ -53,6 +53,12 @@ impl TcpFlags {
         Self(letters.chars().fold(0, |flags, c| flags | bit(c)))
     }
 
+    /// The byte of the header that has them (RFC 9293, 3.1), FIN lowest.
+    pub fn on_the_wire(self) -> u8 {
+        // From `SFRPAUEC` to `FSRPAUEC`.
+        self.0 & !0b11 | (self.0 & 1) << 1 | (self.0 & 0b10) >> 1
+    }
+
     /// Opens a connection: SYN without ACK.
     pub fn is_syn(self) -> bool {
         self.0 & 0b1_0001 == 1
@@ -192,6 +198,8 @@ pub struct Sight {
     pub ct: Option<Arc<Tracked>>,
     /// An ICMP error: the flow that it is about, as it quotes it.
     pub about: Option<FlowTuple>,
+    /// Of an error about an echo: its identifier.
+    pub about_id: Option<u16>,
 }
 
 impl Sight {
@@ -299,6 +307,7 @@ impl Catalog {
                 .as_ref()
                 .and_then(|i| i.about.as_deref())
                 .and_then(FlowTuple::from_record),
+            about_id: hop.icmp.as_ref().and_then(|i| i.about_id),
         }
     }
 

@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{HookName, Hop, Journey, Lost, Outcome, OvsTrace};
+use crate::model::{HookName, Hop, Journey, Lost, Outcome};
+use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
 use crate::reconstruct::ovs::{Asked, silent_drop};
-use crate::reconstruct::owner::{Answers, Question};
+use crate::reconstruct::owner;
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
@@ -50,7 +51,10 @@ pub struct Story {
     previous: Option<Arc<Sight>>,
     lost_at: HashMap<u32, u64>,
     incomplete: bool,
-    answers: Answers,
+    /// What netfilter answered.
+    netfilter: asked::Answers,
+    /// What Open vSwitch answered.
+    owner: owner::Answers,
 }
 
 impl Story {
@@ -115,6 +119,20 @@ impl Story {
         self.flows.lost(lost, since);
     }
 
+    /// Takes in what was answered.
+    pub fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::OpenVswitch(answer) => self.owner.put(answer),
+            Answer::Conntrack(_) | Answer::Netfilter(_) => self.netfilter.add(answer),
+        }
+    }
+
+    /// Gives the flow what answers there are about it.
+    pub fn inform(&self, flow: &mut Flow) {
+        flow.answers = self.netfilter.about(flow);
+        flow.rules = self.netfilter.rules_about(flow);
+    }
+
     /// Events were lost at some time of the trace.
     pub fn is_incomplete(&self) -> bool {
         self.incomplete
@@ -166,19 +184,19 @@ impl Story {
     pub fn take_retired(&mut self) -> Vec<Flow> {
         let mut flows = self.flows.take_retired();
         for flow in &mut flows {
-            self.answers.tell(flow);
+            self.owner.tell(flow);
         }
         flows
     }
 
     /// What Open vSwitch is to be asked about packets that died in it, since the last call.
-    pub fn questions(&mut self) -> Vec<Question> {
-        self.answers.questions(self.flows.all().into_iter())
+    pub fn questions(&mut self) -> Vec<owner::Question> {
+        self.owner.questions(self.flows.all().into_iter())
     }
 
-    /// Takes in what Open vSwitch answered.
-    pub fn answer(&mut self, answer: &OvsTrace) {
-        self.answers.put(answer.clone());
+    /// What conntrack is to be asked once all packets have their fate.
+    pub fn left_questions(&self) -> Vec<asked::Question> {
+        self.flows.all().into_iter().flat_map(asked::left_by).collect()
     }
 
     /// The trace is over: the fate of all packets still open, and all flows. `end` is when the last
@@ -187,7 +205,7 @@ impl Story {
         let mut journeys = self.close_all(end);
         let mut flows = self.flows.take_all();
         for flow in &mut flows {
-            let retold = self.answers.tell(flow).into_iter();
+            let retold = self.owner.tell(flow).into_iter();
             let dropped = Outcome::DroppedByOvs;
             journeys.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
         }
@@ -248,9 +266,8 @@ impl Story {
         } else {
             self.marks.fingerprint(hop)
         };
-        let number = match self.marks.packet(mark?) {
-            Some(number) => number,
-            None => return self.asked.whole_of(hop, &self.open),
+        let Some(number) = self.marks.packet(mark?) else {
+            return self.asked.whole_of(hop, &self.open);
         };
         let packet = self.open.get(&number)?;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
@@ -299,7 +316,12 @@ impl Story {
             _ => {}
         }
         if let Some(flow) = packet.flow.filter(|_| sight.ct.is_some()) {
-            self.flows.join_entry(flow, sight);
+            if let Some(own) = self.flows.of_entry(flow, sight) {
+                self.flows.rehome(flow, own);
+                packet.flow = Some(own);
+            } else {
+                self.flows.join_entry(flow, sight);
+            }
         }
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);

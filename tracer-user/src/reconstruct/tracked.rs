@@ -56,6 +56,11 @@ impl Tracked {
         }
     }
 
+    /// Whether both are one entry: the address alone may be that of a later one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.entry.is_some() && (self.entry, self.orig) == (other.entry, other.orig)
+    }
+
     /// What it makes of the connection's packets, when it translates: from, to.
     pub fn translation(&self) -> Option<(FlowTuple, FlowTuple)> {
         let (from, to) = (self.orig?, self.reply?.reversed());

@@ -33,6 +33,31 @@ impl Proto {
         })
     }
 
+    /// From its IANA number.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Icmp,
+            6 => Self::Tcp,
+            17 => Self::Udp,
+            58 => Self::Icmp6,
+            132 => Self::Sctp,
+            other => Self::Other(other),
+        }
+    }
+
+    /// Its IANA number; ARP has none.
+    pub fn number(self) -> Option<u8> {
+        Some(match self {
+            Self::Icmp => 1,
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Icmp6 => 58,
+            Self::Sctp => 132,
+            Self::Other(number) => number,
+            Self::Arp => return None,
+        })
+    }
+
     /// The name used in records.
     pub fn name(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
@@ -105,9 +130,14 @@ impl FlowKey {
     /// The key of a packet with this tuple. Echoes are told apart by their identifier, which
     /// stands for the ports that ICMP lacks (RFC 792).
     pub fn new(tuple: &FlowTuple, icmp: Option<&Icmp>) -> Self {
+        Self::with_id(tuple, icmp.and_then(|i| i.id))
+    }
+
+    /// As [`FlowKey::new`], of an echo with this identifier.
+    pub fn with_id(tuple: &FlowTuple, icmp_id: Option<u16>) -> Self {
         let (a, b) = ((tuple.src, tuple.sport), (tuple.dst, tuple.dport));
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
-        Self { proto: tuple.proto, low, high, icmp_id: icmp.and_then(|i| i.id) }
+        Self { proto: tuple.proto, low, high, icmp_id }
     }
 }
 
@@ -135,8 +165,15 @@ mod tests {
     #[test]
     fn echoes_of_two_pings_are_two_flows() {
         let t = FlowTuple { proto: Proto::Icmp, sport: None, dport: None, ..tuple() };
-        let echo =
-            |id| Icmp { r#type: 8, code: 0, id: Some(id), seq: Some(1), mtu: None, about: None };
+        let echo = |id| Icmp {
+            r#type: 8,
+            code: 0,
+            id: Some(id),
+            seq: Some(1),
+            mtu: None,
+            about: None,
+            about_id: None,
+        };
         assert_ne!(FlowKey::new(&t, Some(&echo(1))), FlowKey::new(&t, Some(&echo(2))));
     }
 

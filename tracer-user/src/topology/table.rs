@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Link, LinkEvent};
+use super::{Link, LinkEvent, Netns};
 use crate::model;
 
 /// How long what has gone is still known: packets are reported later than netlink tells of it.
@@ -155,6 +156,12 @@ impl Topology {
             });
         }
         Some(dev)
+    }
+
+    /// The namespace with that inode, to be entered; `None` when none of its devices is known.
+    pub fn netns(&self, inode: u32) -> Option<Arc<Netns>> {
+        let link = self.links.values().find(|link| link.netns.inode == inode)?;
+        Some(link.netns.clone())
     }
 
     /// The record of the namespace with that inode.

@@ -3,9 +3,11 @@
 
 pub mod datapath;
 mod matter;
+pub mod netfilter;
 mod next;
 mod pipeline;
 mod reasons;
+mod related;
 mod rules;
 mod symbols;
 mod tally;
@@ -45,6 +47,7 @@ pub type Rule = fn(&Flow) -> Option<Finding>;
 /// All rules, the gravest first: the first that finds something gives the verdict.
 pub const RULES: &[Rule] = &[
     rules::reply_not_translated,
+    rules::black_hole,
     rules::dropped_by_ovs,
     rules::dropped,
     rules::upcall_lost,
@@ -59,6 +62,7 @@ pub const RULES: &[Rule] = &[
 pub fn judge(flow: &Flow) -> Option<Verdict> {
     let found = RULES.iter().find_map(|rule| rule(flow))?;
     let mut text = found.text;
+    text.push_str(&related::told(flow));
     if flow.incomplete {
         text.push_str(" Events were lost meanwhile, so this may not be the whole story.");
     }
@@ -68,6 +72,7 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
         outcome: found.outcome,
         packets: flow.packets(),
         delivered: flow.delivered(),
+        related: flow.related.iter().map(|r| r.count).sum(),
         forward: flow.forward.map(FlowTuple::to_record),
         translated: flow.translated.map(FlowTuple::to_record),
         r#where: Some(found.place),
@@ -85,12 +90,22 @@ impl Story {
     /// is when the last probe was detached, in nanoseconds since the trace began.
     pub fn finish(&mut self, end: u64) -> (Vec<Journey>, Vec<Verdict>) {
         let (journeys, flows) = self.end(end);
-        (journeys, flows.iter().filter_map(judge).collect())
+        (journeys, self.judge_all(flows))
+    }
+
+    /// A verdict for each of the flows, with what is known about it by now.
+    pub fn judge_all(&self, flows: Vec<Flow>) -> Vec<Verdict> {
+        let informed = flows.into_iter().map(|mut flow| {
+            self.inform(&mut flow);
+            flow
+        });
+        informed.filter_map(|flow| judge(&flow)).collect()
     }
 
     /// The verdicts of flows that had to make room for others since the last call.
     pub fn retired(&mut self) -> Vec<Verdict> {
-        self.take_retired().iter().filter_map(judge).collect()
+        let flows = self.take_retired();
+        self.judge_all(flows)
     }
 }
 

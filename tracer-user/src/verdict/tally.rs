@@ -74,6 +74,7 @@ mod tests {
             outcome,
             packets: 1,
             delivered: 0,
+            related: 0,
             forward: None,
             translated: None,
             r#where: None,

@@ -24,6 +24,13 @@ pub struct Connect {
     /// Give up connecting after this many milliseconds.
     #[arg(long, default_value_t = 3000)]
     timeout_ms: u64,
+    /// Once connected, wait this many milliseconds before sending.
+    #[arg(long, default_value_t = 0)]
+    hold_ms: u64,
+    /// Do not say that nothing more is to come before all is read back; if that never happens, end
+    /// with RST.
+    #[arg(long)]
+    keep_open: bool,
     /// While that connection is open, open another from the same port to here.
     #[arg(long, requires = "from")]
     then: Option<SocketAddr>,
@@ -37,17 +44,20 @@ pub struct Listen {
     /// End after this many connections.
     #[arg(long, default_value_t = 1)]
     count: u64,
+    /// Wait this many milliseconds before sending anything back.
+    #[arg(long, default_value_t = 0)]
+    delay_ms: u64,
 }
 
 pub fn connect(args: &Connect) -> Result<()> {
     let Some(first) = open(args, args.to)? else { return Ok(()) };
     let Some(then) = args.then else {
-        say(exchange(first, args.bytes));
+        say(exchange(first, args));
         return Ok(());
     };
     say(round_trip(&first, args.bytes));
     if let Some(second) = open(args, then)? {
-        say(exchange(second, args.bytes));
+        say(exchange(second, args));
     }
     Ok(())
 }
@@ -61,7 +71,13 @@ fn open(args: &Connect, to: SocketAddr) -> Result<Option<TcpStream>> {
     }
     let timeout = Duration::from_millis(args.timeout_ms);
     match socket.connect_timeout(&to.into(), timeout) {
-        Ok(()) => Ok(Some(socket.into())),
+        Ok(()) => {
+            std::thread::sleep(Duration::from_millis(args.hold_ms));
+            if args.keep_open {
+                socket.set_linger(Some(Duration::ZERO))?;
+            }
+            Ok(Some(socket.into()))
+        }
         Err(e) => {
             println!("not connected: {e}");
             Ok(None)
@@ -86,8 +102,15 @@ fn round_trip(mut stream: &TcpStream, bytes: usize) -> std::io::Result<(usize, b
 }
 
 /// Sends `bytes` bytes while reading them back; returns how many came back, and whether unchanged.
-fn exchange(stream: TcpStream, bytes: usize) -> std::io::Result<(usize, bool)> {
-    let payload: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+fn exchange(stream: TcpStream, args: &Connect) -> std::io::Result<(usize, bool)> {
+    let payload: Vec<u8> = (0..args.bytes).map(|i| (i % 251) as u8).collect();
+    if args.keep_open {
+        let (mut stream, mut echoed) = (stream, vec![0; args.bytes]);
+        stream.write_all(&payload)?;
+        stream.read_exact(&mut echoed)?;
+        socket2::SockRef::from(&stream).set_linger(None)?;
+        return Ok((echoed.len(), echoed == payload));
+    }
     let mut back = stream.try_clone()?;
     let reader = std::thread::spawn(move || {
         let mut echoed = Vec::new();
@@ -107,11 +130,12 @@ pub fn listen(args: &Listen) -> Result<()> {
     socket.listen(16)?;
     let listener = TcpListener::from(socket);
     say_ready()?;
+    let delay = Duration::from_millis(args.delay_ms);
     // Connections may be open at the same time; each has a thread.
     std::thread::scope(|scope| {
         for _ in 0..args.count {
             let (stream, from) = listener.accept()?;
-            scope.spawn(move || match echo(stream) {
+            scope.spawn(move || match echo(stream, delay) {
                 Ok((bytes, digest)) => println!("from={from} bytes={bytes} digest={digest:016x}"),
                 Err(e) => println!("from={from}: {e}"),
             });
@@ -120,7 +144,7 @@ pub fn listen(args: &Listen) -> Result<()> {
     })
 }
 
-fn echo(mut stream: TcpStream) -> std::io::Result<(u64, u64)> {
+fn echo(mut stream: TcpStream, delay: Duration) -> std::io::Result<(u64, u64)> {
     let mut digest = Digest::new();
     let (mut bytes, mut chunk) = (0_u64, vec![0_u8; 65_536]);
     loop {
@@ -130,6 +154,7 @@ fn echo(mut stream: TcpStream) -> std::io::Result<(u64, u64)> {
         }
         digest.update(&chunk[..len]);
         bytes += len as u64;
+        std::thread::sleep(delay);
         stream.write_all(&chunk[..len])?;
     }
 }

@@ -1,18 +1,20 @@
 //! From an entry's bytes to what a record says of it.
 
 use tracer_common::conntrack::{CT_LABELS, CT_MARK, CT_READ, CT_ZONE, Ct};
-use tracer_common::flow::{self, proto};
+use tracer_common::flow::proto;
 
-use super::{ip, proto_name};
+use super::tuple;
 use crate::kernel::conntrack::CtNames;
-use crate::model::{Ct as Record, Tuple};
+use crate::model::Ct as Record;
 
 /// What a record says of an entry; `None` where there is nothing to say (a template, which has
 /// not become an entry).
 pub fn record(ct: &Ct, names: &CtNames) -> Option<Record> {
     let state = names.state(ct.info).map(str::to_owned);
     if ct.flags & CT_READ == 0 {
-        return (ct.entry == 0).then_some(Record { state, ..Record::default() });
+        return state
+            .filter(|_| ct.entry == 0)
+            .map(|state| Record { state: Some(state), ..Record::default() });
     }
     if ct.orig.proto == 0 {
         return None;
@@ -36,15 +38,4 @@ pub fn record(ct: &Ct, names: &CtNames) -> Option<Record> {
         labels: (has(CT_LABELS) && labels != 0).then(|| format!("{labels:#x}")),
         entry: Some(format!("{:#x}", ct.entry)),
     })
-}
-
-fn tuple(t: &flow::Tuple) -> Tuple {
-    let ports = t.has_ports != 0;
-    Tuple {
-        proto: proto_name(t.proto),
-        src: ip(t.src),
-        sport: ports.then_some(t.sport),
-        dst: ip(t.dst),
-        dport: ports.then_some(t.dport),
-    }
 }

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::model::{HookName, Outcome};
-use crate::reconstruct::flow::{Flow, Side};
+use crate::reconstruct::flow::{Flow, Loss, Side};
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::Proto;
-use crate::verdict::{Finding, words};
+use crate::verdict::{Finding, related, words};
 
 /// Packets of the flow reached a socket, the host stack or a guest, and none came to harm.
 pub fn delivered(flow: &Flow) -> Option<Finding> {
@@ -32,7 +32,17 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
     if expects && flow.back.packets == 0 {
         text.push_str(" No answer was seen.");
     }
-    let open: u64 = flow.losses.iter().map(|l| l.count).sum();
+    let count_of = |wanted: fn(&Flow, &Loss) -> bool| -> u64 {
+        flow.losses.iter().filter(|l| wanted(flow, l)).map(|l| l.count).sum()
+    };
+    let learned = count_of(related::is_discovery);
+    if learned > 0 {
+        let packets = words::count(learned, "packet");
+        let verb = if learned == 1 { "was" } else { "were" };
+        let _ =
+            write!(text, " {packets} {verb} too big for the path, and sent again in smaller ones.");
+    }
+    let open = count_of(|flow, loss| !related::is_discovery(flow, loss));
     if open > 0 {
         let more = words::count(open, "more packet");
         let verb = if open == 1 { "was" } else { "were" };

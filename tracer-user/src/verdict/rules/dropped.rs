@@ -3,18 +3,25 @@
 use crate::model::{Outcome, Where};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::verdict::rules::sentence;
-use crate::verdict::{Finding, matter, next, words};
+use crate::verdict::{Finding, matter, netfilter, next, related, words};
 
 /// A packet of the flow was dropped by the kernel.
 pub fn dropped(flow: &Flow) -> Option<Finding> {
-    sentence::worst(flow, Outcome::Dropped).map(|loss| finding(flow, loss))
+    let loss = sentence::worst_of(flow, |loss| {
+        loss.outcome == Outcome::Dropped && !related::is_discovery(flow, loss)
+    });
+    loss.map(|loss| finding(flow, loss))
 }
 
 fn finding(flow: &Flow, loss: &Loss) -> Finding {
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let (matter, meaning) = matter::of(at, before);
     let reason = at.raw_reason();
+    let explained = netfilter::explain(flow, loss);
     let why = match (meaning, reason) {
+        _ if explained.is_some() => {
+            explained.as_ref().map(|e| format!(": {}", e.words)).unwrap_or_default()
+        }
         (Some(words), _) => format!(": {words}"),
         (None, Some("NOT_SPECIFIED")) => "; the kernel gives no reason".to_owned(),
         (None, Some(_)) => String::new(),
@@ -36,7 +43,7 @@ fn finding(flow: &Flow, loss: &Loss) -> Finding {
         place: Where { bridge: None, ..at.place() },
         reason: reason.map(str::to_owned),
         text,
-        next: next::commands(matter, &spot),
+        next: explained.map_or_else(|| next::commands(matter, &spot), |e| e.next),
         evidence: loss.evidence.clone(),
         rule: None,
     }

@@ -104,6 +104,8 @@ fn cause(at: &Sight, loss: &Loss) -> String {
         Some("OVS_DROP_METER") => METER.to_owned(),
         Some("OVS_DROP_CONNTRACK") => CONNTRACK.to_owned(),
         Some("OVS_DROP_ACTION_ERROR") => action_failed(loss),
+        // `do_output`, for a port that is not there or not up.
+        Some("DEV_READY") if at.symbol().is_some_and(is_output_code) => PORT_GONE.to_owned(),
         Some("OVS_DROP_RECURSION_LIMIT") => RECURSION.to_owned(),
         Some("OVS_DROP_DEFERRED_LIMIT") => DEFERRED.to_owned(),
         Some(reason) => match matter::of(at, None) {
@@ -162,6 +164,11 @@ fn by_list(loss: &Loss) -> String {
         Some(list) => format!("its actions, {list}, sent it nowhere"),
         None => "its actions sent it nowhere".to_owned(),
     }
+}
+
+/// Where `do_output` gives up, by its own name or, where it was made part of its caller, by that.
+fn is_output_code(symbol: &str) -> bool {
+    matches!(symbol, "do_output" | "do_execute_actions")
 }
 
 /// Whether it was being sent out of a port when it ended.

@@ -1,5 +1,6 @@
 //! The rules, one file each, and the sentences that they share.
 
+mod black_hole;
 mod delivered;
 mod dropped;
 mod dropped_by_ovs;
@@ -11,6 +12,7 @@ mod sentence;
 mod upcall_lost;
 mod vanished;
 
+pub use black_hole::black_hole;
 pub use delivered::delivered;
 pub use dropped::dropped;
 pub use dropped_by_ovs::dropped_by_ovs;

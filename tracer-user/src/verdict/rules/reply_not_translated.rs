@@ -7,7 +7,7 @@ use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::nat::Step;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tracked::State;
-use crate::reconstruct::tuple::Proto;
+use crate::reconstruct::tuple::{FlowTuple, Proto};
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, next, words};
 
@@ -18,12 +18,13 @@ pub fn reply_not_translated(flow: &Flow) -> Option<Finding> {
     let step = flow.nat.undone_for(at.tuple?)?;
     let passing = flow.nat.passing(&loss.evidence).map(|sight| &**sight);
     let text = format!(
-        "{} not translated back: it ended{}{}. {}{}{}{}",
+        "{} not translated back, and ended{}{}. {}{}{}{}{}",
         sentence::subject(flow, loss),
         words::place(at),
         ending(at),
         outward(step),
         homeward(step, passing),
+        entry_now(flow, step),
         proof(flow, loss),
         sentence::rest(flow, loss),
     );
@@ -73,14 +74,14 @@ fn outward(step: &Step) -> String {
 
 /// What the reply met where the reverse was due.
 fn homeward(step: &Step, passing: Option<&Sight>) -> String {
-    let netns = words::in_netns(step.at.netns.as_deref());
+    let netns = words::in_netns(step.at.netns.as_deref()).replacen(" in ", " ", 1);
     let Some(sight) = passing else {
-        return format!(" The reply never came by{netns}: it took another way back.");
+        return format!(" The reply never passed{netns}: it took another way back.");
     };
     let place = words::place(sight);
     let why = match sight.ct.as_deref() {
         _ if sight.hook == HookName::TcIngress => {
-            return format!(" The reply came by{netns}, and was seen last{place}.");
+            return format!(" The reply reached{netns}, and was seen there last{place}.");
         }
         None => "without a conntrack entry: none matched it, or conntrack never saw it".to_owned(),
         Some(ct) if ct.state == Some(State::Untracked) => {
@@ -96,7 +97,7 @@ fn homeward(step: &Step, passing: Option<&Sight>) -> String {
                     zone(ct.zone),
                     zone(entry.zone)
                 ),
-                Some(entry) if entry.entry.is_some() && entry.entry == ct.entry => {
+                Some(entry) if entry.is_same(ct) => {
                     "with the very entry that should have translated it".to_owned()
                 }
                 _ if ct.translation().is_none() => {
@@ -107,7 +108,30 @@ fn homeward(step: &Step, passing: Option<&Sight>) -> String {
             }
         }
     };
-    format!(" The reply came by{netns} and was seen{place} {why}.")
+    format!(" The reply passed it{place}, {why}.")
+}
+
+/// Whether the entry is still there, where conntrack was asked.
+fn entry_now(flow: &Flow, step: &Step) -> String {
+    let about = |answer: &&std::sync::Arc<crate::model::Conntrack>| {
+        let tuple = answer.tuple.as_ref().and_then(FlowTuple::from_record);
+        let netns = step.at.netns.as_ref().map(|n| n.inode);
+        tuple == Some(step.from) && Some(answer.netns.inode) == netns && answer.failed.is_none()
+    };
+    let Some(answer) = flow.answers.iter().rfind(about) else {
+        return String::new();
+    };
+    let still = |entry: &crate::model::CtEntry| {
+        let reply = entry.reply.as_ref().and_then(FlowTuple::from_record);
+        reply == Some(step.to.reversed())
+    };
+    match &answer.entry {
+        Some(entry) if still(entry) => {
+            " The entry that translates was still there at the end.".to_owned()
+        }
+        Some(_) => " At the end another entry had its place.".to_owned(),
+        None => " The entry that translates was not there any more at the end.".to_owned(),
+    }
 }
 
 /// That the client could make nothing of it.

@@ -10,7 +10,12 @@ use crate::verdict::words;
 
 /// The loss of this outcome that befell most packets; of equals the first.
 pub fn worst(flow: &Flow, outcome: Outcome) -> Option<&Loss> {
-    let of_kind = flow.losses.iter().filter(|l| l.outcome == outcome);
+    worst_of(flow, |loss| loss.outcome == outcome)
+}
+
+/// As [`worst`], of the losses that are `meant`.
+pub fn worst_of(flow: &Flow, meant: impl Fn(&Loss) -> bool) -> Option<&Loss> {
+    let of_kind = flow.losses.iter().filter(|loss| meant(loss));
     of_kind.reduce(|worst, l| if l.count > worst.count { l } else { worst })
 }
 

@@ -1,0 +1,52 @@
+//! Which rule dropped a packet.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Netns, Tuple};
+
+/// The rules of one hook that may have dropped a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Netfilter {
+    /// Nanoseconds since the trace began: when the rules were read.
+    pub ts: u64,
+    /// The namespace.
+    pub netns: Netns,
+    /// The packet's tuple when it was dropped.
+    pub tuple: Tuple,
+    /// The hook, as nft calls it: `prerouting` `input` `forward` `output` `postrouting` `ingress`.
+    pub hook: String,
+    /// How the rules were found: `rules` (those of the namespace were held against the packet).
+    pub way: String,
+    /// The candidates, in the order in which the packet met them. One: that is the rule.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// Whether the packet surely comes to the first of them, and surely matches it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub certain: bool,
+    /// Why no rules could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// A rule of nftables or iptables, or the policy of a chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// `inet` `ip` `ip6` `bridge` `netdev`, or `iptables` `ip6tables`.
+    pub family: String,
+    /// Table.
+    pub table: String,
+    /// Chain.
+    pub chain: String,
+    /// nftables' handle; absent for a chain's policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<u64>,
+    /// iptables' number of the rule in its chain, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// Priority of the base chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// The rule as nft or iptables-save print it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}

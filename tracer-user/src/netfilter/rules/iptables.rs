@@ -1,0 +1,394 @@
+//! The rules of iptables, as `iptables-save` prints them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Candidate, Facts, Tri};
+use crate::model::Rule;
+use crate::reconstruct::tuple::Proto;
+use crate::verdict::netfilter::HookPoint;
+
+/// How deep chains may call each other.
+const MAX_DEPTH: usize = 16;
+/// The tables in the order in which a hook runs them, with their priorities
+/// (`include/uapi/linux/netfilter_ipv4.h`, `enum nf_ip_hook_priorities`).
+const TABLES: [(&str, i64); 5] =
+    [("raw", -300), ("mangle", -150), ("nat", -100), ("filter", 0), ("security", 50)];
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedRule {
+    words: Vec<String>,
+    line: String,
+}
+
+/// All rules of one address family.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    chains: HashMap<(String, String), Vec<SavedRule>>,
+    policies: HashMap<(String, String), String>,
+}
+
+/// Reads what `iptables-save` prints, with or without `-c`.
+pub fn parse(text: &str) -> Saved {
+    let mut all = Saved::default();
+    let mut table = String::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('*') {
+            name.trim().clone_into(&mut table);
+        } else if let Some(chain) = line.strip_prefix(':') {
+            let mut words = chain.split_whitespace();
+            if let (Some(name), Some(policy)) = (words.next(), words.next()) {
+                all.policies.insert((table.clone(), name.to_owned()), policy.to_owned());
+            }
+        } else if let Some((_, rule)) = line.split_once("-A ") {
+            let words = split(rule);
+            let Some((chain, rest)) = words.split_first() else { continue };
+            let rule = SavedRule { words: rest.to_vec(), line: format!("-A {rule}") };
+            all.chains.entry((table.clone(), chain.clone())).or_default().push(rule);
+        }
+    }
+    all
+}
+
+/// Words, of which quoted ones are one.
+fn split(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let (mut word, mut quoted, mut any) = (String::new(), false, false);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => (quoted, any) = (!quoted, true),
+            '\\' if quoted => word.extend(chars.next()),
+            ' ' if !quoted => {
+                if any {
+                    words.push(std::mem::take(&mut word));
+                }
+                any = false;
+            }
+            c => {
+                word.push(c);
+                any = true;
+            }
+        }
+    }
+    if any {
+        words.push(word);
+    }
+    words
+}
+
+impl Saved {
+    /// The rule with this number in its chain, from 0.
+    pub fn rule(&self, table: &str, chain: &str, number: usize) -> Option<&SavedRule> {
+        self.chains.get(&(table.to_owned(), chain.to_owned()))?.get(number)
+    }
+
+    /// The rules that may have dropped the packet, as [`super::Ruleset::candidates`].
+    pub fn candidates(&self, facts: &Facts) -> Vec<Candidate> {
+        let chain = match facts.hook {
+            HookPoint::Prerouting => "PREROUTING",
+            HookPoint::Input => "INPUT",
+            HookPoint::Forward => "FORWARD",
+            HookPoint::Output => "OUTPUT",
+            HookPoint::Postrouting => "POSTROUTING",
+            HookPoint::Ingress => return Vec::new(),
+        };
+        let mut found = Vec::new();
+        for (table, priority) in TABLES {
+            let mut search = Search { saved: self, facts, table, priority, found: Vec::new() };
+            let end = search.chain(chain, Tri::Yes, 0);
+            let policy = self.policies.get(&(table.to_owned(), chain.to_owned()));
+            if policy.is_some_and(|p| p == "DROP") && end != Some(Tri::No) {
+                let certain = end.is_none();
+                search.found.push(search.candidate(chain, None, certain));
+            }
+            let surely = search.found.iter().any(|c| c.certain);
+            found.append(&mut search.found);
+            if surely {
+                break;
+            }
+        }
+        found
+    }
+}
+
+struct Search<'a> {
+    saved: &'a Saved,
+    facts: &'a Facts,
+    table: &'static str,
+    priority: i64,
+    found: Vec<Candidate>,
+}
+
+impl Search<'_> {
+    /// Whether the packet comes to the end of the chain: `None` surely, `Maybe`, `No`.
+    fn chain(&mut self, chain: &str, reached: Tri, depth: usize) -> Option<Tri> {
+        let key = (self.table.to_owned(), chain.to_owned());
+        let rules = self.saved.chains.get(&key).map_or(&[][..], Vec::as_slice);
+        if depth >= MAX_DEPTH {
+            return Some(Tri::Maybe);
+        }
+        let (mut reached, mut end) = (reached, None);
+        for (number, rule) in rules.iter().enumerate() {
+            let holds = rule.holds(self.facts);
+            let Some((goto, target)) = rule.target().filter(|_| holds != Tri::No) else { continue };
+            let surely = holds == Tri::Yes;
+            let after = match target {
+                "DROP" | "REJECT" => {
+                    let certain = reached.and(holds) == Tri::Yes;
+                    self.found.push(self.candidate(chain, Some((number, rule)), certain));
+                    Some(Tri::No)
+                }
+                "ACCEPT" => Some(Tri::No),
+                "RETURN" if surely => return end,
+                "RETURN" => {
+                    reached = Tri::Maybe;
+                    continue;
+                }
+                own if self
+                    .saved
+                    .policies
+                    .contains_key(&(self.table.to_owned(), own.to_owned())) =>
+                {
+                    let after = self.chain(own, reached.and(holds), depth + 1);
+                    if goto && surely && after != Some(Tri::No) {
+                        return after.or(end);
+                    }
+                    after
+                }
+                "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "TCPMSS" | "CT" | "NOTRACK" | "TRACE"
+                | "CHECKSUM" | "CLASSIFY" | "DSCP" | "TOS" | "TTL" | "HL" | "SET" | "TEE" => {
+                    continue;
+                }
+                "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" => Some(Tri::No),
+                _ => Some(Tri::Maybe),
+            };
+            match after {
+                None => {}
+                Some(Tri::No) if surely => return Some(Tri::No),
+                Some(_) => (reached, end) = (Tri::Maybe, Some(Tri::Maybe)),
+            }
+        }
+        end
+    }
+
+    fn candidate(
+        &self,
+        chain: &str,
+        rule: Option<(usize, &SavedRule)>,
+        certain: bool,
+    ) -> Candidate {
+        let family = if self.facts.src.is_ipv4() { "iptables" } else { "ip6tables" };
+        let rule = Rule {
+            family: family.to_owned(),
+            table: self.table.to_owned(),
+            chain: chain.to_owned(),
+            handle: None,
+            number: rule.map(|(number, _)| number as u64 + 1),
+            priority: Some(self.priority),
+            text: Some(rule.map_or_else(|| "policy DROP".to_owned(), |(_, r)| r.line.clone())),
+        };
+        Candidate { rule, certain }
+    }
+}
+
+impl SavedRule {
+    /// Where it jumps (`-j`) or goes (`-g`) to.
+    fn target(&self) -> Option<(bool, &str)> {
+        let at = self.words.iter().position(|w| w == "-j" || w == "-g")?;
+        Some((self.words.get(at)? == "-g", self.words.get(at + 1)?))
+    }
+
+    /// Whether the packet matches.
+    pub fn holds(&self, facts: &Facts) -> Tri {
+        let mut all = Tri::Yes;
+        let mut negated = false;
+        let mut words = self.words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().unwrap_or_default();
+            let told = match word {
+                "!" => {
+                    negated = true;
+                    continue;
+                }
+                "-j" | "-g" => break,
+                "-m" => Tri::of(is_known_match(value())).or(Tri::Maybe),
+                "--comment" => {
+                    value();
+                    Tri::Yes
+                }
+                "-p" => is_proto(value(), facts),
+                "-s" => is_in(value(), facts.src),
+                "-d" => is_in(value(), facts.dst),
+                "-i" => is_device(value(), facts.iif.as_deref()),
+                "-o" => is_device(value(), facts.oif.as_deref()),
+                "--sport" | "--sports" => is_port(value(), facts.sport),
+                "--dport" | "--dports" => is_port(value(), facts.dport),
+                "--ports" => {
+                    let ports = value();
+                    is_port(ports, facts.sport).or(is_port(ports, facts.dport))
+                }
+                "--ctstate" | "--state" => is_state(value(), facts),
+                "--tcp-flags" => has_flags(value(), value(), facts),
+                "--icmp-type" | "--icmpv6-type" => is_icmp(value(), facts),
+                "-f" => Tri::of(facts.fragment != 0),
+                _ => Tri::Maybe,
+            };
+            all = all.and(if negated { told.not() } else { told });
+            negated = false;
+        }
+        all
+    }
+}
+
+fn is_known_match(name: &str) -> bool {
+    matches!(
+        name,
+        "tcp" | "udp" | "sctp" | "conntrack" | "state" | "comment" | "multiport" | "icmp" | "icmp6"
+    )
+}
+
+fn is_proto(name: &str, facts: &Facts) -> Tri {
+    let number = match name {
+        "all" => return Tri::Yes,
+        "ipv6-icmp" | "icmpv6" => Some(58),
+        _ => name.parse().ok().or_else(|| Proto::parse(name)?.number()),
+    };
+    number.map_or(Tri::Maybe, |n| Tri::of(facts.proto.number() == Some(n)))
+}
+
+fn is_in(net: &str, addr: IpAddr) -> Tri {
+    let parsed = net.parse::<IpNet>().ok().or_else(|| net.parse::<IpAddr>().ok().map(IpNet::from));
+    parsed.map_or(Tri::Maybe, |net| Tri::of(net.contains(&addr)))
+}
+
+fn is_device(wanted: &str, name: Option<&str>) -> Tri {
+    name.map_or(Tri::Maybe, |name| {
+        Tri::of(match wanted.strip_suffix('+') {
+            Some(front) => name.starts_with(front),
+            None => name == wanted,
+        })
+    })
+}
+
+/// Ports and ranges, comma between them.
+fn is_port(wanted: &str, port: Option<u16>) -> Tri {
+    let Some(port) = port else { return Tri::No };
+    let one = |part: &str| {
+        let (from, to) = part.split_once(':').unwrap_or((part, part));
+        let from = if from.is_empty() { Some(0) } else { from.parse().ok() };
+        let to = if to.is_empty() { Some(u16::MAX) } else { to.parse().ok() };
+        from.zip(to).map_or(Tri::Maybe, |(from, to)| Tri::of((from..=to).contains(&port)))
+    };
+    wanted.split(',').map(one).fold(Tri::No, Tri::or)
+}
+
+fn is_state(wanted: &str, facts: &Facts) -> Tri {
+    let own = match facts.ct_state.as_deref() {
+        None => "INVALID",
+        Some("established" | "reply") => "ESTABLISHED",
+        Some("related" | "related-reply") => "RELATED",
+        Some("new") => "NEW",
+        Some("untracked") => "UNTRACKED",
+        Some(_) => return Tri::Maybe,
+    };
+    // SNAT and DNAT are states to iptables, too.
+    let known = wanted.split(',').all(|s| !matches!(s, "SNAT" | "DNAT"));
+    let has = wanted.split(',').any(|s| s == own);
+    if has || known { Tri::of(has) } else { Tri::Maybe }
+}
+
+fn has_flags(mask: &str, set: &str, facts: &Facts) -> Tri {
+    let bits = |names: &str| {
+        names.split(',').try_fold(0_u8, |sum, name| {
+            let bit = match name {
+                "FIN" => 1,
+                "SYN" => 2,
+                "RST" => 4,
+                "PSH" => 8,
+                "ACK" => 16,
+                "URG" => 32,
+                "NONE" => 0,
+                "ALL" => 63,
+                _ => return None,
+            };
+            Some(sum | bit)
+        })
+    };
+    match (bits(mask), bits(set), facts.tcp_flags) {
+        (Some(mask), Some(set), Some(flags)) => Tri::of(flags & mask == set),
+        (_, _, None) => Tri::No,
+        _ => Tri::Maybe,
+    }
+}
+
+fn is_icmp(wanted: &str, facts: &Facts) -> Tri {
+    let Some((kind, code)) = facts.icmp else { return Tri::No };
+    let (kind_wanted, code_wanted) =
+        wanted.split_once('/').map_or((wanted, None), |(k, c)| (k, Some(c)));
+    match (kind_wanted.parse::<u8>(), code_wanted.map(str::parse::<u8>)) {
+        (Ok(k), None) => Tri::of(k == kind),
+        (Ok(k), Some(Ok(c))) => Tri::of(k == kind && c == code),
+        _ => Tri::Maybe,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HookName::Drop;
+    use crate::reconstruct::testing::{HopExt, hop, tuple};
+
+    fn facts() -> Facts {
+        let syn = hop(Drop, 1, 1).tuple(tuple("tcp", "10.0.0.1", 4000, "10.0.0.2", 80)).tcp("S");
+        Facts::of(&syn.on("router", "eth0", None), HookPoint::Forward).unwrap()
+    }
+
+    fn holds(rule: &str) -> Tri {
+        let saved =
+            parse(&format!("*filter\n:FORWARD ACCEPT [0:0]\n[1:2] -A FORWARD {rule}\nCOMMIT\n"));
+        saved.rule("filter", "FORWARD", 0).unwrap().holds(&facts())
+    }
+
+    #[test]
+    fn what_a_rule_asks_is_held_against_the_packet() {
+        for yes in [
+            "-p tcp -m tcp --dport 80 -j DROP",
+            "-s 10.0.0.0/8 ! -d 10.0.0.3/32 -i eth+ -j DROP",
+            "-p tcp -m multiport --dports 1:5,80 -m comment --comment \"a -p udp b\" -j DROP",
+            "-m conntrack --ctstate INVALID,NEW -p tcp --tcp-flags FIN,SYN,RST,ACK SYN -j DROP",
+        ] {
+            assert_eq!(holds(yes), Tri::Yes, "{yes}");
+        }
+        for no in
+            ["-p udp -j DROP", "-i lo -j DROP", "-p tcp --dport 81: -j DROP", "! -p tcp -j DROP"]
+        {
+            assert_eq!(holds(no), Tri::No, "{no}");
+        }
+        for maybe in ["-m statistic --mode random --probability 0.5 -j DROP", "-o eth1 -j DROP"] {
+            assert_eq!(holds(maybe), Tri::Maybe, "{maybe}");
+        }
+    }
+
+    #[test]
+    fn chains_are_followed_to_the_rule_that_drops() {
+        let saved = parse(
+            "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:web - [0:0]\n\
+             -A FORWARD -p udp -j ACCEPT\n-A FORWARD -p tcp --dport 80 -j web\n\
+             -A web -s 10.9.0.0/16 -j RETURN\n-A web -j DROP\nCOMMIT\n",
+        );
+        let found = saved.candidates(&facts());
+        assert_eq!(found.len(), 1, "{found:?}");
+        let rule = &found[0].rule;
+        assert!(found[0].certain);
+        assert_eq!((rule.chain.as_str(), rule.number), ("web", Some(2)));
+        let open =
+            parse("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m recent --set -j ACCEPT\nCOMMIT\n");
+        let found = open.candidates(&facts());
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].certain && found[0].rule.number.is_none());
+    }
+}

@@ -1,0 +1,120 @@
+use super::*;
+use crate::model::HookName::Drop;
+use crate::netfilter::rules::parse_saved;
+use crate::reconstruct::testing::{HopExt, hop, tuple};
+use crate::verdict::netfilter::HookPoint;
+
+fn syn(dport: u16) -> Facts {
+    let syn = hop(Drop, 1, 1).tuple(tuple("tcp", "10.0.0.1", 4000, "10.0.0.2", dport)).tcp("S");
+    Facts::of(&syn.on("router", "eth0", None), HookPoint::Forward).unwrap()
+}
+
+fn ruleset(policy: &str, rules: &[&str]) -> Ruleset {
+    let rules: Vec<String> = rules
+        .iter()
+        .enumerate()
+        .map(|(n, expr)| {
+            let (chain, expr) = expr.split_once(' ').unwrap();
+            format!(
+                r#"{{"rule":{{"family":"inet","table":"t","chain":"{chain}","handle":{},"expr":{expr}}}}}"#,
+                n + 10
+            )
+        })
+        .collect();
+    let json = format!(
+        r#"{{"nftables":[
+        {{"set":{{"family":"inet","name":"bad","table":"t","type":"ipv4_addr","handle":3,
+            "elem":[{{"prefix":{{"addr":"10.1.0.0","len":16}}}},{{"range":["10.0.0.1","10.0.0.9"]}}]}}}},
+        {{"chain":{{"family":"inet","table":"t","name":"sub","handle":1}}}},
+        {{"chain":{{"family":"inet","table":"t","name":"forward","handle":2,"type":"filter",
+            "hook":"forward","prio":0,"policy":"{policy}"}}}},
+        {}]}}"#,
+        rules.join(",")
+    );
+    Ruleset::parse(json.as_bytes(), "", Saved::default()).unwrap()
+}
+
+/// Handles of the candidates, negative where not certain; 0 is the policy.
+fn found(policy: &str, rules: &[&str], dport: u16) -> Vec<i64> {
+    let candidates = ruleset(policy, rules).candidates(&syn(dport), &["inet"]);
+    let number = |c: &Candidate| {
+        let handle = c.rule.handle.unwrap_or(0) as i64;
+        if c.certain { handle } else { -handle }
+    };
+    candidates.iter().map(number).collect()
+}
+
+const DPORT: &str = r#"{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":{"set":[22,{"range":[80,90]}]}}}"#;
+const LIMIT: &str = r#"{"limit":{"rate":1,"burst":5,"per":"second"}}"#;
+
+#[test]
+fn the_rule_that_matches_is_found_and_those_behind_it_are_not() {
+    let drop = format!("forward [{DPORT},{{\"counter\":{{}}}},{{\"drop\":null}}]");
+    assert_eq!(found("accept", &[&drop, "forward [{\"drop\":null}]"], 80), [10]);
+    assert_eq!(found("accept", &[&drop, "forward [{\"drop\":null}]"], 91), [11]);
+    assert_eq!(found("drop", &[&drop], 91), [0]);
+    assert_eq!(found("accept", &[&drop], 91), [0_i64; 0]);
+}
+
+#[test]
+fn what_cannot_be_told_leaves_both_in_question() {
+    let limited = format!("forward [{LIMIT},{{\"drop\":null}}]");
+    assert_eq!(found("accept", &[&limited, "forward [{\"drop\":null}]"], 80), [-10, -11]);
+    let accepted = format!("forward [{LIMIT},{{\"accept\":null}}]");
+    assert_eq!(found("accept", &[&accepted, "forward [{\"drop\":null}]"], 80), [-11]);
+}
+
+#[test]
+fn named_sets_flags_and_states_are_understood() {
+    let set = r#"forward [{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"@bad"}},{"drop":null}]"#;
+    assert_eq!(found("accept", &[set], 80), [10]);
+    let flags = r#"forward [{"match":{"op":"==","left":{"&":[{"payload":{"protocol":"tcp","field":"flags"}},[1,2,4,16]]},"right":2}},{"drop":null}]"#;
+    assert_eq!(found("accept", &[flags], 80), [10]);
+    let state = |right: &str| {
+        format!(
+            r#"forward [{{"match":{{"op":"in","left":{{"ct":{{"key":"state"}}}},"right":{right}}}}},{{"drop":null}}]"#
+        )
+    };
+    assert_eq!(found("accept", &[&state("1")], 80), [10]);
+    assert_eq!(found("accept", &[&state("[2,4]")], 80), [0_i64; 0]);
+    let name = r#"forward [{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth*"}},{"drop":null}]"#;
+    assert_eq!(found("accept", &[name], 80), [10]);
+    let out = r#"forward [{"match":{"op":"==","left":{"meta":{"key":"oifname"}},"right":"eth1"}},{"drop":null}]"#;
+    assert_eq!(found("accept", &[out], 80), [-10]);
+    let udp = r#"forward [{"match":{"op":"==","left":{"payload":{"protocol":"udp","field":"dport"}},"right":80}},{"drop":null}]"#;
+    assert_eq!(found("accept", &[udp], 80), [0_i64; 0]);
+}
+
+#[test]
+fn chains_and_verdict_maps_are_followed() {
+    let jump = "forward [{\"jump\":{\"target\":\"sub\"}}]";
+    let back = format!("sub [{DPORT},{{\"return\":null}}]");
+    let rules = [jump, &back, "sub [{\"drop\":null}]"];
+    assert_eq!(found("accept", &rules, 80), [0_i64; 0]);
+    assert_eq!(found("accept", &rules, 91), [12]);
+    let map = r#"forward [{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":{"set":[[1,{"accept":null}],[80,{"drop":null}]]}}}]"#;
+    assert_eq!(found("accept", &[map], 80), [10]);
+    assert_eq!(found("accept", &[map, "forward [{\"drop\":null}]"], 1), [0_i64; 0]);
+}
+
+#[test]
+fn iptables_save_tells_what_nft_leaves_out() {
+    let json = r#"{"nftables":[{"chain":{"family":"ip","table":"filter","name":"FORWARD","handle":1,"type":"filter","hook":"forward","prio":0,"policy":"accept"}},
+        {"rule":{"family":"ip","table":"filter","chain":"FORWARD","handle":2,"expr":[{"xt":{"type":"match","name":"conntrack"}},{"drop":null}]}},
+        {"rule":{"family":"ip","table":"filter","chain":"FORWARD","handle":3,"expr":[{"xt":{"type":"match","name":"statistic"}},{"drop":null}]}}]}"#;
+    let saved = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m conntrack --ctstate NEW -j DROP\n\
+                 -A FORWARD -m statistic --mode random -j DROP\nCOMMIT\n";
+    let rules = Ruleset::parse(json.as_bytes(), "", parse_saved(saved)).unwrap();
+    let found = rules.candidates(&syn(80), &["ip"]);
+    assert_eq!(found.iter().map(|c| c.rule.handle).collect::<Vec<_>>(), [Some(3)]);
+}
+
+#[test]
+fn a_rule_is_shown_as_people_write_it() {
+    let readable = "table inet t { # handle 1\n\tchain forward { # handle 2\n\t\ttype filter hook \
+                    forward priority filter; policy accept;\n\t\ttcp dport 80 drop # handle 10\n\t}\n}\n";
+    assert_eq!(
+        texts(readable).get(&("inet".to_owned(), "t".to_owned(), 10)).map(String::as_str),
+        Some("tcp dport 80 drop")
+    );
+}

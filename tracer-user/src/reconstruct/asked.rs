@@ -1,0 +1,160 @@
+//! What netfilter is asked, and what was answered: pure, the asking is done elsewhere. What Open
+//! vSwitch is asked is in [`owner`](crate::reconstruct::owner).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::model::{Conntrack, Hop, Netfilter, Outcome, OvsTrace, Tuple};
+use crate::reconstruct::flow::Flow;
+use crate::reconstruct::tuple::FlowTuple;
+
+/// How many answers are kept.
+const MAX_ANSWERS: usize = 512;
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Conntrack.
+    Conntrack(Conntrack),
+    /// The rules.
+    Netfilter(Netfilter),
+    /// Open vSwitch's tables.
+    OpenVswitch(OvsTrace),
+}
+
+/// A question to a namespace's conntrack.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// inode of the namespace.
+    pub netns: u32,
+    /// Who holds this tuple; `None`: how full is the table.
+    pub tuple: Option<Tuple>,
+    /// Its ICMP identifier.
+    pub icmp_id: Option<u16>,
+    /// In which zone.
+    pub zone: Option<u16>,
+}
+
+/// Functions that drop what netfilter's hooks refuse.
+const NETFILTER: &[&str] = &[
+    "nf_hook_slow",
+    "nf_hook_slow_list",
+    "nft_do_chain",
+    "ipt_do_table",
+    "ip6t_do_table",
+    "nf_conntrack_in",
+    "__nf_conntrack_confirm",
+    "nf_confirm",
+];
+
+/// Whether netfilter dropped it.
+pub fn is_netfilter(reason: Option<&str>, symbol: Option<&str>) -> bool {
+    reason == Some("NETFILTER_DROP") || symbol.is_some_and(|s| NETFILTER.contains(&s))
+}
+
+/// The questions that a hop raises.
+pub fn raised_by(hop: &Hop) -> Vec<Question> {
+    let (Some(drop), Some(netns)) = (&hop.drop, &hop.netns) else {
+        return Vec::new();
+    };
+    if !is_netfilter(drop.reason.as_deref(), drop.symbol.as_deref()) {
+        return Vec::new();
+    }
+    let unconfirmed = hop
+        .ct
+        .as_ref()
+        .filter(|ct| ct.entry.is_some() && !ct.status.iter().any(|status| status == "confirmed"));
+    let Some(ct) = unconfirmed else {
+        return vec![Question { netns: netns.inode, tuple: None, icmp_id: None, zone: None }];
+    };
+    let tuples = [&ct.orig, &ct.reply].into_iter().zip([0, 1]);
+    let question = |(tuple, n): (&Option<Tuple>, usize)| Question {
+        netns: netns.inode,
+        tuple: tuple.clone(),
+        icmp_id: ct.icmp_ids.map(|ids| ids[n]),
+        zone: ct.zone,
+    };
+    tuples.map(question).collect()
+}
+
+/// The questions that a flow leaves open at the end: whether the entry that should have translated
+/// its replies is still there.
+pub fn left_by(flow: &Flow) -> Vec<Question> {
+    let lost = flow.losses.iter().filter(|l| l.outcome == Outcome::ReplyNotTranslated);
+    let steps = lost.filter_map(|l| flow.nat.undone_for(l.at.tuple?));
+    let questions = steps.filter_map(|step| {
+        Some(Question {
+            netns: step.at.netns.as_ref()?.inode,
+            tuple: Some(step.from.to_record()),
+            icmp_id: step.at.icmp.as_ref().and_then(|i| i.id),
+            zone: Some(step.entry.and_then(|e| e.zone).unwrap_or(0)),
+        })
+    });
+    let mut questions: Vec<_> = questions.collect();
+    questions.dedup();
+    questions
+}
+
+/// Netfilter's answers.
+#[derive(Debug, Default)]
+pub struct Answers {
+    conntrack: VecDeque<Arc<Conntrack>>,
+    netfilter: VecDeque<Arc<Netfilter>>,
+}
+
+fn keep<T>(all: &mut VecDeque<Arc<T>>, one: T) {
+    if all.len() >= MAX_ANSWERS {
+        all.pop_front();
+    }
+    all.push_back(Arc::new(one));
+}
+
+impl Answers {
+    /// One more.
+    pub fn add(&mut self, answer: Answer) {
+        match answer {
+            Answer::Conntrack(answer) => keep(&mut self.conntrack, answer),
+            Answer::Netfilter(answer) => keep(&mut self.netfilter, answer),
+            Answer::OpenVswitch(_) => {}
+        }
+    }
+
+    /// What is known of the rules that dropped packets of a flow, or ICMP errors about it.
+    pub fn rules_about(&self, flow: &Flow) -> Vec<Arc<Netfilter>> {
+        let places = flow.losses.iter().map(|l| &l.at).chain(flow.related.iter().map(|r| &r.at));
+        let places: Vec<_> =
+            places.filter_map(|s| Some((s.netns.as_ref()?.inode, s.tuple?.to_record()))).collect();
+        let concerns = |answer: &&Arc<Netfilter>| {
+            places
+                .iter()
+                .any(|(netns, tuple)| *netns == answer.netns.inode && *tuple == answer.tuple)
+        };
+        self.netfilter.iter().filter(concerns).cloned().collect()
+    }
+
+    /// Those that concern a flow: from where it came to harm or was translated, about one of its
+    /// tuples or about none.
+    pub fn about(&self, flow: &Flow) -> Vec<Arc<Conntrack>> {
+        let places = flow.losses.iter().map(|l| &l.at).chain(flow.nat.steps.iter().map(|s| &s.at));
+        let netns: Vec<u32> = places.filter_map(|s| s.netns.as_ref().map(|n| n.inode)).collect();
+        let own = |t: FlowTuple| {
+            let ways = flow.losses.iter().filter_map(|l| l.at.ct.as_ref());
+            let ways = ways.flat_map(|ct| [ct.orig, ct.reply]).flatten();
+            let steps = flow.nat.steps.iter().flat_map(|s| [s.from, s.to]);
+            [flow.forward, flow.translated]
+                .into_iter()
+                .flatten()
+                .chain(ways)
+                .chain(steps)
+                .any(|own| own == t || own.reversed() == t)
+        };
+        let concerns = |answer: &&Arc<Conntrack>| {
+            netns.contains(&answer.netns.inode)
+                && match &answer.tuple {
+                    None => true,
+                    Some(tuple) => FlowTuple::from_record(tuple).is_some_and(own),
+                }
+        };
+        self.conntrack.iter().filter(concerns).cloned().collect()
+    }
+}

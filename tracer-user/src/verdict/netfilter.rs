@@ -1,0 +1,231 @@
+//! Why netfilter dropped a packet, where more is known than that it did.
+
+use std::net::IpAddr;
+
+use crate::model::{Conntrack, CtEntry, Rule};
+use crate::reconstruct::asked::is_netfilter;
+use crate::reconstruct::flow::{Flow, Loss};
+use crate::reconstruct::sight::{Cause, Sight};
+use crate::reconstruct::tuple::FlowTuple;
+use crate::verdict::{next, words};
+
+/// What is known of a drop.
+#[derive(Debug)]
+pub struct Explained {
+    /// Goes on from `was dropped …: `.
+    pub words: String,
+    /// Commands worth running.
+    pub next: Vec<String>,
+}
+
+/// A place in the network stack where netfilter's hooks are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as nft names its hooks")]
+pub enum HookPoint {
+    Ingress,
+    Prerouting,
+    Input,
+    Forward,
+    Output,
+    Postrouting,
+}
+
+impl HookPoint {
+    /// As nft calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Prerouting => "prerouting",
+            Self::Input => "input",
+            Self::Forward => "forward",
+            Self::Output => "output",
+            Self::Postrouting => "postrouting",
+        }
+    }
+
+    /// Which hook was being run, by the function that called it: the innermost that calls any.
+    /// `net/ipv4/ip_input.c`, `ip_forward.c`, `ip_output.c` and their IPv6 twins.
+    pub fn of(cause: &Cause) -> Option<Self> {
+        cause.symbols().find_map(|symbol| {
+            Some(match symbol {
+                "__netif_receive_skb_core" => Self::Ingress,
+                "ip_rcv" | "ipv6_rcv" | "ip_sublist_rcv" | "ip_list_rcv" | "ip6_sublist_rcv"
+                | "ipv6_list_rcv" | "ip6_rcv_core" => Self::Prerouting,
+                "ip_local_deliver" | "ip6_input" => Self::Input,
+                "ip_forward" | "ip6_forward" => Self::Forward,
+                "__ip_local_out" | "ip_local_out" | "__ip6_local_out" | "ip6_local_out"
+                | "ip6_xmit" | "rawv6_send_hdrinc" | "raw_send_hdrinc" => Self::Output,
+                "ip_output" | "ip_mc_output" | "ip6_output" | "ip6_finish_output" => {
+                    Self::Postrouting
+                }
+                _ => return None,
+            })
+        })
+    }
+}
+
+/// Why netfilter dropped it, if conntrack or the rules can tell.
+pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
+    let at = &*loss.at;
+    if !is_netfilter(at.raw_reason(), at.symbol()) {
+        return None;
+    }
+    clash(flow, at).or_else(|| full(flow, at)).or_else(|| by_rule(flow, at))
+}
+
+/// The rules that may have dropped it, or at least the hook.
+pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
+    let hook = HookPoint::of(at.cause.as_deref()?)?;
+    let netns = at.netns.as_ref()?.inode;
+    let tuple = at.tuple?;
+    let answer = flow.rules.iter().rfind(|answer| {
+        answer.netns.inode == netns
+            && FlowTuple::from_record(&answer.tuple) == Some(tuple)
+            && answer.hook == hook.name()
+    });
+    let spot = next::Spot::new(at, None);
+    let Some(answer) = answer.filter(|answer| answer.failed.is_none()) else {
+        let why = answer.and_then(|a| a.failed.as_deref());
+        let why = why.map(|w| format!(" (the rules could not be read: {})", words::safe(w)));
+        return Some(Explained {
+            words: format!(
+                "netfilter refused it in its {} hook{}",
+                hook.name(),
+                why.unwrap_or_default()
+            ),
+            next: vec![spot.run("nft -a list ruleset"), spot.run("iptables-save -c")],
+        });
+    };
+    let words = match answer.rules.as_slice() {
+        [] => format!(
+            "netfilter refused it in its {} hook, and no rule that was there right after would",
+            hook.name()
+        ),
+        [one] if answer.certain => format!("{} refused it in the {} hook", rule(one), hook.name()),
+        [one] => format!(
+            "{} is the only one in the {} hook that can have refused it",
+            rule(one),
+            hook.name()
+        ),
+        several => {
+            let all: Vec<_> = several.iter().take(SHOWN).map(rule).collect();
+            format!(
+                "one of {} rules in the {} hook refused it, and the record does not tell which: {}",
+                several.len(),
+                hook.name(),
+                all.join("; ")
+            )
+        }
+    };
+    let first = answer.rules.first();
+    let list = first.map(|rule| spot.run(&list(rule)));
+    Some(Explained {
+        words,
+        next: list.into_iter().chain([spot.run("nft -a list ruleset")]).collect(),
+    })
+}
+
+/// How many rules are named in a sentence.
+const SHOWN: usize = 4;
+
+/// `the rule "tcp dport 80 drop" (nftables: table inet filter, chain forward, handle 4)`.
+fn rule(rule: &Rule) -> String {
+    let text = rule.text.as_deref().map(|t| format!(" \"{}\"", words::safe(t))).unwrap_or_default();
+    let (table, chain) = (words::safe(&rule.table), words::safe(&rule.chain));
+    let place = if is_iptables(rule) {
+        format!("{}: table {table}, chain {chain}", rule.family)
+    } else {
+        let priority = rule.priority.map(|p| format!(", priority {p}")).unwrap_or_default();
+        format!("nftables: table {} {table}, chain {chain}{priority}", words::safe(&rule.family))
+    };
+    match (rule.handle, rule.number) {
+        (Some(handle), _) => format!("the rule{text} ({place}, handle {handle})"),
+        (None, Some(number)) => format!("the rule{text} ({place}, rule number {number})"),
+        (None, None) => format!("the chain's own{text} ({place})"),
+    }
+}
+
+fn is_iptables(rule: &Rule) -> bool {
+    matches!(rule.family.as_str(), "iptables" | "ip6tables")
+}
+
+/// The command that shows the rule.
+fn list(rule: &Rule) -> String {
+    let (table, chain) = (words::shell(&rule.table), words::shell(&rule.chain));
+    if is_iptables(rule) {
+        format!("{} -t {table} -vnL {chain} --line-numbers", rule.family)
+    } else {
+        format!("nft -a list chain {} {table} {chain}", words::shell(&rule.family))
+    }
+}
+
+/// The answers of the namespace where it was dropped.
+fn answers<'a>(flow: &'a Flow, at: &'a Sight) -> impl Iterator<Item = &'a Conntrack> {
+    let here = at.netns.as_ref().map(|n| n.inode);
+    flow.answers.iter().map(|a| &**a).filter(move |a| Some(a.netns.inode) == here)
+}
+
+/// Conntrack confirms an entry when its first packet leaves the last hook; where another entry has
+/// one of its tuples by then, the packet is dropped (`__nf_conntrack_confirm`).
+fn clash(flow: &Flow, at: &Sight) -> Option<Explained> {
+    let own = at.ct.as_deref().filter(|ct| !ct.confirmed)?;
+    let (orig, reply) = (own.orig?, own.reply?);
+    let (tuple, holder) = answers(flow, at).find_map(|answer| {
+        let tuple = FlowTuple::from_record(answer.tuple.as_ref()?)?;
+        let holder = answer.entry.as_ref().filter(|_| tuple == orig || tuple == reply)?;
+        Some((tuple, holder))
+    })?;
+    let zone = own.zone.map(|z| format!(" in zone {z}")).unwrap_or_default();
+    let words = format!(
+        "conntrack could not confirm its entry{zone}: {} {} is taken already by the connection {}",
+        if tuple == reply { "the reply tuple" } else { "the tuple" },
+        words::ends(&tuple),
+        entry(holder),
+    );
+    let spot = next::Spot::new(at, None);
+    let list = |t: &FlowTuple| {
+        let family = if matches!(t.src, IpAddr::V4(_)) { "ipv4" } else { "ipv6" };
+        spot.run(&format!("conntrack -L -f {family} -p {} -r {}", t.proto.name(), t.src))
+    };
+    Some(Explained {
+        words,
+        next: vec![
+            list(&reply),
+            spot.run("nstat -az 'Ct*'"),
+            spot.run("conntrack -S"),
+            spot.run("nft list ruleset"),
+        ],
+    })
+}
+
+/// `10.0.0.1:1 -> 10.0.0.2:2, whose replies are 10.0.0.2:2 -> 10.0.0.9:1`.
+fn entry(entry: &CtEntry) -> String {
+    let ends = |t: &crate::model::Tuple| FlowTuple::from_record(t).map(|t| words::ends(&t));
+    let orig = entry.orig.as_ref().and_then(ends).unwrap_or_default();
+    match entry.reply.as_ref().and_then(ends) {
+        Some(reply) => format!("{orig} (its replies: {reply})"),
+        None => orig,
+    }
+}
+
+/// A namespace's table is full: a packet that would begin a connection is dropped where conntrack
+/// first sees it (`__nf_conntrack_alloc`).
+fn full(flow: &Flow, at: &Sight) -> Option<Explained> {
+    let point = HookPoint::of(at.cause.as_deref()?)?;
+    let first_seen = matches!(point, HookPoint::Prerouting | HookPoint::Output);
+    if !first_seen || at.ct.is_some() || at.symbol().is_some_and(|s| s.starts_with("nft_")) {
+        return None;
+    }
+    let (count, max) = answers(flow, at)
+        .filter_map(|a| Some((a.count?, a.max.filter(|max| *max > 0)?)))
+        .find(|(count, max)| count >= max)?;
+    let spot = next::Spot::new(at, None);
+    Some(Explained {
+        words: format!("the conntrack table is full: {count} of {max} entries"),
+        next: vec![
+            spot.run("sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max"),
+            spot.run("conntrack -S"),
+            "journalctl -k -g 'nf_conntrack: table full'".to_owned(),
+        ],
+    })
+}
