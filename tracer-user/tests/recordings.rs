@@ -65,6 +65,7 @@ recordings! {
     udp_rcvbuf_full: "udp-rcvbuf-full" exits 10 ["dropped"];
     old_kernel_ttl: "old-kernel-ttl" exits 10 ["dropped"];
     forwarded: "forwarded" exits 0 ["forwarded"];
+    ovs_ct_invalid: "ovs-ct-invalid" exits 10 ["dropped-by-ovs"];
     hostile_names: "hostile-names" exits 10 ["dropped"];
 }
 
