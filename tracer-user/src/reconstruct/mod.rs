@@ -13,6 +13,7 @@ pub mod nat;
 pub mod ovs;
 pub mod packet;
 pub mod related;
+pub mod services;
 mod settled;
 pub mod sight;
 mod story;

@@ -12,6 +12,7 @@ use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
 use crate::reconstruct::ovs::OvsEnd;
 use crate::reconstruct::packet::{Packet, Position};
+use crate::reconstruct::services::Services;
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
 use crate::reconstruct::tuple::FlowTuple;
@@ -50,6 +51,7 @@ pub struct Story {
     lost_at: HashMap<u32, u64>,
     incomplete: bool,
     answers: Answers,
+    services: Services,
 }
 
 impl Story {
@@ -127,6 +129,7 @@ impl Story {
 
     /// Gives the flow what answers there are about it.
     pub fn inform(&self, flow: &mut Flow) {
+        flow.passed = self.services.passed_by(&flow.nat).map(Box::new);
         flow.answers = self.answers.about(flow);
         flow.rules = self.answers.rules_about(flow);
     }
@@ -295,7 +298,11 @@ impl Story {
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);
             let direction = flow.direction_of(packet);
+            let steps = flow.nat.steps.len();
             flow.nat.see(direction, packet, self.previous.as_ref(), sight);
+            if flow.nat.steps.len() > steps {
+                self.services.learn(&flow.nat);
+            }
         }
         if fate::is_decided(packet) && !packet.counted {
             packet.counted = true;
