@@ -337,3 +337,6 @@ fn is_socketless(at: &Sight) -> bool {
             matches!(s, "tcp_v4_rcv" | "tcp_v6_rcv" | "__udp4_lib_rcv" | "__udp6_lib_rcv")
         })
 }
+
+#[cfg(test)]
+mod tests;
