@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::process::{Finished, Running, run};
 
 /// Until all probes are attached; generous, for emulated machines.
-pub const READY_LIMIT: Duration = Duration::from_secs(60);
+pub const READY_LIMIT: Duration = Duration::from_mins(1);
 /// Until a trace with a bounded traffic has ended.
 pub const RUN_LIMIT: Duration = Duration::from_mins(3);
 

@@ -85,6 +85,9 @@ const DEV: &[Field] = &[
     may("peer", Kind::Object(PEER)),
     may("master", Kind::Text),
     may("mtu", WORD),
+    may("bridge", Kind::Text),
+    may("ofport", WORD),
+    may("bond", Kind::Text),
 ];
 const ETH: &[Field] = &[must("src", Kind::Mac), must("dst", Kind::Mac)];
 const VLAN: Kind = Kind::Object(&[
@@ -145,6 +148,7 @@ const OVS: &[Field] = &[
     may("ct_label", Kind::Text),
     may("from_userspace", Kind::Flag),
     may("upcall", Kind::Object(UPCALL)),
+    may("key", Kind::Text),
 ];
 const UPCALL: &[Field] = &[may("cmd", Kind::Text), may("result", Kind::Text)];
 const DROP: &[Field] = &[
@@ -210,6 +214,48 @@ const JOURNEY: &[Field] = &[
     must("first", Kind::Object(WHERE)),
     must("last", Kind::Object(WHERE)),
 ];
+const OVS_TRACE_KINDS: &[&str] =
+    &["rule", "no-match", "missing-port", "refused", "fragment", "passes", "unknown"];
+const LOGICAL_FLOW: &[Field] = &[
+    must("uuid", Kind::Text),
+    must("pipeline", Kind::Text),
+    must("table", WORD),
+    may("stage", Kind::Text),
+    may("datapath", Kind::Text),
+    must("priority", WORD),
+    must("match", Kind::Text),
+    must("actions", Kind::Text),
+];
+const ACL: &[Field] = &[
+    must("uuid", Kind::Text),
+    may("name", Kind::Text),
+    must("direction", Kind::Text),
+    must("priority", WORD),
+    must("match", Kind::Text),
+    must("action", Kind::Text),
+];
+const OVS_TRACE: &[Field] = &[
+    must("packet", LONG),
+    must("kind", Kind::OneOf(OVS_TRACE_KINDS)),
+    may("bridge", Kind::Text),
+    may("table", BYTE),
+    may("priority", SHORT),
+    may("match", Kind::Text),
+    may("cookie", Kind::Text),
+    may("rule_actions", Kind::Text),
+    may("port", Kind::Text),
+    may("words", Kind::Text),
+    may("ct_states", Kind::List(&Kind::Text)),
+    may("passes_simulated", Kind::Flag),
+    may("disagrees", Kind::Text),
+    may("datapath_actions", Kind::Text),
+    may("asked", Kind::Text),
+    may("show", Kind::Text),
+    may("fix", Kind::Text),
+    may("logical_flow", Kind::Object(LOGICAL_FLOW)),
+    may("acl", Kind::Object(ACL)),
+    may("lacks", Kind::Text),
+];
 const VERDICT: &[Field] = &[
     must("flow", LONG),
     must("outcome", Kind::OneOf(OUTCOMES)),
@@ -224,6 +270,7 @@ const VERDICT: &[Field] = &[
     must("next", Kind::List(&Kind::Text)),
     must("evidence", Kind::List(&LONG)),
     may("incomplete", Kind::Flag),
+    may("rule", Kind::Object(OVS_TRACE)),
 ];
 const DROPS: &[Field] = &[
     must("ts", LONG),
@@ -299,6 +346,7 @@ pub fn problems(line: &Value) -> Vec<String> {
         "hop" => HOP,
         "journey" => JOURNEY,
         "verdict" => VERDICT,
+        "ovs-trace" => OVS_TRACE,
         "drops" => DROPS,
         "lost" => LOST,
         "conntrack" => CONNTRACK,

@@ -75,7 +75,7 @@ impl<'a> Standing<'a> {
     }
 
     /// What the scenario's scripts find in their environment.
-    fn environment(&self, command: &mut Command) -> Result<()> {
+    pub fn environment(&self, command: &mut Command) -> Result<()> {
         command
             .envs(&self.scenario.environment)
             .env("LH_DIR", &self.dir)

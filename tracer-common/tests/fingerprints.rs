@@ -5,27 +5,19 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::{frames, hex, layers, pairs};
+use common::{frames, hex, innermost_packet, pairs};
 use tracer_common::fingerprint::fingerprint;
 use tracer_common::flow::proto;
 use tracer_common::packet::Bytes;
 use tracer_common::transport::mark;
-use tracer_common::tunnel::{Layer, quotation};
-
-fn innermost(frame: &[u8]) -> Layer {
-    // What an ICMP error quotes is another packet.
-    let all = layers(frame);
-    let is_error = |l: &&Layer| quotation(&l.network, &l.transport).is_some();
-    *all.iter().find(is_error).or(all.last()).unwrap()
-}
 
 fn fingerprint_of(frame: &[u8]) -> Option<u64> {
-    let layer = innermost(frame);
+    let layer = innermost_packet(frame);
     fingerprint(&Bytes(frame), &layer.network, &layer.transport)
 }
 
 fn mark_of(frame: &[u8]) -> u32 {
-    let layer = innermost(frame);
+    let layer = innermost_packet(frame);
     mark(&layer.network, &layer.transport)
 }
 
@@ -160,6 +152,6 @@ fn a_mark_notices_another_packet_at_the_same_place() {
 
 #[test]
 fn the_innermost_flow_is_the_one_that_counts() {
-    let echo = innermost(&hex(frames::VXLAN));
+    let echo = innermost_packet(&hex(frames::VXLAN));
     assert_eq!(echo.network.proto, proto::ICMP);
 }

@@ -109,9 +109,7 @@ fn check(frame: &Frame) {
     let (flows, mut layers) = (frame.flows(), layers(&bytes));
     invariants::glanced(&bytes, &layers);
     // What an ICMP error quotes is random here.
-    if let Some(error) =
-        layers.iter().position(|l| quotation(&l.network, &l.transport).is_some())
-    {
+    if let Some(error) = layers.iter().position(|l| quotation(&l.network, &l.transport).is_some()) {
         layers.truncate(error + 1);
     }
     assert_eq!(layers.len(), flows.len().min(MAX_LAYERS));

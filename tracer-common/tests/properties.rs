@@ -4,7 +4,7 @@
 mod common;
 
 use common::build::{Body, Extension, Flow, Frame, Version};
-use common::{invariants, layers, strategies};
+use common::{innermost_packet, invariants, strategies};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tracer_common::fingerprint::fingerprint;
@@ -16,7 +16,7 @@ use tracer_common::tunnel::MAX_LAYERS;
 /// Fingerprint and mark of the innermost flow.
 fn identity(frame: &Frame) -> (Option<u64>, u32) {
     let bytes = frame.bytes();
-    let layer = *layers(&bytes).last().unwrap();
+    let layer = innermost_packet(&bytes);
     let (n, t) = (layer.network, layer.transport);
     (fingerprint(&Bytes(&bytes), &n, &t), mark(&n, &t))
 }

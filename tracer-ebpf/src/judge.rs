@@ -5,7 +5,7 @@ use tracer_common::flow::{Addr, Filter, Tuple};
 use tracer_common::glance;
 use tracer_common::packet::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Source};
 use tracer_common::transport::{fragment, mark};
-use tracer_common::tunnel::walk;
+use tracer_common::tunnel::{quotation, walk};
 
 use crate::emit::cpu;
 use crate::kernel::{Linear, Packet};
@@ -87,10 +87,15 @@ fn look<S: Source>(
     followed: bool,
     innermost: &mut Sight,
 ) -> u32 {
+    let mut quoted = false;
     walk(bytes, ethertype, at, |layer| {
         let n = &layer.network;
         innermost.tuple = layer.transport.tuple;
-        innermost.mark = mark(n, &layer.transport);
+        // What an ICMP error quotes is another packet, and NAT's to change.
+        if !quoted {
+            innermost.mark = mark(n, &layer.transport);
+            quoted = quotation(n, &layer.transport).is_some();
+        }
         innermost.flags |= wanted(&innermost.tuple);
         // Later fragments have no ports: they follow the first.
         if n.frag_offset != 0 {

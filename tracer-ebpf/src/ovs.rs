@@ -9,7 +9,9 @@ use tracer_common::abi::{
     Counter, DEV_NAME_BYTES, PART_CT, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, Record,
 };
 use tracer_common::conntrack::Ct;
-use tracer_common::ovs::{KNOWS_KEY, LIST_BYTES, OvsFacts, OvsLayout, OvsRun};
+use tracer_common::ovs::{
+    KNOWS_KEY, KNOWS_LIST, LIST_BYTES, LONG_LIST_BYTES, OvsFacts, OvsLayout, OvsRun,
+};
 
 use crate::conntrack;
 use crate::emit::{Sighting, fill, reserve, submit};
@@ -59,55 +61,95 @@ pub struct Place {
     pub known: u8,
 }
 
-/// The facts with the conntrack entry, which in a datapath says as much as they do.
-#[repr(C)]
-struct Tracked<P> {
-    ct: Ct,
-    parts: P,
-}
-
-/// Writes one event with the facts, and learns from the conntrack entry.
+/// Writes one event with the facts, and with the conntrack entry that the skb carries, from which it
+/// learns.
 #[inline(always)]
 pub fn emit_facts(sighting: &Sighting, place: &Place) {
     write_facts(sighting, place);
     conntrack::learn_if(sighting);
 }
 
-/// As [`emit_facts`], with the first `N` bytes of the action list.
+/// As [`emit_facts`], with the action list that is run, where there is one.
 #[inline(always)]
-pub fn emit_run<const N: usize>(sighting: &Sighting, place: &Place) {
-    write_run::<N>(sighting, place);
+pub fn emit_run(sighting: &Sighting, place: &Place) {
+    if place.list_len == 0 {
+        write_facts(sighting, place);
+    } else if place.list_len as usize <= LIST_BYTES {
+        write_run::<LIST_BYTES>(sighting, place);
+    } else {
+        write_run::<LONG_LIST_BYTES>(sighting, place);
+    }
     conntrack::learn_if(sighting);
+}
+
+/// The parts of an event of a packet that conntrack knows.
+#[repr(C)]
+struct Tracked<P> {
+    ct: Ct,
+    ovs: P,
+}
+
+/// The conntrack entry of the skb, where there is an skb: see [`conntrack::of`].
+#[inline(always)]
+fn tracked(sighting: &Sighting) -> u64 {
+    if sighting.skb == 0 { 0 } else { conntrack::of(sighting.skb) }
 }
 
 /// A function of its own in the kernel too, as those of [`crate::emit`].
 #[inline(never)]
 fn write_facts(sighting: &Sighting, place: &Place) {
+    let nfct = tracked(sighting);
+    if nfct == 0 {
+        let Some(record) = reserve::<Record<OvsFacts>>() else { return };
+        // SAFETY: reserved memory of this type, ours until it is submitted.
+        let (event, out) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
+        fill(event, sighting, PART_OVS);
+        facts(out, place);
+        submit(record);
+        return;
+    }
     let Some(record) = reserve::<Record<Tracked<OvsFacts>>>() else { return };
-    // SAFETY: reserved memory of this type, ours until it is submitted.
+    // SAFETY: as above.
     let (event, ct, out) = unsafe {
         let parts = &raw mut (*record).parts;
-        (&raw mut (*record).event, &raw mut (*parts).ct, &raw mut (*parts).parts)
+        (&raw mut (*record).event, &raw mut (*parts).ct, &raw mut (*parts).ovs)
     };
     fill(event, sighting, PART_CT | PART_OVS);
-    conntrack::fill(ct, conntrack::of(sighting.skb));
+    conntrack::fill(ct, nfct);
     facts(out, place);
     submit(record);
 }
 
 #[inline(never)]
 fn write_run<const N: usize>(sighting: &Sighting, place: &Place) {
+    let part = if N == LIST_BYTES { PART_OVS_LIST } else { PART_OVS_LONG_LIST };
+    let nfct = tracked(sighting);
+    if nfct == 0 {
+        let Some(record) = reserve::<Record<OvsRun<N>>>() else { return };
+        // SAFETY: reserved memory of this type, ours until it is submitted.
+        let (event, run) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
+        fill(event, sighting, PART_OVS | part);
+        fill_run(run, place);
+        submit(record);
+        return;
+    }
     let Some(record) = reserve::<Record<Tracked<OvsRun<N>>>>() else { return };
     // SAFETY: as above.
-    let (event, ct, out, list) = unsafe {
+    let (event, ct, run) = unsafe {
         let parts = &raw mut (*record).parts;
-        let run = &raw mut (*parts).parts;
-        let event = &raw mut (*record).event;
-        (event, &raw mut (*parts).ct, &raw mut (*run).facts, &raw mut (*run).list)
+        (&raw mut (*record).event, &raw mut (*parts).ct, &raw mut (*parts).ovs)
     };
-    let size = if N == LIST_BYTES { PART_OVS_LIST } else { PART_OVS_LONG_LIST };
-    fill(event, sighting, PART_CT | PART_OVS | size);
-    conntrack::fill(ct, conntrack::of(sighting.skb));
+    fill(event, sighting, PART_CT | PART_OVS | part);
+    conntrack::fill(ct, nfct);
+    fill_run(run, place);
+    submit(record);
+}
+
+/// The facts, and the first `N` bytes of the action list.
+#[inline(always)]
+fn fill_run<const N: usize>(run: *mut OvsRun<N>, place: &Place) {
+    // SAFETY: reserved memory of its type.
+    let (out, list) = unsafe { (&raw mut (*run).facts, &raw mut (*run).list) };
     facts(out, place);
     let len = core::hint::black_box(place.list_len).min(N as u32);
     // SAFETY: at most the array's size, which the verifier is shown; a fault is an error.
@@ -117,10 +159,9 @@ fn write_run<const N: usize>(sighting: &Sighting, place: &Place) {
         // SAFETY: as above. A list that was not read is not known.
         unsafe {
             (*out).list_len = 0;
-            (*out).known &= !tracer_common::ovs::KNOWS_LIST;
+            (*out).known &= !KNOWS_LIST;
         }
     }
-    submit(record);
 }
 
 #[inline(always)]

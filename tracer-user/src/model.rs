@@ -5,6 +5,7 @@
 
 mod conntrack;
 mod netfilter;
+mod owner;
 
 use std::net::IpAddr;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use conntrack::{Conntrack, Ct, CtEntry};
 pub use netfilter::{Netfilter, Rule};
+pub use owner::{Acl, LogicalFlow, OvsTrace, TraceKind};
 
 /// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub enum Record {
     Meta(Meta),
     /// One packet at one hook.
     Hop(Box<Hop>),
+    /// What Open vSwitch's tables do with a packet that died there.
+    OvsTrace(Box<OvsTrace>),
     /// One packet's whole way.
     Journey(Journey),
     /// What became of one flow.
@@ -208,6 +212,15 @@ pub struct Dev {
     /// open). Absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carrier: Option<bool>,
+    /// Open vSwitch: the bridge that it is a port of, whatever its `master` is in the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// Open vSwitch: its OpenFlow port number on that bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ofport: Option<u32>,
+    /// Open vSwitch: the bond that it is a member of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bond: Option<String>,
 }
 
 /// The other end of a device that is one of a pair.
@@ -386,6 +399,10 @@ pub struct Ovs {
     /// The packet was handed to the datapath by `ovs-vswitchd`, as a new skb.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub from_userspace: bool,
+    /// The flow key, in the form that `ofproto/trace` takes: port, recirculation and connection
+    /// tracking as above, and the packet's headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// `ovs-upcall` hops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upcall: Option<Upcall>,
@@ -530,6 +547,9 @@ pub struct Verdict {
     /// Packets that show it.
     #[serde(default)]
     pub evidence: Vec<u64>,
+    /// What Open vSwitch's tables do with it, where they were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Box<OvsTrace>>,
     /// The record is incomplete: events were lost while this flow was traced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,

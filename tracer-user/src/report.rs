@@ -4,8 +4,8 @@ use std::io::{self, BufWriter, Write};
 
 use crate::model::{Hop, Journey, Lost, Meta, Record, Verdict};
 use crate::reconstruct::Story;
-use crate::reconstruct::asked::{self, Answer, Question};
-use crate::reconstruct::flow::Flow;
+use crate::reconstruct::asked::{self, Answer};
+use crate::reconstruct::owner;
 use crate::render::json;
 use crate::render::text::Text;
 use crate::verdict::Tally;
@@ -51,23 +51,13 @@ pub struct Report<'a> {
     tally: Tally,
     /// The first failure to write. A hop is taken in where nobody can be told of it.
     failed: Option<io::Error>,
-    /// The flows of a story that has ended, until they are judged.
-    ended: Option<Vec<Flow>>,
 }
 
 impl<'a> Report<'a> {
     /// On `out`, through a buffer: see [`Report::flush`].
     pub fn new(out: Box<dyn Write + 'a>, form: Form, shows: Shows) -> Self {
         let out = BufWriter::with_capacity(1 << 16, out);
-        Self {
-            out,
-            form,
-            shows,
-            story: Story::new(),
-            tally: Tally::default(),
-            failed: None,
-            ended: None,
-        }
+        Self { out, form, shows, story: Story::new(), tally: Tally::default(), failed: None }
     }
 
     /// The head of the record.
@@ -109,6 +99,11 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// What Open vSwitch is to be asked about packets that died in it, since the last call.
+    pub fn questions(&mut self) -> Vec<owner::Question> {
+        self.story.questions()
+    }
+
     /// Tells of the packets that nothing more is expected of. `now`: nanoseconds since the trace
     /// began.
     ///
@@ -145,7 +140,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Takes in what netfilter answered and prints it.
+    /// Takes in what was answered, and puts it on the record; a person reads of it in the verdict.
     ///
     /// # Errors
     /// Those of the stream.
@@ -154,6 +149,7 @@ impl<'a> Report<'a> {
             let record = match &answer {
                 Answer::Conntrack(answer) => Record::Conntrack(Box::new(answer.clone())),
                 Answer::Netfilter(answer) => Record::Netfilter(Box::new(answer.clone())),
+                Answer::OpenVswitch(answer) => Record::OvsTrace(Box::new(answer.clone())),
             };
             json::write(&mut self.out, &record)?;
         }
@@ -161,16 +157,17 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    /// Nothing more is to be seen: the rest of the journeys, and what is still to be asked before
-    /// the flows are judged. `end`: nanoseconds since the trace began.
+    /// The last hop has been taken in: the fate of the packets that are still open, and what
+    /// conntrack is still to be asked before the flows are judged. `end`: nanoseconds since the trace
+    /// began.
     ///
     /// # Errors
     /// Those of the stream.
-    pub fn close(&mut self, end: u64) -> io::Result<Vec<Question>> {
-        let (journeys, flows) = self.story.end(end);
+    pub fn close(&mut self, end: u64) -> io::Result<Vec<asked::Question>> {
+        let journeys = self.story.close_all(end);
         self.journeys(journeys)?;
-        let questions = flows.iter().flat_map(asked::left_by).take(MAX_QUESTIONS).collect();
-        self.ended.get_or_insert_default().extend(flows);
+        let mut questions = self.story.left_questions();
+        questions.truncate(MAX_QUESTIONS);
         Ok(questions)
     }
 
@@ -181,8 +178,8 @@ impl<'a> Report<'a> {
     /// # Errors
     /// Those of the stream.
     pub fn finish(mut self, end: u64, cut_off: bool) -> io::Result<u8> {
-        self.close(end)?;
-        let mut verdicts = self.story.judge_all(self.ended.take().unwrap_or_default());
+        let (journeys, mut verdicts) = self.story.finish(end);
+        self.journeys(journeys)?;
         for verdict in &mut verdicts {
             verdict.ts = end;
         }

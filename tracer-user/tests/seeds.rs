@@ -1,5 +1,7 @@
 //! The fuzz targets' seeds, run through the same checks as the targets run.
 
+#[path = "../../fuzz/src/actions.rs"]
+mod actions;
 #[path = "../../fuzz/src/filter.rs"]
 mod filter;
 #[path = "../../fuzz/src/recording.rs"]
@@ -26,4 +28,32 @@ fn filter_seeds() {
 #[test]
 fn recording_seeds() {
     each("recording", recording::check);
+}
+
+#[test]
+fn actions_seeds() {
+    each("actions", actions::check);
+}
+
+/// The seeds with bytes changed, cut and repeated: what a fuzzer begins with, on every test run.
+#[test]
+fn actions_near_the_seeds() {
+    use proptest::prelude::*;
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/actions");
+    let seeds: Vec<Vec<u8>> = std::fs::read_dir(dir)
+        .expect("seeds")
+        .map(|entry| std::fs::read(entry.expect("an entry").path()).expect("a seed"))
+        .collect();
+    let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
+    let near = (prop::sample::select(seeds), edits, any::<prop::sample::Index>(), any::<bool>());
+    proptest!(ProptestConfig::with_cases(4000), |((mut bytes, edits, cut, whole) in near)| {
+        for (at, byte) in edits.iter().filter(|_| !bytes.is_empty()).collect::<Vec<_>>() {
+            let at = at.index(bytes.len());
+            bytes[at] = *byte;
+        }
+        if !whole {
+            bytes.truncate(cut.index(bytes.len() + 1));
+        }
+        actions::check(&bytes);
+    });
 }

@@ -4,6 +4,7 @@ mod demo;
 mod ebpf;
 mod linker;
 mod packages;
+mod scenario;
 mod step;
 mod test;
 mod toolchain;
@@ -31,6 +32,8 @@ enum Command {
     Test(test::Args),
     /// Measure what tracing costs.
     Bench(bench::Args),
+    /// Run one scenario, broken and whole, here or under another kernel.
+    Scenario(scenario::Args),
     /// Run a command under another kernel, in a virtual machine.
     Vm(vm::Args),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Scenario(args) => scenario::run(&args),
         Command::Vm(args) => vm::run(&args),
     };
     match done {

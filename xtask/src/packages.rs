@@ -41,6 +41,17 @@ pub(crate) const RUN_TIME: &[Package] = &[
     package("tcpdump", "tcpdump", "what lasthop's cost is compared with"),
 ];
 
+/// What the scenarios in guests run. None of it runs on this machine.
+pub(crate) const OPEN_VSWITCH: &[Package] = &[
+    package("openvswitch-switch", "ovs-vswitchd", "the switch that packets die in"),
+    package("ovn-central", "ovn-northd", "incident 1 with a real OVN"),
+    package("ovn-host", "ovn-controller", "incident 1 with a real OVN"),
+    package("conntrack", "conntrack", "a second witness of what conntrack did"),
+];
+
+/// The services that these packages bring.
+const SERVICES: &[&str] = &["openvswitch-switch", "ovn-central", "ovn-host"];
+
 /// What it takes to compile bpf-linker against Debian's LLVM.
 pub(crate) const LINKER: &[Package] = &[
     package(
@@ -93,6 +104,52 @@ impl Package {
 pub(crate) fn ensure(wanted: &[Package]) -> Result<()> {
     let missing: Vec<&Package> = wanted.iter().filter(|package| !package.is_there()).collect();
     install(&missing)
+}
+
+/// The same for packages with services, none of which is started, now or later.
+pub(crate) fn ensure_idle(wanted: &[Package]) -> Result<()> {
+    if wanted.iter().all(Package::is_there) {
+        return Ok(());
+    }
+    let had: Vec<&str> = SERVICES.iter().copied().filter(|name| has_service(name)).collect();
+    let policy = Policy::no_services()?;
+    ensure(wanted)?;
+    drop(policy);
+    let came = SERVICES.iter().filter(|name| !had.contains(name));
+    if Path::new("/run/systemd/system").is_dir() {
+        step::run("leaving its services off", Command::new("systemctl").arg("disable").args(came))?;
+    }
+    Ok(())
+}
+
+fn has_service(name: &str) -> bool {
+    Path::new("/lib/systemd/system").join(format!("{name}.service")).exists()
+}
+
+/// While it is there, no package starts a service: Debian's own way, see invoke-rc.d(8).
+struct Policy {
+    ours: bool,
+}
+
+impl Policy {
+    const FILE: &str = "/usr/sbin/policy-rc.d";
+
+    fn no_services() -> Result<Self> {
+        let ours = nix::unistd::geteuid().is_root() && !Path::new(Self::FILE).exists();
+        if ours {
+            fs::write(Self::FILE, "#!/bin/sh\nexit 101\n")?;
+            fs::set_permissions(Self::FILE, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(Self { ours })
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = fs::remove_file(Self::FILE);
+        }
+    }
 }
 
 /// Installs all of `wanted`, newer versions included: for what is there but too old.

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that must hold before a change is taken, in order of cost.
 
 mod count;
+pub(crate) mod guests;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,8 +18,8 @@ const SHOWN: usize = 200;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only one part (format, lint, unit, lint-kernel, system, scenarios), or one scenario by its
-    /// name.
+    /// Only one part (format, lint, unit, lint-kernel, system, scenarios, guests), or one scenario
+    /// by its name.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
 }
@@ -54,20 +55,21 @@ impl Common {
 
 type Part = fn(&mut Common) -> Result<Count>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("format", |_| format()),
     ("lint", |_| lint()),
     ("unit", |_| unit()),
     ("lint-kernel", lint_kernel),
     ("system", system),
     ("scenarios", scenarios),
+    ("guests", guests),
 ];
 
 pub fn run(args: &Args) -> Result<()> {
     let only = args.only.as_deref();
     let part = only.filter(|name| PARTS.iter().any(|(part, _)| part == name));
     let scenario = if part.is_some() { None } else { only };
-    let wanted = part.or(scenario.map(|_| "scenarios"));
+    let wanted = part.or(scenario.map(part_of));
     let mut common = Common { scenario: scenario.map(str::to_owned), ..Common::default() };
     let mut sum = Count::default();
     for (name, part) in PARTS {
@@ -82,6 +84,14 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("{sum}");
     if sum.failed > 0 { Err(Told.into()) } else { Ok(()) }
+}
+
+/// Which part runs a scenario: it says itself whether it needs a guest.
+fn part_of(scenario: &str) -> &'static str {
+    let name = scenario.split('/').next().unwrap_or(scenario);
+    let file = crate::root().join("tests/scenarios").join(name).join("scenario.toml");
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    if text.lines().any(|line| line.starts_with("kernels")) { "guests" } else { "scenarios" }
 }
 
 fn in_root(arguments: &[&str]) -> Command {
@@ -202,6 +212,14 @@ fn scenarios(common: &mut Common) -> Result<Count> {
         bail!("no scenario ran");
     }
     Ok(count)
+}
+
+fn guests(common: &mut Common) -> Result<Count> {
+    let Some(binary) = common.binary()? else {
+        return Ok(Count::skipped("guests", "their files belong to root"));
+    };
+    packages::ensure_idle(packages::OPEN_VSWITCH)?;
+    guests::run(&binary, common.scenario.as_deref())
 }
 
 /// Builds the harness; the path of one of its programs.

@@ -7,6 +7,7 @@ mod console;
 mod emulator;
 mod guest;
 mod kernels;
+mod terminal;
 mod tools;
 
 use std::ffi::OsString;

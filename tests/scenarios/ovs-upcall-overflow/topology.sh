@@ -9,6 +9,12 @@ build() {
 		priority=100,in_port=2,actions=output:1
 	FLOWS
 	lh_hold listener.log lh-server udp-listen --on "$SERVER_AT:4444"
+	# Long packets fill the queue sooner.
+	for dev in p-c p-s; do
+		ip -n lh-node link set $dev mtu 9000
+	done
+	ip -n lh-client link set eth0 mtu 9000
+	ip -n lh-server link set eth0 mtu 9000
 	[ "$1" = healthy ] || stop_vswitchd
 }
 

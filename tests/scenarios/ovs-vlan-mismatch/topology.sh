@@ -9,7 +9,7 @@ build() {
 	ovs-vsctl set port p-c tag=10 -- set port p-s tag=$tag
 	echo actions=normal | lh_flows br0
 	# The bridge's own port is in every VLAN; nobody is there to hear.
-	ovs-ofctl mod-port br0 LOCAL no-flood
+	ovs-ofctl mod-port br0 br0 no-flood
 	lh_echo_server
 }
 

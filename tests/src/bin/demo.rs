@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,9 +18,12 @@ use tests::{lasthop, machine, trial};
 #[derive(Parser)]
 #[command(about = "Shows one scenario: broken, traced, explained; then whole")]
 struct Cli {
-    /// NAME/ipv4 or NAME/ipv6.
+    /// NAME/ipv4 or NAME/ipv6, or NAME for the first of them.
     #[arg(default_value = "nft-drop/ipv4")]
     name: String,
+    /// Leave the broken topology standing, with a shell in it, until that ends.
+    #[arg(long)]
+    keep: bool,
     /// Folder of the scenarios.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))]
     folder: PathBuf,
@@ -40,7 +43,9 @@ fn run(cli: &Cli) -> Result<()> {
     let all = scenario::all(&cli.folder)?;
     let scenario = all
         .iter()
-        .find(|scenario| scenario.name == cli.name)
+        .find(|scenario| {
+            scenario.name == cli.name || scenario.name.split('/').next() == Some(&cli.name)
+        })
         .with_context(|| format!("no scenario is called {:?}", cli.name))?;
     if let Some(reason) = trial::obstacle(scenario) {
         bail!("{}: {reason}", scenario.name);
@@ -49,6 +54,9 @@ fn run(cli: &Cli) -> Result<()> {
     let _turn = machine::take_turn()?;
     println!("{}", scenario.title);
     println!("{}\n", scenario.why.trim_end());
+    if cli.keep {
+        return keep(scenario);
+    }
     if let Some(faulty) = &scenario.faulty {
         let status = show_faulty(scenario)?;
         check(&interrupted)?;
@@ -88,7 +96,29 @@ fn told(status: ExitStatus) -> String {
 }
 
 fn show_faulty(scenario: &Scenario) -> Result<ExitStatus> {
-    let standing = Standing::up(scenario, &lasthop::scratch("demo")?, Twin::Faulty)?;
+    traced(scenario, &Standing::up(scenario, &lasthop::scratch("demo")?, Twin::Faulty)?)
+}
+
+/// The broken topology, traced once and then left to a person.
+fn keep(scenario: &Scenario) -> Result<()> {
+    let twin = if scenario.faulty.is_some() { Twin::Faulty } else { Twin::Healthy };
+    let standing = Standing::up(scenario, &lasthop::scratch("demo")?, twin)?;
+    println!("\nexit status {}", told(traced(scenario, &standing)?));
+    println!(
+        "\nThis is the {} topology: `ip netns` names its namespaces, ovs-vsctl and the like find its\n\
+         Open vSwitch, $LASTHOP is lasthop, {} is the traffic. Everything goes when this shell ends.",
+        twin.name(),
+        short(&scenario.folder.join("traffic.sh")),
+    );
+    std::io::stdout().flush()?;
+    let mut shell = Command::new(machine::command("bash").unwrap_or_else(|| "sh".into()));
+    standing.environment(shell.env("LASTHOP", lasthop::binary()?))?;
+    // How it ends is the person's affair.
+    shell.status().context("no shell")?;
+    Ok(())
+}
+
+fn traced(scenario: &Scenario, standing: &Standing) -> Result<ExitStatus> {
     let mut options = String::new();
     for option in &scenario.options {
         options.push(' ');

@@ -12,6 +12,7 @@ pub mod strategies;
 pub mod invariants;
 
 pub use invariants::layers;
+use tracer_common::tunnel::{Layer, quotation};
 
 /// The bytes that hexadecimal digits stand for; white space is skipped.
 pub fn hex(digits: &str) -> Vec<u8> {
@@ -21,4 +22,11 @@ pub fn hex(digits: &str) -> Vec<u8> {
         .chunks(2)
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
         .collect()
+}
+
+/// The innermost packet of a frame: what an ICMP error quotes is another.
+pub fn innermost_packet(frame: &[u8]) -> Layer {
+    let all = layers(frame);
+    let is_error = |l: &&Layer| quotation(&l.network, &l.transport).is_some();
+    *all.iter().find(is_error).or(all.last()).unwrap()
 }

@@ -11,9 +11,7 @@ use aya_ebpf::macros::{kprobe, kretprobe, map};
 use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use tracer_common::abi::Hook;
-use tracer_common::ovs::{
-    FROM_USERSPACE, KNOWS_CMD, KNOWS_LIST, KNOWS_RESULT, LIST_BYTES, LONG_LIST_BYTES, OvsLayout,
-};
+use tracer_common::ovs::{FROM_USERSPACE, KNOWS_CMD, KNOWS_LIST, KNOWS_RESULT, OvsLayout};
 
 use super::ovs_answer;
 use crate::emit::{NO_DEVICE, Sighting};
@@ -141,13 +139,7 @@ fn run(ctx: &ProbeContext, skb: u64, found: Match, known: u8) {
         place.known |= KNOWS_LIST;
     }
     let sighting = Sighting::new(Hook::OvsActions, skb, found);
-    if place.list_len == 0 {
-        emit_facts(&sighting, &place);
-    } else if place.list_len as usize <= LIST_BYTES {
-        emit_run::<LIST_BYTES>(&sighting, &place);
-    } else {
-        emit_run::<LONG_LIST_BYTES>(&sighting, &place);
-    }
+    emit_run(&sighting, &place);
 }
 
 /// `int ovs_dp_upcall(struct datapath *dp, struct sk_buff *skb, const struct sw_flow_key *key, const

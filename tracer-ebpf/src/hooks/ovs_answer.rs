@@ -10,12 +10,12 @@ use aya_ebpf::macros::{kprobe, map};
 use aya_ebpf::maps::{Array, PerCpuArray};
 use aya_ebpf::programs::ProbeContext;
 use tracer_common::abi::Hook;
-use tracer_common::ovs::{KNOWS_LIST, LIST_BYTES, LONG_LIST_BYTES};
+use tracer_common::ovs::KNOWS_LIST;
 
 use crate::emit::{NO_DEVICE, Sighting};
 use crate::judge::Match;
 use crate::maps::Word;
-use crate::ovs::{Place, emit_facts, emit_run, layout, load};
+use crate::ovs::{Place, emit_run, layout, load};
 
 /// Room for a `struct sw_flow_key`, in 8-byte words; it has had less than 600 bytes so far.
 const KEY_WORDS: usize = 96;
@@ -117,8 +117,7 @@ fn answer(flow: u64, mask: u64) -> Option<()> {
         return None;
     }
     let installed = OVS_INSTALLED.get_ptr_mut(0)?;
-    // SAFETY: this processor's own room; the datapath's lock is held, which sleeps, so that another
-    // task may come here meanwhile: it installs no flow before this one has.
+    // SAFETY: this processor's own room, and flows are installed under one lock (`ovs_mutex`).
     let (key, masked) = unsafe { (&raw mut (*installed).key, &raw mut (*installed).mask) };
     if !copy(key, flow.wrapping_add(u64::from(layout.flow_key - 1)), size)
         || !copy(masked, mask.wrapping_add(u64::from(layout.mask_key - 1)), size)
@@ -173,11 +172,5 @@ fn tell(life: u64, key: u64, acts: u64) {
     // There is no skb: the packet was freed when it had gone up.
     let mut sighting = Sighting::new(Hook::OvsAnswer, 0, Match { life, flags: 0, alone: false });
     sighting.dev = Some(NO_DEVICE);
-    if place.list_len == 0 {
-        emit_facts(&sighting, &place);
-    } else if place.list_len as usize <= LIST_BYTES {
-        emit_run::<LIST_BYTES>(&sighting, &place);
-    } else {
-        emit_run::<LONG_LIST_BYTES>(&sighting, &place);
-    }
+    emit_run(&sighting, &place);
 }

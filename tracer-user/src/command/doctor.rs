@@ -3,6 +3,8 @@
 //! Hooks are not guessed from the kernel's version: each is loaded and attached for real, and
 //! detached again.
 
+mod owner;
+
 use std::io::Write as _;
 
 use serde::Serialize;
@@ -119,9 +121,11 @@ fn examine() -> Vec<Check> {
     checks.push(reasons(&btf));
     checks.push(symbols());
     checks.push(conntrack(&btf));
+    let daemons = owner::daemons();
     if preflight::check().is_ok() {
         checks.extend(hooks(btf));
     }
+    checks.extend(daemons);
     checks
 }
 

@@ -10,9 +10,12 @@ use super::child::{self, Child};
 use crate::capture::load::RING_BYTES;
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
-use crate::model::Meta;
+use crate::model::{Hop, Meta};
 use crate::netfilter::Asker;
+use crate::ovs::asking::Asking;
+use crate::ovs::ports::PortNames;
 use crate::preflight;
+use crate::reconstruct::asked::Answer;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
 
@@ -61,6 +64,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
+    let names = PortNames::start().await;
     let mut report =
         Report::new(Box::new(std::io::stdout()), Form::for_stdout(args.json), Shows::Everything);
     report.meta(&meta(&session, &args.filter_text))?;
@@ -75,21 +79,18 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         lingering_since: None,
         last_hop: now,
     };
-    let mut asker = Asker::default();
+    let mut owners =
+        Owners { names: &names, open_vswitch: Asking::new(), netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
-    follow(&mut session, &mut report, &mut ends, &mut asker, packets).await?;
+    follow(&mut session, &mut report, &mut owners, &mut ends, packets).await?;
     if let Some(child) = ends.child.take() {
         child.end().await;
     }
     // Detach, then drain: whatever the kernel wrote is read.
     session.detach();
-    while session.drain(|hop| {
-        asker.see(&hop);
-        report.hop(hop);
-    }) != 0
-    {}
-    let mut answers = session.answers(&mut asker);
-    answers.extend(asker.wait());
+    while session.drain(|hop| owners.see(&mut report, hop)) != 0 {}
+    let mut answers = session.answers(&mut owners.netfilter);
+    answers.extend(owners.netfilter.wait());
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
     for lost in session.lost()? {
         report.lost(&lost)?;
@@ -98,16 +99,37 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
     for question in report.close(end)? {
         session.ask(&question).map_or(Ok(()), |answer| report.answered(answer))?;
     }
+    report.flush()?;
+    report.questions().into_iter().for_each(|question| owners.open_vswitch.ask(question));
+    for answer in owners.open_vswitch.rest().await {
+        report.answered(Answer::OpenVswitch(answer))?;
+    }
     let status = report.finish(end, false)?;
     Ok(if args.exit_code { status } else { 0 })
+}
+
+/// Those who are asked what the kernel's hooks cannot tell.
+struct Owners<'a> {
+    names: &'a PortNames,
+    open_vswitch: Asking,
+    netfilter: Asker,
+}
+
+impl Owners<'_> {
+    /// Reports a hop with the names that people use, and notes what is to be asked about it.
+    fn see(&mut self, report: &mut Report<'_>, mut hop: Hop) {
+        self.names.name(&mut hop);
+        self.netfilter.see(&hop);
+        report.hop(hop);
+    }
 }
 
 /// Prints hops until something ends the trace.
 async fn follow(
     session: &mut Session,
     report: &mut Report<'_>,
+    owners: &mut Owners<'_>,
     ends: &mut Ends,
-    asker: &mut Asker,
     packets: Option<u64>,
 ) -> anyhow::Result<()> {
     let mut tick = interval(TICK);
@@ -121,18 +143,22 @@ async fn follow(
                     report.lost(&lost)?;
                 }
                 report.settle(session.now())?;
+                let asking = &mut owners.open_vswitch;
+                report.questions().into_iter().for_each(|question| asking.ask(question));
+                for answer in asking.ready() {
+                    report.answered(Answer::OpenVswitch(answer))?;
+                }
                 ends.has_lingered(report.open_packets())
             }
             stop = ends.stop() => stop,
         };
-        let drained = session.drain(|hop| {
-            asker.see(&hop);
-            report.hop(hop);
-        });
-        if drained != 0 {
+        if session.drain(|hop| owners.see(report, hop)) != 0 {
             ends.last_hop = Instant::now();
         }
-        session.answers(asker).into_iter().try_for_each(|answer| report.answered(answer))?;
+        session
+            .answers(&mut owners.netfilter)
+            .into_iter()
+            .try_for_each(|answer| report.answered(answer))?;
         report.flush()?;
         if stop || packets.is_some_and(|n| report.outcomes() >= n) {
             return Ok(());

@@ -104,6 +104,9 @@ fn row(entry: &Entry, names: &dyn Names, by: u32, by_ovs_port: bool) -> Drops {
     }
     let check = commands(about, &Spot::at(netns.as_ref(), dev.as_deref()));
     let everyday = why_everyday(reason.as_deref(), symbol.as_deref(), key.traits);
+    // Of what is no IP packet there are none.
+    let addressed =
+        by & BY_ADDRESS != 0 && (detail.src, detail.dst) != (Addr([0; 2]), Addr([0; 2]));
     Drops {
         ts: 0,
         count: count.packets,
@@ -114,9 +117,9 @@ fn row(entry: &Entry, names: &dyn Names, by: u32, by_ovs_port: bool) -> Drops {
         ovs_port: by_ovs_port.then(|| names.ovs_port(key.netns, key.ifindex)).flatten(),
         dev,
         proto: protocol(key, names, by),
-        src: (by & BY_ADDRESS != 0).then(|| ip(detail.src)),
+        src: addressed.then(|| ip(detail.src)),
         sport: (by & BY_SOURCE_PORT != 0 && detail.sport != 0).then_some(detail.sport),
-        dst: (by & BY_ADDRESS != 0).then(|| ip(detail.dst)),
+        dst: addressed.then(|| ip(detail.dst)),
         dport: (by & BY_PORT != 0 && detail.dport != 0).then_some(detail.dport),
         stack: if detail.stack == 0 { Vec::new() } else { names.stack(detail.stack - 1) },
         meaning: meaning.map(str::to_owned),

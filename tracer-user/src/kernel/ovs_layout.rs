@@ -19,8 +19,8 @@ impl std::fmt::Display for Gap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoBtf => f.write_str(
-                "the openvswitch module has no BTF, so the vports of Open vSwitch are not named and \
-                 its action lists not shown; drops by it are found all the same",
+                "the openvswitch module has no BTF, so the vports of Open vSwitch are not named, its \
+                 action lists and what ovs-vswitchd answers not shown; drops by it are found all the same",
             ),
             Self::Fields(fields) => write!(
                 f,

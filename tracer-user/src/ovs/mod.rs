@@ -2,3 +2,11 @@
 //! rule that a packet met its end in.
 
 pub mod actions;
+pub mod asking;
+pub mod flow_key;
+pub mod home;
+pub mod ovn;
+pub mod owner;
+pub mod pipeline;
+pub mod ports;
+pub mod rpc;

@@ -1,22 +1,25 @@
-//! What netfilter is asked, and what it answered: pure, the asking is done elsewhere.
+//! What netfilter is asked, and what was answered: pure, the asking is done elsewhere. What Open
+//! vSwitch is asked is in [`owner`](crate::reconstruct::owner).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{Conntrack, Hop, Netfilter, Outcome, Tuple};
+use crate::model::{Conntrack, Hop, Netfilter, Outcome, OvsTrace, Tuple};
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::tuple::FlowTuple;
 
 /// How many answers are kept.
 const MAX_ANSWERS: usize = 512;
 
-/// What netfilter answered.
+/// What was answered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// Conntrack.
     Conntrack(Conntrack),
     /// The rules.
     Netfilter(Netfilter),
+    /// Open vSwitch's tables.
+    OpenVswitch(OvsTrace),
 }
 
 /// A question to a namespace's conntrack.
@@ -95,7 +98,7 @@ pub fn left_by(flow: &Flow) -> Vec<Question> {
     questions
 }
 
-/// The answers of a trace.
+/// Netfilter's answers.
 #[derive(Debug, Default)]
 pub struct Answers {
     conntrack: VecDeque<Arc<Conntrack>>,
@@ -115,6 +118,7 @@ impl Answers {
         match answer {
             Answer::Conntrack(answer) => keep(&mut self.conntrack, answer),
             Answer::Netfilter(answer) => keep(&mut self.netfilter, answer),
+            Answer::OpenVswitch(_) => {}
         }
     }
 

@@ -68,7 +68,11 @@ pub fn end_of(life: &Life) -> (End, &Arc<Sight>) {
         }
         (_, HookName::Consume) => match (consumed(life, freed), &life.port) {
             // It is the device that counts, not the sender's tidying up after it.
-            (end @ (End::Forwarded | End::Delivered), Some(port)) if is_egress(port) => (end, port),
+            (end @ (End::Forwarded | End::Delivered), Some(port))
+                if is_egress(port) && !is_elsewhere(port, freed) =>
+            {
+                (end, port)
+            }
             (end, _) => (end, freed),
         },
         _ => (dropped(life, freed), freed),
@@ -86,7 +90,10 @@ fn consumed(life: &Life, freed: &Sight) -> End {
         (Some(Taker::Sender), _) => End::Forwarded,
         (_, Some(port)) if is_egress(port) && port.kind() == "tun" => End::Delivered,
         (_, Some(port)) if is_egress(port) && everyday::leaves_node(port) => End::Forwarded,
-        (Some(Taker::Host), Some(port)) if !is_egress(port) => End::Delivered,
+        // Without a hook at the device that it came to, it is seen last where it left for it.
+        (Some(Taker::Host), Some(port)) if !is_egress(port) || is_elsewhere(port, freed) => {
+            End::Delivered
+        }
         (Some(Taker::Guest), _) | (Some(Taker::Host), None) => End::Delivered,
         // A port of a bridge or switch does not lead into the host: who consumed it there is
         // unknown. Open vSwitch before Linux 6.6 consumes what it drops.
@@ -97,6 +104,12 @@ fn consumed(life: &Life, freed: &Sight) -> End {
         }
         _ => End::Consumed,
     }
+}
+
+/// Whether it ended at another device than this one.
+fn is_elsewhere(port: &Sight, freed: &Sight) -> bool {
+    let of = |s: &Sight| Some((s.netns.as_ref()?.inode, s.dev.as_ref()?.ifindex));
+    of(port).zip(of(freed)).is_some_and(|(port, freed)| port != freed)
 }
 
 fn dropped(life: &Life, freed: &Sight) -> End {

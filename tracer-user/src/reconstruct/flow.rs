@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Conntrack, HookName, Netfilter, Outcome};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
@@ -65,6 +65,8 @@ pub struct Loss {
     pub before: Option<Arc<Sight>>,
     /// Its hops in Open vSwitch's datapath.
     pub passage: Vec<Arc<Sight>>,
+    /// What Open vSwitch's tables do with it, where they were asked.
+    pub owner: Option<Arc<OvsTrace>>,
     /// When the latest of them was first seen.
     pub last_ts: u64,
 }
@@ -288,6 +290,7 @@ impl Flow {
             at: fate.at.clone(),
             before: fate.before.clone(),
             passage: fate.passage.clone(),
+            owner: None,
             last_ts: packet.first.ts,
         });
         self.losses.len() - 1
@@ -306,6 +309,17 @@ impl Loss {
             self.evidence.push(packet.number);
             self.evidence.sort_unstable();
         }
+    }
+
+    /// Counts with it what another counted of the same end. What was seen of it in the datapath tells
+    /// more than that it went up to `ovs-vswitchd`.
+    pub fn join(&mut self, mut other: Self) {
+        if self.at.hook == HookName::OvsUpcall && other.at.hook != HookName::OvsUpcall {
+            std::mem::swap(self, &mut other);
+        }
+        let asked = self.asked + other.asked;
+        self.take_over(&other);
+        self.asked = asked;
     }
 
     /// Takes over what another counted.

@@ -91,6 +91,13 @@ impl Flows {
         }
     }
 
+    /// All flows that are held, by number.
+    pub fn all(&self) -> Vec<&Flow> {
+        let mut all: Vec<_> = self.by_number.values().collect();
+        all.sort_unstable_by_key(|flow| flow.number);
+        all
+    }
+
     /// The flow that a packet belongs to by its conntrack entry, where that is another than flow
     /// `number`: two connections may look the same behind their translations.
     pub fn of_entry(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {

@@ -11,6 +11,7 @@ pub mod flows;
 mod identity;
 pub mod nat;
 pub mod ovs;
+pub mod owner;
 pub mod packet;
 pub mod related;
 pub mod services;

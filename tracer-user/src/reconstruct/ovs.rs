@@ -5,12 +5,16 @@
 //! what followed it. A list is run to its end on one processor (`ovs_execute_actions`,
 //! `net/openvswitch/actions.c`), so all its outputs lie between its hop and the end of the skb.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome, Ovs, Upcall};
+use crate::model::{Drop, HookName, Hop, Outcome, Ovs, Upcall};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::{Direction, Flow, Loss};
+use crate::reconstruct::identity::{SAME_WITHIN, is_handed_in};
+use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::{Cause, Sight};
+use crate::reconstruct::tuple::FlowTuple;
 
 /// How many of a packet's hops in the datapath are remembered; a packet is recirculated some ten
 /// times at most, and flooded to some hundred ports.
@@ -47,6 +51,12 @@ impl Passage {
         if self.steps.len() < MAX_STEPS {
             self.steps.push((life, sight.clone()));
         }
+    }
+
+    /// Whether this end of a copy, which `sight` shows, is a drop for which the kernel has no event.
+    pub fn is_silent_drop(&self, hop: &Hop, sight: &Sight) -> bool {
+        hop.hook == HookName::Consume
+            && matches!(self.end_of(hop.life, sight), Some(OvsEnd::Dropped))
     }
 
     /// Whether `ovs-vswitchd` handed the packet back since this upcall.
@@ -107,6 +117,77 @@ impl Passage {
                 && matches!(s.hook, HookName::OvsOutput | HookName::OvsUpcall)
         });
         Some(if went_on { OvsEnd::CopiesWentOn } else { OvsEnd::Dropped })
+    }
+}
+
+/// A drop of which the kernel gave no event, as far as the hop tells where it was.
+pub fn silent_drop(hop: &Hop) -> Drop {
+    let by = hop.by.as_ref();
+    Drop {
+        reason: None,
+        subsystem: Some("openvswitch".to_owned()),
+        symbol: by.map(|place| place.symbol.clone()),
+        offset: by.map(|place| place.offset),
+        silent: true,
+    }
+}
+
+/// How many of the packets that went up last are remembered.
+const MAX_ASKED: usize = 64;
+
+/// The packets that went up last.
+///
+/// One of several segments (GSO) goes up, and comes back, segment by segment, each with a length and
+/// mostly a sequence number of its own (`queue_gso_packets`, `net/openvswitch/datapath.c`).
+#[derive(Debug, Default)]
+pub struct Asked {
+    latest: VecDeque<Question>,
+}
+
+/// A packet that went up.
+#[derive(Debug)]
+struct Question {
+    packet: u64,
+    /// Bytes that went up.
+    len: u32,
+    /// TCP sequence number.
+    seq: Option<u32>,
+}
+
+impl Question {
+    /// Whether this can be a segment of it.
+    fn covers(&self, hop: &Hop) -> bool {
+        let within = match (self.seq, hop.tcp.as_ref()) {
+            (Some(seq), Some(tcp)) => tcp.seq.wrapping_sub(seq) < self.len,
+            _ => true,
+        };
+        within && hop.len < self.len
+    }
+}
+
+impl Asked {
+    /// Another hop, of this packet.
+    pub fn see(&mut self, hop: &Hop, packet: u64) {
+        if hop.hook == HookName::OvsUpcall {
+            self.latest.truncate(MAX_ASKED - 1);
+            let seq = hop.tcp.as_ref().map(|tcp| tcp.seq);
+            self.latest.push_front(Question { packet, len: hop.len, seq });
+        }
+    }
+
+    /// The packet that this one, which `ovs-vswitchd` hands back, is a segment of.
+    pub fn whole_of(&self, hop: &Hop, open: &HashMap<u64, Packet>) -> Option<u64> {
+        if !is_handed_in(hop) {
+            return None;
+        }
+        let is_whole = |packet: &Packet| {
+            let last = &packet.last;
+            last.tuple.map(FlowTuple::to_record) == hop.tuple
+                && hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN
+                && packet.has_room()
+        };
+        let covering = self.latest.iter().filter(|asked| asked.covers(hop));
+        covering.map(|asked| asked.packet).find(|n| open.get(n).is_some_and(is_whole))
     }
 }
 
@@ -213,7 +294,9 @@ impl Flow {
             .into_iter()
             .map(|(i, mut loss)| {
                 if i == at {
-                    absorbed.iter().for_each(|(_, l)| loss.take_over(l));
+                    for (_, other) in &absorbed {
+                        loss.take_over(other);
+                    }
                 }
                 loss
             })

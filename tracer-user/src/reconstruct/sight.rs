@@ -210,7 +210,7 @@ impl Sight {
             dev: self.dev.as_ref().map(|d| d.name.clone()),
             hook: Some(self.hook),
             symbol: self.symbol().map(str::to_owned),
-            bridge: None,
+            bridge: self.dev.as_ref().and_then(|d| d.bridge.clone()),
         }
     }
 

@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Drop, HookName, Hop, Journey, Lost, Outcome};
-use crate::reconstruct::asked::{Answer, Answers};
+use crate::model::{HookName, Hop, Journey, Lost, Outcome};
+use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
-use crate::reconstruct::ovs::OvsEnd;
+use crate::reconstruct::ovs::{Asked, silent_drop};
+use crate::reconstruct::owner;
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::services::Services;
 use crate::reconstruct::settled::{Memory, Settled};
@@ -38,6 +39,7 @@ const MAX_CPUS: usize = 8192;
 pub struct Story {
     catalog: Catalog,
     marks: Marks,
+    asked: Asked,
     /// Which packet a life belongs to, open or settled.
     lives: HashMap<u64, u64>,
     open: HashMap<u64, Packet>,
@@ -50,7 +52,11 @@ pub struct Story {
     previous: Option<Arc<Sight>>,
     lost_at: HashMap<u32, u64>,
     incomplete: bool,
-    answers: Answers,
+    /// What netfilter answered.
+    netfilter: asked::Answers,
+    /// What Open vSwitch answered.
+    owner: owner::Answers,
+    /// Addresses that are translated for some.
     services: Services,
 }
 
@@ -85,18 +91,12 @@ impl Story {
                 return;
             }
         }
-        if hop.drop.is_none() && self.is_silent_drop(hop, &sight) {
+        let packet = self.open.get(&hop.packet);
+        if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
             hop.drop = Some(silent_drop(hop));
             sight = Arc::new(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
-    }
-
-    /// Whether this consume is a drop by Open vSwitch, for which kernels before 6.6 have no event.
-    fn is_silent_drop(&self, hop: &Hop, sight: &Sight) -> bool {
-        let packet = self.open.get(&hop.packet).filter(|_| hop.hook == HookName::Consume);
-        let end = packet.and_then(|packet| packet.passage.end_of(hop.life, sight));
-        matches!(end, Some(OvsEnd::Dropped))
     }
 
     /// Where the packet of the last hop taken in was seen before that.
@@ -122,16 +122,19 @@ impl Story {
         self.flows.lost(lost, since);
     }
 
-    /// Takes in what netfilter answered.
+    /// Takes in what was answered.
     pub fn answered(&mut self, answer: Answer) {
-        self.answers.add(answer);
+        match answer {
+            Answer::OpenVswitch(answer) => self.owner.put(answer),
+            Answer::Conntrack(_) | Answer::Netfilter(_) => self.netfilter.add(answer),
+        }
     }
 
     /// Gives the flow what answers there are about it.
     pub fn inform(&self, flow: &mut Flow) {
         flow.passed = self.services.passed_by(&flow.nat).map(Box::new);
-        flow.answers = self.answers.about(flow);
-        flow.rules = self.answers.rules_about(flow);
+        flow.answers = self.netfilter.about(flow);
+        flow.rules = self.netfilter.rules_about(flow);
     }
 
     /// Events were lost at some time of the trace.
@@ -183,12 +186,38 @@ impl Story {
 
     /// Takes the flows that were retired to make room for others, since the last call.
     pub fn take_retired(&mut self) -> Vec<Flow> {
-        self.flows.take_retired()
+        let mut flows = self.flows.take_retired();
+        for flow in &mut flows {
+            self.owner.tell(flow);
+        }
+        flows
+    }
+
+    /// What Open vSwitch is to be asked about packets that died in it, since the last call.
+    pub fn questions(&mut self) -> Vec<owner::Question> {
+        self.owner.questions(self.flows.all().into_iter())
+    }
+
+    /// What conntrack is to be asked once all packets have their fate.
+    pub fn left_questions(&self) -> Vec<asked::Question> {
+        self.flows.all().into_iter().flat_map(asked::left_by).collect()
     }
 
     /// The trace is over: the fate of all packets still open, and all flows. `end` is when the last
     /// probe was detached, in nanoseconds since the trace began.
     pub fn end(&mut self, end: u64) -> (Vec<Journey>, Vec<Flow>) {
+        let mut journeys = self.close_all(end);
+        let mut flows = self.flows.take_all();
+        for flow in &mut flows {
+            let retold = self.owner.tell(flow).into_iter();
+            let dropped = Outcome::DroppedByOvs;
+            journeys.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
+        }
+        (journeys, flows)
+    }
+
+    /// The fate of all packets still open at `end`, nanoseconds since the trace began.
+    pub fn close_all(&mut self, end: u64) -> Vec<Journey> {
         let mut open: Vec<_> = self.open.keys().copied().collect();
         open.sort_unstable();
         let mut journeys = Vec::with_capacity(open.len());
@@ -197,7 +226,7 @@ impl Story {
             journeys.extend(self.close(number, unended));
         }
         self.wakes.clear();
-        (journeys, self.flows.take_all())
+        journeys
     }
 
     fn identify(&mut self, hop: &Hop) -> u64 {
@@ -210,6 +239,7 @@ impl Story {
         if hop.life != 0 {
             self.lives.insert(hop.life, number);
         }
+        self.asked.see(hop, number);
         let marks = [self.marks.fingerprint(hop), self.marks.datagram(hop)];
         for mark in marks.into_iter().flatten() {
             self.marks.put(mark, number);
@@ -240,7 +270,9 @@ impl Story {
         } else {
             self.marks.fingerprint(hop)
         };
-        let number = self.marks.packet(mark?)?;
+        let Some(number) = self.marks.packet(mark?) else {
+            return self.asked.whole_of(hop, &self.open);
+        };
         let packet = self.open.get(&number)?;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         let handed_back = identity::is_handed_in(hop) && packet.awaits_answer();
@@ -380,18 +412,6 @@ impl Story {
             packet.flow = Some(settled.flow);
         }
         self.open.insert(number, packet);
-    }
-}
-
-/// A drop of which the kernel gave no event, as far as the hop tells where it was.
-fn silent_drop(hop: &Hop) -> Drop {
-    let by = hop.by.as_ref();
-    Drop {
-        reason: None,
-        subsystem: Some("openvswitch".to_owned()),
-        symbol: by.map(|place| place.symbol.clone()),
-        offset: by.map(|place| place.offset),
-        silent: true,
     }
 }
 

@@ -98,6 +98,9 @@ impl HopExt for Hop {
             master: None,
             mtu: Some(1500),
             carrier: None,
+            bridge: None,
+            ofport: None,
+            bond: None,
         });
         self
     }

@@ -74,3 +74,54 @@ fn conntrack(ovs: &Ovs, text: &mut String) {
     }
     text.push(']');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HookName::{
+        OvsActions, OvsAnswer, OvsOutput, OvsReceive, OvsUpcall, TcEgress,
+    };
+    use crate::model::Upcall;
+    use crate::reconstruct::testing::{HopExt, hop};
+
+    fn told(hook: HookName, set: impl FnOnce(&mut Ovs)) -> String {
+        facts(&hop(hook, 1, 1).in_ovs(set))
+    }
+
+    #[test]
+    fn each_hop_says_what_is_done() {
+        let port = |o: &mut Ovs| (o.port, o.port_no) = (Some("va".into()), Some(2));
+        assert_eq!(told(OvsReceive, port), " in by port 2 va of ovs-system");
+        assert_eq!(told(OvsOutput, port), " out by port 2 va of ovs-system");
+        let list = |o: &mut Ovs| o.actions = Some("ct(zone=5),recirc(0x2)".into());
+        assert_eq!(told(OvsActions, list), " actions: ct(zone=5),recirc(0x2)");
+        assert_eq!(
+            told(OvsAnswer, |o| o.actions = Some("drop".into())),
+            " ovs-vswitchd installs a flow: actions: drop"
+        );
+        let again = |o: &mut Ovs| {
+            (o.recirc_id, o.actions, o.cut) = (Some(2), Some("3".into()), true);
+            (o.ct_state, o.ct_zone, o.ct_mark) = (Some("inv|trk".into()), Some(5), Some(16));
+            o.from_userspace = true;
+        };
+        assert_eq!(
+            told(OvsActions, again),
+            " back from ovs-vswitchd recirculated 0x2 actions: 3… [ct +inv+trk zone 5 mark 0x10]"
+        );
+        let upcall = |result: Option<&str>| {
+            let result = result.map(str::to_owned);
+            told(OvsUpcall, |o| o.upcall = Some(Upcall { cmd: Some("miss".into()), result }))
+        };
+        assert_eq!(upcall(None), " no flow matches: up to ovs-vswitchd");
+        assert_eq!(upcall(Some("EAGAIN")), " no flow matches: up to ovs-vswitchd: FAILED EAGAIN");
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_acts_upon_gets_through() {
+        let hostile = |o: &mut Ovs| {
+            (o.port, o.dp) = (Some("\u{1b}[2J".into()), Some("\n".into()));
+        };
+        assert_eq!(told(OvsReceive, hostile), " in by port \\u{1b}[2J of \\u{a}");
+        assert_eq!(facts(&hop(TcEgress, 1, 1)), "");
+    }
+}

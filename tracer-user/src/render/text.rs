@@ -196,13 +196,12 @@ fn netns(hop: &Hop) -> String {
 }
 
 fn device(hop: &Hop) -> String {
-    match &hop.dev {
-        None => "-".to_owned(),
-        Some(d) => match &d.kind {
-            None => safe(&d.name).into_owned(),
-            Some(kind) => format!("{}({})", safe(&d.name), safe(kind)),
-        },
-    }
+    let Some(dev) = &hop.dev else {
+        return "-".to_owned();
+    };
+    let kind = dev.kind.as_deref().map(|kind| format!("({})", safe(kind))).unwrap_or_default();
+    let bridge = dev.bridge.as_deref().map(|name| format!("@{}", safe(name))).unwrap_or_default();
+    format!("{}{kind}{bridge}", safe(&dev.name))
 }
 
 /// The packet itself, then why it ended if it did.

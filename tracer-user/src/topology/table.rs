@@ -138,6 +138,9 @@ impl Topology {
             master: None,
             mtu: None,
             carrier: None,
+            bridge: None,
+            ofport: None,
+            bond: None,
         };
         if let Some(link) = link {
             dev.kind.clone_from(&link.kind);

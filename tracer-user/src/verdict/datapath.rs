@@ -12,7 +12,10 @@ const QUOTED: usize = 240;
 
 /// The port by which the packet came into the datapath.
 pub fn in_port(passage: &[Arc<Sight>]) -> Option<&str> {
-    facts(passage).find_map(|ovs| ovs.in_port.as_deref())
+    let named = facts(passage).find_map(|ovs| ovs.in_port.as_deref());
+    // Without the module's BTF the port has no name, but the device has.
+    let receive = passage.iter().find(|s| s.hook == HookName::OvsReceive);
+    named.or_else(|| receive?.dev.as_ref().map(|dev| dev.name.as_str()))
 }
 
 /// ` of datapath ovs-system`, where it is known.

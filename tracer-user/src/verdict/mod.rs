@@ -5,6 +5,7 @@ pub mod datapath;
 mod matter;
 pub mod netfilter;
 mod next;
+mod pipeline;
 mod reasons;
 mod related;
 mod rules;
@@ -13,7 +14,7 @@ mod symbols;
 mod tally;
 pub mod words;
 
-use crate::model::{Journey, Outcome, Verdict, Where};
+use crate::model::{Journey, Outcome, OvsTrace, Verdict, Where};
 use crate::reconstruct::Story;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::tuple::FlowTuple;
@@ -37,6 +38,8 @@ pub struct Finding {
     pub next: Vec<String>,
     /// Packets that show it.
     pub evidence: Vec<u64>,
+    /// What Open vSwitch's tables do with it.
+    pub rule: Option<Box<OvsTrace>>,
 }
 
 /// A rule: what it finds in a flow, if it is its case.
@@ -79,6 +82,7 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
         text,
         next: found.next,
         evidence: found.evidence,
+        rule: found.rule,
         incomplete: flow.incomplete,
     })
 }

@@ -82,6 +82,7 @@ mod tests {
             text: String::new(),
             next: Vec::new(),
             evidence: Vec::new(),
+            rule: None,
             incomplete: false,
         }
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::model::{HookName, Netns, Verdict};
+use crate::model::{Dev, HookName, Netns, Verdict};
 use crate::reconstruct::sight::{ArpOp, Sight, netns_name};
 use crate::reconstruct::tuple::{FlowTuple, Proto};
 
@@ -112,8 +112,23 @@ pub fn in_netns(netns: Option<&Netns>) -> String {
 /// `veth-c (veth)`; `None` where it is unknown.
 pub fn device(sight: &Sight) -> Option<String> {
     let dev = sight.dev.as_ref()?;
-    let kind = dev.kind.as_deref().map(|k| format!(" ({})", safe(k))).unwrap_or_default();
-    Some(format!("{}{kind}", safe(&dev.name)))
+    let kind = dev.kind.as_deref().map(|k| safe(k).into_owned());
+    let facts: Vec<_> = kind.into_iter().chain(switch_port(dev)).collect();
+    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
+    Some(format!("{}{facts}", safe(&dev.name)))
+}
+
+/// `port 2 of br-bond in bond1`: what a device is to Open vSwitch.
+fn switch_port(dev: &Dev) -> Option<String> {
+    let bridge = safe(dev.bridge.as_deref()?);
+    // OFPP_LOCAL
+    let port = match dev.ofport {
+        Some(65534) => "local port".to_owned(),
+        Some(n) => format!("port {n}"),
+        None => "port".to_owned(),
+    };
+    let bond = dev.bond.as_deref().map(|b| format!(" in {}", safe(b))).unwrap_or_default();
+    Some(format!("{port} of {bridge}{bond}"))
 }
 
 /// ` in netns router on veth-c (veth)`, as far as it is known.

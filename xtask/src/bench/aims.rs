@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::guest;
 use super::report::{Program, Report, RowReport, median};
 use super::rows::Row;
 
@@ -43,6 +44,7 @@ pub(super) fn of(report: &Report) -> Vec<Aim> {
             met: ms <= 1000.0,
         });
     }
+    aims.extend(guest::aims(&report.guest));
     let resident = report
         .rows
         .iter()

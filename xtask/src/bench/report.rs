@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::aims;
+use super::guest;
 use super::rows::Row;
 
 /// When and on what it was measured.
@@ -86,6 +87,8 @@ pub(super) struct Report {
     pub untraced: Vec<f64>,
     pub rows: Vec<RowReport>,
     pub attach: Option<Attach>,
+    /// Measured in a guest; empty where it was not.
+    pub guest: Vec<guest::Row>,
 }
 
 impl RowReport {
@@ -122,6 +125,7 @@ impl Report {
             untraced: Vec::new(),
             rows: Vec::new(),
             attach: None,
+            guest: Vec::new(),
         })
     }
 
@@ -151,6 +155,7 @@ impl Report {
             },
             "rows": self.rows.iter().map(RowReport::json).collect::<Vec<_>>(),
             "attach": attach,
+            "guest": self.guest,
             "aims": aims::of(self),
         })
     }
@@ -164,8 +169,13 @@ impl Report {
             self.machine.processor,
             self.count,
         );
-        self.rates(&mut text);
-        self.accounts(&mut text);
+        if !self.rows.is_empty() {
+            self.rates(&mut text);
+            self.accounts(&mut text);
+        }
+        if !self.guest.is_empty() {
+            text += &guest::table(&self.guest);
+        }
         if let Some(attach) = &self.attach {
             let _ = writeln!(
                 text,

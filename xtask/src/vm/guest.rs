@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use super::console;
 use super::kernels::{self, Kernel, Name};
+use super::terminal::{self, Terminal};
 use super::tools::{self, Tools};
 use crate::step;
 
@@ -69,14 +70,29 @@ impl Machine {
         stdout: &mut (impl Write + Send),
         stderr: &mut (impl Write + Send),
     ) -> Result<End> {
+        self.attend(&Run::new(command)?, stdout, stderr)
+    }
+
+    /// The same for a command that a person talks with, at this process's terminal.
+    pub(crate) fn run_on_terminal(&self, command: &[OsString]) -> Result<End> {
+        let run = Run::new(command)?;
+        let _terminal = Terminal::open(&run.folder)?;
+        self.attend(&run, &mut std::io::sink(), &mut std::io::stderr())
+    }
+
+    fn attend(
+        &self,
+        run: &Run,
+        stdout: &mut (impl Write + Send),
+        stderr: &mut (impl Write + Send),
+    ) -> Result<End> {
         let (tools, kernel) = {
             let _lock = super::lock()?;
             (tools::ensure()?, kernels::ensure(self.kernel)?)
         };
-        let run = Run::new(command)?;
         let log = console_log(self.kernel)?;
         let mut child = self
-            .vng(&tools, &kernel, &run)
+            .vng(&tools, &kernel, run)
             .stdin(Stdio::null())
             .stdout(log.1.try_clone()?)
             .stderr(log.1)
@@ -129,7 +145,6 @@ impl Machine {
     }
 
     fn qemu(&self, folder: &Path) -> String {
-        let folder = folder.display();
         let mut options = vec![
             "-device virtio-serial-pci,id=lasthop".to_owned(),
             // The file system once more, for what the guest may keep in memory: see guest.sh.
@@ -139,8 +154,17 @@ impl Machine {
         ];
         for name in ["stdout", "stderr"] {
             options.push(format!(
-                "-chardev socket,id=lasthop-{name},path={folder}/{name} \
-                 -device virtserialport,bus=lasthop.0,chardev=lasthop-{name},name=lasthop.{name}"
+                "-chardev socket,id=lasthop-{name},path={}/{name} \
+                 -device virtserialport,bus=lasthop.0,chardev=lasthop-{name},name=lasthop.{name}",
+                folder.display()
+            ));
+        }
+        if folder.join(terminal::SOCKET).exists() {
+            options.push(format!(
+                "-chardev socket,id=lasthop-terminal,path={}/{} \
+                 -device virtconsole,bus=lasthop.0,chardev=lasthop-terminal",
+                folder.display(),
+                terminal::SOCKET
             ));
         }
         if self.icount {

@@ -53,9 +53,19 @@ mark=$(cat "$run/mark")
 PATH=$(cat "$run/path")
 export PATH
 exec 5>&2
+if [ -e "$run/terminal" ]; then
+    # For a person: the command has a terminal, of the size of that person's.
+    read -r rows columns < "$run/terminal"
+    command=(setsid --ctty --wait sh -c '
+        stty rows "$1" columns "$2"
+        shift 2
+        TERM=xterm exec "$@" 2>&1' sh "$rows" "$columns" "${command[@]}")
+    exec < /dev/hvc0 > /dev/hvc0
+fi
 # The shell's own words, such as `Killed`, are none of the command's.
 cd "$(cat "$run/directory")" && exec 2> /dev/null && "${command[@]}" 2>&5 3>&- 4>&- 5>&-
 status=$?
+[ ! -e "$run/terminal" ] || exec > >(exec cat >&3)
 
 printf '\0%s:%s\0' "$mark" "$status" >&5
 printf '\0%s:%s\0' "$mark" "$status"

@@ -4,6 +4,7 @@
 //! count. One that others wait for prints `ready` once it can receive. What the network does to
 //! the traffic is printed, not failed on: the exit status says only whether the program could run.
 
+mod batches;
 mod bpf;
 mod frame;
 mod tap;
@@ -41,6 +42,8 @@ enum Command {
     Tap(tap::Tap),
     /// Send a UDP datagram as a raw frame to a chosen MAC address.
     Frame(frame::Frame),
+    /// Send UDP in batches between two namespaces, and say how long it took.
+    Batches(batches::Batches),
     /// Attach a BPF program that drops or passes everything, and hold it.
     Bpf(bpf::Hold),
 }
@@ -56,6 +59,7 @@ fn main() -> Result<()> {
         Command::TcpListen(c) => tcp::listen(&c),
         Command::Tap(c) => tap::run(&c),
         Command::Frame(c) => frame::send(&c),
+        Command::Batches(c) => batches::run(&c),
         Command::Bpf(c) => bpf::hold(&c),
     }
 }

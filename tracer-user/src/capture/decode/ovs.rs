@@ -1,14 +1,16 @@
 //! What Open vSwitch was doing with the packet.
 
 use nix::errno::Errno;
-use tracer_common::abi::Hook;
+use tracer_common::abi::{FLAG_LINK_HEADER, Hook};
 use tracer_common::codec::Decoded;
 use tracer_common::ovs::{
     FROM_USERSPACE, KNOWS_CMD, KNOWS_KEY, KNOWS_LIST, KNOWS_RESULT, NO_PORT, OvsFacts,
 };
+use tracer_common::packet::VlanTag;
 
 use crate::model::{Ovs, Upcall};
 use crate::ovs::actions::{CT_STATES, CtLayout, Form, text_of};
+use crate::ovs::flow_key::{self, Place};
 
 /// `OVS_CS_F_TRACKED`.
 const TRACKED: u8 = 0x20;
@@ -28,6 +30,7 @@ pub fn ovs(decoded: &Decoded<'_>, ct: Option<&CtLayout>) -> Option<Ovs> {
     };
     if knows(KNOWS_KEY) {
         flow_key(&mut ovs, facts);
+        ovs.key = key_text(decoded, facts);
     }
     if knows(KNOWS_LIST) {
         ovs.actions = Some(text_of(decoded.list, Form::Memory(ct)));
@@ -50,6 +53,24 @@ fn flow_key(ovs: &mut Ovs, facts: &OvsFacts) {
     // A 128-bit number in network byte order (`ovs_key_ct_labels`).
     let label = u128::from_le_bytes(facts.ct_label);
     ovs.ct_label = (label != 0).then(|| format!("{label:#x}"));
+}
+
+/// The whole key, of the packet's own headers; `None` where these are not all to be had.
+fn key_text(decoded: &Decoded<'_>, facts: &OvsFacts) -> Option<String> {
+    let event = &decoded.event;
+    let has_link = event.flags & FLAG_LINK_HEADER != 0 && facts.in_port_no != NO_PORT;
+    let frame = event.headers.get(..usize::from(event.header_len)).filter(|_| has_link)?;
+    let tag = VlanTag { tpid: event.vlan_proto, tci: event.vlan_tci };
+    let tracked = facts.ct_state & TRACKED != 0;
+    let place = Place {
+        in_port: facts.in_port_no,
+        recirc_id: facts.recirc_id,
+        ct_state: if tracked { facts.ct_state } else { 0 },
+        ct_zone: facts.ct_zone,
+        ct_mark: facts.ct_mark,
+        ct_label: u128::from_le_bytes(facts.ct_label),
+    };
+    flow_key::text(&place, frame, (tag.tpid != 0).then_some(tag))
 }
 
 /// `new|trk`, as `ovs-dpctl` joins them.
@@ -83,4 +104,89 @@ fn number(port: u32) -> Option<u32> {
 fn name(bytes: &[u8]) -> Option<String> {
     let name = bytes.split(|b| *b == 0).next().filter(|name| !name.is_empty())?;
     Some(String::from_utf8_lossy(name).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracer_common::abi::{Event, STACK_DEPTH};
+
+    fn read(hook: Hook, facts: OvsFacts, list: &[u8]) -> Ovs {
+        let event = Event {
+            ts: 0,
+            life: 0,
+            skb: 0,
+            parent: 0,
+            location: 0,
+            netns: 0,
+            ifindex: 0,
+            cpu: 0,
+            len: 0,
+            reason: 0,
+            mark: 0,
+            protocol: 0,
+            vlan_tci: 0,
+            vlan_proto: 0,
+            header_len: 0,
+            l3_offset: 0,
+            hook: hook as u8,
+            flags: 0,
+            pkt_type: 0,
+            parts: 0,
+            pad: [0; 2],
+            dev_name: [0; 16],
+            headers: [0; tracer_common::abi::HEADER_BYTES],
+        };
+        let decoded =
+            Decoded { hook, event, stack: [0; STACK_DEPTH], ct: None, ovs: Some(facts), list };
+        ovs(&decoded, None).unwrap()
+    }
+
+    fn key(ct_state: u8) -> OvsFacts {
+        OvsFacts { known: KNOWS_KEY, ct_state, ct_zone: 5, recirc_id: 7, ..OvsFacts::NONE }
+    }
+
+    #[test]
+    fn conntrack_has_a_state_where_the_packet_went_through_it() {
+        let seen = read(Hook::OvsActions, key(0x30), &[]);
+        assert_eq!((seen.ct_state.as_deref(), seen.ct_zone), (Some("inv|trk"), Some(5)));
+        assert_eq!((seen.recirc_id, seen.ct_mark, seen.ct_label), (Some(7), None, None));
+        let fresh = read(Hook::OvsActions, key(0), &[]);
+        assert_eq!((fresh.ct_state, fresh.ct_zone), (None, None));
+    }
+
+    #[test]
+    fn nothing_is_known_of_what_the_kernel_does_not_tell() {
+        let seen = read(Hook::OvsActions, OvsFacts::NONE, &[]);
+        assert_eq!(seen, Ovs::default());
+        assert_eq!(read(Hook::OvsUpcall, OvsFacts::NONE, &[]).upcall, Some(Upcall::default()));
+    }
+
+    #[test]
+    fn a_list_is_empty_or_whole_or_cut() {
+        // `output:3`, as netlink has it: length, type, value.
+        let [l, t, p] = [8_u16.to_ne_bytes(), 1_u16.to_ne_bytes(), [3, 0]];
+        let output = [l[0], l[1], t[0], t[1], p[0], p[1], 0, 0];
+        let facts = |list_len| OvsFacts { known: KNOWS_LIST, list_len, ..OvsFacts::NONE };
+        let text = |len, list: &[u8]| {
+            let seen = read(Hook::OvsActions, facts(len), list);
+            (seen.actions.unwrap(), seen.empty.unwrap(), seen.cut)
+        };
+        assert_eq!(text(0, &[]), ("drop".to_owned(), true, false));
+        assert_eq!(text(8, &output), ("3".to_owned(), false, false));
+        assert_eq!(text(4000, &output), ("3".to_owned(), false, true));
+    }
+
+    #[test]
+    fn an_upcall_says_why_and_what_came_of_it() {
+        let known = KNOWS_CMD | KNOWS_RESULT;
+        let facts = |cmd, result| OvsFacts { known, cmd, result, ..OvsFacts::NONE };
+        let told = |cmd, result| {
+            let upcall = read(Hook::OvsUpcall, facts(cmd, result), &[]).upcall.unwrap();
+            (upcall.cmd.unwrap(), upcall.result)
+        };
+        assert_eq!(told(1, 0), ("miss".to_owned(), None));
+        assert_eq!(told(2, -11), ("action".to_owned(), Some("EAGAIN".to_owned())));
+        assert_eq!(told(9, -100_000), ("9".to_owned(), Some("-100000".to_owned())));
+    }
 }

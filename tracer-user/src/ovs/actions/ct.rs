@@ -107,8 +107,9 @@ fn read_memory(value: &[u8], layout: &CtLayout) -> Option<Ct> {
     let bits = (flags >> 1) & 7;
     let range = layout.range.and_then(|offset| value.get(at(offset)..));
     Some(Ct {
-        commit: flags & 1 != 0,
-        force: flags & 0x10 != 0,
+        // The kernel keeps both bits for what userspace asked for with one word.
+        commit: flags & 0x11 == 1,
+        force: flags & 0x11 == 0x11,
         zone: u16_at(value, at(layout.zone))?,
         mark: (mark.1 != 0).then_some(mark),
         label: (labels.1 != [0; 16]).then_some(labels),
@@ -186,7 +187,7 @@ fn label(value: &[u8], at: usize) -> Option<([u8; 16], [u8; 16])> {
 /// Text up to its NUL. Names come from userspace: nothing in it may forge what follows.
 fn c_text(bytes: &[u8]) -> String {
     let text = bytes.split(|b| *b == 0).next().unwrap_or_default();
-    let plain = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.:+@".contains(c) { c } else { '?' };
     String::from_utf8_lossy(text).chars().take(32).map(plain).collect()
 }
 

@@ -120,7 +120,8 @@ pub fn set_masked(out: &mut Out, kind: u16, both: &[u8]) -> bool {
 /// Whether `len` is the size of this key, which a `set` can carry.
 pub fn is_settable(kind: u16, len: usize) -> bool {
     let structure = || STRUCTURES.iter().any(|s| s.0 == kind && s.2 == len);
-    (numbers(kind).is_some() && len == 4) || (kind == LABELS && len == 16) || structure()
+    let stack = kind == MPLS && len != 0 && len.is_multiple_of(4);
+    stack || (numbers(kind).is_some() && len == 4) || (kind == LABELS && len == 16) || structure()
 }
 
 const LABELS: u16 = 25;

@@ -89,6 +89,14 @@ fn the_host_stack_consumes_what_it_handles() {
 }
 
 #[test]
+fn the_host_behind_a_device_without_a_hook_consumes_it() {
+    let out = hop(TcEgress, 1, 1).on("host", "veth0", Some("veth")).paired();
+    let at = |netns, dev| hop(Consume, 2, 1).on(netns, dev, Some("veth")).taken_by("icmp_rcv");
+    assert_eq!(outcome(vec![out.clone(), at("server", "eth0")]), Outcome::Delivered);
+    assert_eq!(outcome(vec![out, at("host", "veth0")]), Outcome::Vanished);
+}
+
+#[test]
 fn a_switch_port_does_not_lead_into_the_host() {
     let port = ingress().enslaved();
     assert_eq!(outcome(vec![port, hop(Consume, 2, 1)]), Outcome::Vanished);

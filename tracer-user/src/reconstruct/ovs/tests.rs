@@ -267,7 +267,13 @@ fn drops_in_the_modules_functions_are_open_vswitchs() {
     assert_eq!((v.outcome, v.reason), (Outcome::DroppedByOvs, None));
     assert!(v.text.contains("its 1500 bytes are more than the MTU 1000 of port vb"), "{}", v.text);
     // A call of the kernel's that the compiler made a jump leaves the caller's name.
-    assert!(end("do_execute_actions", None).text.contains("more than the MTU 1000"));
+    let v = end("do_execute_actions", None);
+    assert!(v.text.contains("more than the MTU 1000"));
+    let place = v.r#where.unwrap();
+    assert_eq!(
+        (place.dev.as_deref(), place.symbol.as_deref()),
+        (Some("vb"), Some("ovs_vport_send"))
+    );
     let end = |symbol: &str, reason| {
         let end = at(hop(Drop, 3, 1), "va").because(reason, symbol);
         verdict(all(vec![enters(1, 1), vec![runs(2, 1, "set(eth(dst=02:00:00:00:00:01)),3"), end]]))
@@ -357,4 +363,42 @@ fn a_flow_that_is_installed_is_no_way_back() {
 fn an_answer_to_a_packet_long_forgotten_is_no_packet() {
     let told = tell(vec![installs(20, 77, "drop")]);
     assert_eq!((told.journeys.len(), told.verdicts.len()), (0, 0));
+}
+
+#[test]
+fn segments_come_back_one_by_one() {
+    let sized = |hops: Vec<Hop>, len, seq, print: &str| -> Vec<Hop> {
+        let sized = |h: Hop| {
+            let mut h = h.tcp("A").print(print);
+            h.len = len;
+            h.tcp.as_mut().unwrap().seq = seq;
+            h
+        };
+        hops.into_iter().map(sized).collect()
+    };
+    let whole = |life, seq, print| {
+        sized(all(vec![enters(life, life), goes_up(life, life, None)]), 3000, seq, print)
+    };
+    let segment = |life: u64, seq: u32| {
+        let hops = all(vec![vec![handed_back(10 + life, life, "3")], leaves(20 + life, life)]);
+        sized(hops, 1500, seq, &format!("segment {seq}"))
+    };
+    // Numbers wrap around.
+    let (one, two) = (u32::MAX - 1000, 2000);
+    let told = tell(all(vec![
+        whole(1, one, "one"),
+        whole(2, two, "two"),
+        segment(3, one),
+        segment(4, one.wrapping_add(1500)),
+        segment(5, two),
+        segment(6, two + 1500),
+    ]));
+    assert_eq!(told.journeys.len(), 2, "{:?}", told.journeys);
+    assert!(told.journeys.iter().all(|j| j.outcome == Outcome::Delivered));
+    let of = |life| told.hops.iter().find(|h| h.life == life).unwrap().packet;
+    assert_eq!([of(3), of(4), of(5), of(6)], [of(1), of(1), of(2), of(2)]);
+    // What is longer than what went up, or behind it, is no part of it.
+    for other in [sized(vec![handed_back(10, 9, "3")], 5000, one, "longer"), segment(9, 9000)] {
+        assert_eq!(tell(all(vec![whole(1, one, "one"), other])).journeys.len(), 2);
+    }
 }

@@ -46,6 +46,7 @@ pub fn black_hole(flow: &Flow) -> Option<Finding> {
             |ruled| ruled.next,
         ),
         evidence: lost.evidence.clone(),
+        rule: None,
     })
 }
 

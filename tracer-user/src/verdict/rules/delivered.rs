@@ -55,6 +55,7 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         text,
         next: Vec::new(),
         evidence: Vec::new(),
+        rule: None,
     })
 }
 

@@ -45,5 +45,6 @@ fn finding(flow: &Flow, loss: &Loss) -> Finding {
         text,
         next: explained.map_or_else(|| next::commands(matter, &spot), |e| e.next),
         evidence: loss.evidence.clone(),
+        rule: None,
     }
 }

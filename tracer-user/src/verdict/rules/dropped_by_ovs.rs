@@ -4,7 +4,7 @@ use crate::model::{HookName, Outcome, Ovs, Where};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
-use crate::verdict::{Finding, datapath, matter, next, words};
+use crate::verdict::{Finding, datapath, matter, next, pipeline, words};
 
 /// A packet of the flow was dropped by Open vSwitch: the kernel says so, or its actions sent it
 /// nowhere.
@@ -13,27 +13,71 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let reason = at.raw_reason().filter(|r| *r != "NOT_SPECIFIED");
     let named = reason.map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
-    let by = datapath::in_port(&loss.passage)
-        .map(|port| format!(", which it entered by port {}", words::safe(port)))
-        .unwrap_or_default();
-    let asked = asked(loss);
+    let owner = loss.owner.as_deref();
+    let (subject, netns) = (sentence::subject(flow, loss), netns(loss));
+    // The tables tell more than the datapath, which only does what they came to.
+    let text = match owner.and_then(pipeline::end) {
+        Some(end) => {
+            format!("{subject} dropped by Open vSwitch{netns}{end}{named}{}", so_far(loss))
+        }
+        None => format!(
+            "{subject} dropped by Open vSwitch{netns}{}{}{}: {}{named}",
+            by_port(loss).map(|port| format!(", which it entered {port}")).unwrap_or_default(),
+            datapath::after_ct(&loss.passage),
+            sentence::translation(&loss.first, at),
+            cause(at, loss),
+        ),
+    };
     let text = format!(
-        "{} dropped by Open vSwitch{}{by}{}{}: {}{named}.{asked}{}",
-        sentence::subject(flow, loss),
-        words::in_netns(at.netns.as_deref().or(before.and_then(|b| b.netns.as_deref()))),
-        datapath::after_ct(&loss.passage),
-        sentence::translation(&loss.first, at),
-        cause(at, loss),
+        "{text}.{}{}{}",
+        owner.map(pipeline::besides).unwrap_or_default(),
+        asked(loss),
         sentence::rest(flow, loss),
     );
+    let mut next = owner.map(pipeline::commands).unwrap_or_default();
+    next.extend(next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)));
     Some(Finding {
         outcome: loss.outcome,
-        place: Where { bridge: None, ..at.place() },
+        place: Where { bridge: owner.and_then(|o| o.bridge.clone()), ..place(at, loss) },
         reason: reason.map(str::to_owned),
         text,
-        next: next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)),
+        next,
         evidence: loss.evidence.clone(),
+        rule: owner.cloned().map(Box::new),
     })
+}
+
+/// Where it died: what was being sent died at the port that it was to leave by, though the skb still
+/// has the device that it came by, and though the compiler may have made the call of `ovs_vport_send`
+/// a jump, which leaves its caller's name: its hop tells that it was there.
+fn place(at: &Sight, loss: &Loss) -> Where {
+    let Some(output) = loss.passage.last().filter(|_| was_being_sent(loss)) else {
+        return at.place();
+    };
+    let mut place = at.place();
+    if at.symbol().is_some_and(|s| matches!(s, "do_execute_actions" | "do_output")) {
+        place.symbol = Some("ovs_vport_send".to_owned());
+    }
+    place.dev = output.dev.as_ref().map(|dev| dev.name.clone()).or(place.dev);
+    place
+}
+
+fn netns(loss: &Loss) -> String {
+    let mut netns = [Some(&loss.at), loss.before.as_ref()].into_iter().flatten();
+    words::in_netns(netns.find_map(|s| s.netns.as_deref()))
+}
+
+fn by_port(loss: &Loss) -> Option<String> {
+    Some(format!("by port {}", words::safe(datapath::in_port(&loss.passage)?)))
+}
+
+/// `; it came in by port ovn-k8s-mp0, after conntrack in zone 5 found it new|trk`.
+fn so_far(loss: &Loss) -> String {
+    let by = by_port(loss).map(|port| format!(" it came in {port}")).unwrap_or_default();
+    let after = datapath::after_ct(&loss.passage);
+    let after = if by.is_empty() { after.trim_start_matches(',') } else { &after };
+    let so_far = format!("{by}{after}{}", sentence::translation(&loss.first, &loss.at));
+    if so_far.is_empty() { so_far } else { format!(";{so_far}") }
 }
 
 /// The first packet of a flow that is dropped ends in `ovs-vswitchd`, and not where the others do.
@@ -60,6 +104,8 @@ fn cause(at: &Sight, loss: &Loss) -> String {
         Some("OVS_DROP_METER") => METER.to_owned(),
         Some("OVS_DROP_CONNTRACK") => CONNTRACK.to_owned(),
         Some("OVS_DROP_ACTION_ERROR") => action_failed(loss),
+        // `do_output`, for a port that is not there or not up.
+        Some("DEV_READY") if at.symbol().is_some_and(is_output_code) => PORT_GONE.to_owned(),
         Some("OVS_DROP_RECURSION_LIMIT") => RECURSION.to_owned(),
         Some("OVS_DROP_DEFERRED_LIMIT") => DEFERRED.to_owned(),
         Some(reason) => match matter::of(at, None) {
@@ -118,6 +164,11 @@ fn by_list(loss: &Loss) -> String {
         Some(list) => format!("its actions, {list}, sent it nowhere"),
         None => "its actions sent it nowhere".to_owned(),
     }
+}
+
+/// Where `do_output` gives up, by its own name or, where it was made part of its caller, by that.
+fn is_output_code(symbol: &str) -> bool {
+    matches!(symbol, "do_output" | "do_execute_actions")
 }
 
 /// Whether it was being sent out of a port when it ended.

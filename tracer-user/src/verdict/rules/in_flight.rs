@@ -28,5 +28,6 @@ pub fn in_flight(flow: &Flow) -> Option<Finding> {
         text,
         next: vanished::commands(at, loss.before.as_deref()),
         evidence: loss.evidence.clone(),
+        rule: None,
     })
 }

@@ -46,5 +46,6 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
         text,
         next: commands,
         evidence: loss.evidence.clone(),
+        rule: None,
     })
 }

@@ -35,6 +35,7 @@ pub fn reply_not_translated(flow: &Flow) -> Option<Finding> {
         text,
         next: commands(step, passing, loss),
         evidence: loss.evidence.iter().chain(&flow.nat.resets).copied().collect(),
+        rule: None,
     })
 }
 

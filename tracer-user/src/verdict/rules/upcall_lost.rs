@@ -6,7 +6,7 @@ use crate::model::{HookName, Outcome, Upcall};
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
-use crate::verdict::{Finding, datapath, matter, next, words};
+use crate::verdict::{Finding, datapath, matter, next, pipeline, words};
 
 /// A packet of the flow was handed to `ovs-vswitchd`, which did not hand it back; or it could not be
 /// handed over.
@@ -18,12 +18,13 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
         .map(|port| format!(" (it entered by port {})", words::safe(port)))
         .unwrap_or_default();
     let text = format!(
-        "{} lost between Open vSwitch's datapath{} and ovs-vswitchd{by}{}{}: {}.{}",
+        "{} lost between Open vSwitch's datapath{} and ovs-vswitchd{by}{}{}: {}.{}{}",
         sentence::subject(flow, loss),
         words::in_netns(at.netns.as_deref()),
         datapath::after_ct(&loss.passage),
         sentence::translation(&loss.first, at),
         cause(&upcall, &loss.passage),
+        loss.owner.as_deref().map(pipeline::besides).unwrap_or_default(),
         sentence::rest(flow, loss),
     );
     let mut commands = vec![
@@ -41,6 +42,7 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
         text,
         next: commands,
         evidence: loss.evidence.clone(),
+        rule: loss.owner.as_deref().cloned().map(Box::new),
     })
 }
 

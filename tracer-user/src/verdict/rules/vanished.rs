@@ -25,6 +25,7 @@ pub fn vanished(flow: &Flow) -> Option<Finding> {
         text,
         next: commands(at, loss.before.as_deref()),
         evidence: loss.evidence.clone(),
+        rule: None,
     })
 }
 

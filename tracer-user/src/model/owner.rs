@@ -1,0 +1,129 @@
+//! What Open vSwitch and OVN, asked, say of a packet that died in their hands.
+
+use serde::{Deserialize, Serialize};
+
+/// How the OpenFlow tables end a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TraceKind {
+    /// A rule drops it, or does nothing that sends it on.
+    Rule,
+    /// No rule of the table matches.
+    NoMatch,
+    /// The rule sends it to a port that the bridge does not have.
+    MissingPort,
+    /// Something that the rule wants cannot be done; `words` has Open vSwitch's own.
+    Refused,
+    /// It is a fragment, and the bridge drops those.
+    Fragment,
+    /// They do not: they send it on.
+    Passes,
+    /// It could not be found out; `lacks` says why.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// What `ofproto/trace` says of a packet that died in Open vSwitch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OvsTrace {
+    /// Number of the packet.
+    pub packet: u64,
+    /// How it ends.
+    pub kind: TraceKind,
+    /// Bridge in which it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// Table in which it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u8>,
+    /// Priority of the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u16>,
+    /// Match of the rule, as Open vSwitch prints it; empty: it matches everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#match: Option<String>,
+    /// Cookie of the rule, `0x…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+    /// What the rule does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule_actions: Option<String>,
+    /// `missing-port`: the port, by number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// `refused`: why, in Open vSwitch's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
+    /// The connection tracking states that the live packet had after each recirculation, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ct_states: Vec<String>,
+    /// A trace that is not told the live states (it assumes `trk|new`) sends the packet on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passes_simulated: bool,
+    /// How the trace and what was seen live differ, and why; absent where they agree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disagrees: Option<String>,
+    /// The actions that the trace ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datapath_actions: Option<String>,
+    /// The trace that was asked for, as a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
+    /// A command that shows the rule, or the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub show: Option<String>,
+    /// A command that mends it, where one is at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// What OVN made the rule of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_flow: Option<LogicalFlow>,
+    /// The ACL that the logical flow was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Acl>,
+    /// What could not be found out, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
+}
+
+/// A row of OVN's southbound table `Logical_Flow`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogicalFlow {
+    /// Its UUID.
+    pub uuid: String,
+    /// `ingress` or `egress`.
+    pub pipeline: String,
+    /// Logical table.
+    pub table: u32,
+    /// The stage's name (`ls_out_acl`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// The logical switch or router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datapath: Option<String>,
+    /// Priority.
+    pub priority: u32,
+    /// Match.
+    pub r#match: String,
+    /// Actions.
+    pub actions: String,
+}
+
+/// A row of OVN's northbound table `ACL`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acl {
+    /// Its UUID.
+    pub uuid: String,
+    /// Name, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `from-lport` or `to-lport`.
+    pub direction: String,
+    /// Priority.
+    pub priority: u32,
+    /// Match.
+    pub r#match: String,
+    /// `drop`, `reject`, `allow`, …
+    pub action: String,
+}

@@ -1,0 +1,210 @@
+//! From what `ofproto/trace` printed to the rule that ended the packet. Pure: the asking is done by
+//! [`super::asking`].
+
+use crate::model::{OvsTrace, TraceKind};
+use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Trace, sends_out};
+use crate::reconstruct::owner::Question;
+use crate::verdict::words::shell;
+
+/// What was asked, and what came back.
+#[derive(Clone, Debug, Default)]
+pub struct Traced {
+    /// From the packet's first pass on, told the connection tracking states that it had live.
+    pub live: Option<Trace>,
+    /// The same, told nothing: as somebody does who traces by hand.
+    pub plain: Option<Trace>,
+    /// Only its last pass, with the headers that it had there.
+    pub last: Option<Trace>,
+}
+
+/// How much of an action list goes into a sentence, characters.
+const QUOTED: usize = 160;
+
+/// The record of what was found out about a packet.
+pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
+    let mut found = OvsTrace {
+        packet: question.packet,
+        ct_states: question.ct_states.clone(),
+        asked: Some(command(question)),
+        ..OvsTrace::default()
+    };
+    // The live last pass is the packet as it was; a simulation knows only the first address of a
+    // range that it is translated to, and nothing of connections that exist.
+    let (last, live) = (traced.last.as_ref(), traced.live.as_ref());
+    let ended = [last, live].into_iter().flatten().find_map(Trace::end);
+    let Some(trace) = last.or(live) else {
+        return found;
+    };
+    found.datapath_actions = last_actions(trace);
+    match ended {
+        Some(end) => {
+            name(&mut found, &end);
+            found.datapath_actions = [live, last]
+                .into_iter()
+                .flatten()
+                .find(|t| t.end().is_some())
+                .and_then(last_actions);
+            found.passes_simulated = traced.plain.as_ref().is_some_and(|t| t.end().is_none());
+            found.disagrees = found.passes_simulated.then(|| unlike_plain(question));
+        }
+        None => {
+            found.kind = TraceKind::Passes;
+            found.disagrees = unlike_live(question, found.datapath_actions.as_deref());
+        }
+    }
+    found
+}
+
+/// `ovs-appctl ofproto/trace …`, for a person to run again.
+fn command(question: &Question) -> String {
+    let option = |word: &String| word.starts_with("--");
+    let quoted = |word: &String| if option(word) { word.clone() } else { shell(word) };
+    let words: Vec<_> = arguments(question, &question.key, true).iter().map(quoted).collect();
+    format!("ovs-appctl ofproto/trace {}", words.join(" "))
+}
+
+/// The arguments of `ofproto/trace` for a flow key; with the live states, or without.
+pub fn arguments(question: &Question, key: &str, live: bool) -> Vec<String> {
+    let mut words: Vec<String> = question.dp.iter().cloned().collect();
+    words.push(key.to_owned());
+    for state in question.ct_states.iter().filter(|_| live) {
+        words.extend(["--ct-next".to_owned(), state.replace('|', ",")]);
+    }
+    words
+}
+
+impl Trace {
+    /// Where the packet ends; `None` when some of it goes out.
+    pub fn end(&self) -> Option<End<'_>> {
+        let out = |pass: &Pass| pass.actions.as_deref().is_some_and(sends_out);
+        if self.passes.iter().any(out) {
+            return None;
+        }
+        self.passes.iter().rev().find_map(Pass::end)
+    }
+}
+
+fn last_actions(trace: &Trace) -> Option<String> {
+    trace.passes.last()?.actions.clone()
+}
+
+fn name(found: &mut OvsTrace, end: &End<'_>) {
+    found.bridge = Some(end.step.bridge.clone());
+    found.table = Some(end.step.table);
+    found.kind = match &end.reason {
+        Reason::Rule => TraceKind::Rule,
+        Reason::NoMatch => TraceKind::NoMatch,
+        Reason::MissingPort(port) => {
+            found.port = Some(port.clone()).filter(|port| !port.is_empty());
+            TraceKind::MissingPort
+        }
+        Reason::Refused(why) => {
+            found.words = Some(why.clone());
+            TraceKind::Refused
+        }
+        Reason::Fragment => TraceKind::Fragment,
+    };
+    if let Met::Rule(rule) = &end.step.met {
+        found.priority = Some(rule.priority);
+        found.r#match = Some(rule.matching.clone());
+        found.cookie = Some(format!("{:#x}", rule.cookie));
+        let actions = end.step.lines.iter().filter_map(|line| match line {
+            Line::Action(action) => Some(action.as_str()),
+            _ => None,
+        });
+        found.rule_actions = Some(actions.collect::<Vec<_>>().join(","));
+    }
+    found.show = Some(show(found));
+    found.fix = fix(found);
+}
+
+fn show(found: &OvsTrace) -> String {
+    let bridge = shell(found.bridge.as_deref().unwrap_or_default());
+    let table = found.table.unwrap_or_default();
+    match found.cookie.as_deref().filter(|cookie| *cookie != "0x0") {
+        Some(cookie) => {
+            format!("ovs-ofctl dump-flows {bridge} \"cookie={cookie}/-1,table={table}\"")
+        }
+        None => format!("ovs-ofctl dump-flows {bridge} table={table}"),
+    }
+}
+
+/// What takes the fault away: a rule to a port that is gone is deleted; where a bridge's first table
+/// matches nothing, it is told to switch. A rule that drops may be there for a reason.
+fn fix(found: &OvsTrace) -> Option<String> {
+    let bridge = shell(found.bridge.as_deref()?);
+    match (found.kind, found.table?) {
+        (TraceKind::MissingPort, table) => {
+            let mut flow = format!("cookie={}/-1,table={table}", found.cookie.as_deref()?);
+            flow = format!("{flow},priority={}", found.priority?);
+            let matching = found.r#match.as_deref()?;
+            if !matching.is_empty() {
+                flow = format!("{flow},{matching}");
+            }
+            Some(format!("ovs-ofctl --strict del-flows {bridge} {}", quoted(&flow)))
+        }
+        (TraceKind::NoMatch, 0) => Some(format!("ovs-ofctl add-flow {bridge} action=normal")),
+        _ => None,
+    }
+}
+
+/// In quotes, as people write a flow.
+fn quoted(flow: &str) -> String {
+    let word = shell(flow);
+    if word == flow { format!("\"{flow}\"") } else { word }
+}
+
+fn unlike_plain(question: &Question) -> String {
+    let live: Vec<_> =
+        question.ct_states.iter().map(String::as_str).filter(|s| !is_assumed(s)).collect();
+    match live.last() {
+        Some(state) => format!(
+            "a simulated trace would have passed it: without --ct-next, ofproto/trace takes every \
+             packet that comes out of conntrack for new|trk, and this one came out {state}"
+        ),
+        None => {
+            "a trace that is not told the live connection tracking states sends it on".to_owned()
+        }
+    }
+}
+
+/// What `ofproto/trace` takes a packet for that has been through conntrack.
+pub fn is_assumed(state: &str) -> bool {
+    let mut words: Vec<_> = state.split('|').collect();
+    words.sort_unstable();
+    words == ["new", "trk"]
+}
+
+/// The tables send on what died in the datapath: what it ran is not what they say now, or what they
+/// say could not be done.
+fn unlike_live(question: &Question, now: Option<&str>) -> Option<String> {
+    let (live, now) = (question.actions.as_deref()?, now?);
+    if same_actions(live, now) {
+        return None;
+    }
+    Some(format!(
+        "the tables would send it on now, with the datapath actions {}, and the datapath flow that it \
+         met says {}: that flow is stale, or the tables were changed since",
+        short(now),
+        short(live)
+    ))
+}
+
+/// Whether two lists do the same; the numbers of recirculations differ from one trace to the next.
+fn same_actions(a: &str, b: &str) -> bool {
+    let plain = |text: &str| {
+        let mut parts = text.split("recirc(");
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| all + "recirc" + part.split_once(')').map_or("", |p| p.1))
+    };
+    plain(a) == plain(b)
+}
+
+fn short(actions: &str) -> String {
+    let cut: String = actions.chars().take(QUOTED).collect();
+    let dots = if cut.len() < actions.len() { "…" } else { "" };
+    format!("`{cut}{dots}`")
+}
+
+#[cfg(test)]
+mod tests;

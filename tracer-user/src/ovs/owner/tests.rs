@@ -1,0 +1,105 @@
+use super::*;
+
+/// What Open vSwitch 3.1.0 printed, unchanged.
+macro_rules! printed {
+    ($name:literal) => {
+        Trace::parse(include_str!(concat!("../fixtures/trace-", $name, ".txt")))
+    };
+}
+
+fn question(ct_states: &[&str], actions: &str) -> Question {
+    Question {
+        packet: 7,
+        dp: Some("ovs-system".to_owned()),
+        key: "in_port(8),eth_type(0x0800)".to_owned(),
+        ct_states: ct_states.iter().map(|s| (*s).to_owned()).collect(),
+        last_key: None,
+        actions: Some(actions.to_owned()),
+    }
+}
+
+#[test]
+fn no_flow_behind_a_patch_port() {
+    let live = printed!("br-local");
+    let found =
+        conclude(&question(&["new|trk", "new|trk"], "drop"), &Traced { live, ..Traced::default() });
+    assert_eq!((found.packet, found.kind), (7, TraceKind::NoMatch));
+    assert_eq!((found.bridge.as_deref(), found.table), (Some("br-local"), Some(0)));
+    assert_eq!(found.cookie, None);
+    assert_eq!(found.show.as_deref(), Some("ovs-ofctl dump-flows br-local table=0"));
+    assert_eq!(found.fix.as_deref(), Some("ovs-ofctl add-flow br-local action=normal"));
+    assert_eq!((found.disagrees, found.passes_simulated), (None, false));
+    assert_eq!(
+        found.asked.as_deref(),
+        Some(
+            "ovs-appctl ofproto/trace ovs-system 'in_port(8),eth_type(0x0800)' \
+             --ct-next new,trk --ct-next new,trk"
+        )
+    );
+}
+
+#[test]
+fn a_rule_to_a_port_that_is_gone_with_the_line_that_removes_it() {
+    let live = printed!("missing-port");
+    let found = conclude(&question(&[], "drop"), &Traced { live, ..Traced::default() });
+    assert_eq!((found.kind, found.table), (TraceKind::MissingPort, Some(61)));
+    assert_eq!(found.port.as_deref(), Some("775"));
+    assert_eq!((found.priority, found.cookie.as_deref()), (Some(12), Some("0x9b52dfee970c9aa7")));
+    assert_eq!(found.rule_actions.as_deref(), Some("output:775"));
+    assert_eq!(
+        found.fix.as_deref(),
+        Some(
+            "ovs-ofctl --strict del-flows br-int \"cookie=0x9b52dfee970c9aa7/-1,table=61,\
+             priority=12,reg6=0x3,dl_dst=0a:58:a9:fe:00:01\""
+        )
+    );
+}
+
+#[test]
+fn a_simulation_that_passes_what_died_says_why() {
+    let traced =
+        Traced { live: printed!("ct-invalid"), plain: printed!("normal"), ..Traced::default() };
+    let found = conclude(&question(&["inv|trk"], "drop"), &traced);
+    assert_eq!((found.kind, found.table, found.priority), (TraceKind::Rule, Some(10), Some(60)));
+    assert!(found.passes_simulated && found.fix.is_none());
+    let why = found.disagrees.unwrap();
+    assert!(why.starts_with("a simulated trace would have passed it"), "{why}");
+    assert!(why.ends_with("this one came out inv|trk"), "{why}");
+    assert_eq!(
+        found.show.as_deref(),
+        Some("ovs-ofctl dump-flows br-int \"cookie=0xdead/-1,table=10\"")
+    );
+}
+
+#[test]
+fn tables_that_send_on_what_died_make_the_flow_stale() {
+    let traced = Traced { live: printed!("normal"), ..Traced::default() };
+    let found = conclude(&question(&[], "drop"), &traced);
+    assert_eq!((found.kind, found.bridge.as_deref()), (TraceKind::Passes, None));
+    let why = found.disagrees.unwrap();
+    assert!(why.contains("`1,1400,5`") && why.contains("`drop`"), "{why}");
+    let found = conclude(&question(&[], "1,1400,5"), &traced);
+    assert_eq!((found.kind, found.disagrees), (TraceKind::Passes, None));
+}
+
+#[test]
+fn the_last_pass_as_it_was_overrules_the_simulation_of_all() {
+    let traced =
+        Traced { live: printed!("normal"), last: printed!("no-match"), ..Traced::default() };
+    let found = conclude(&question(&["est|trk"], "drop"), &traced);
+    assert_eq!((found.kind, found.bridge.as_deref()), (TraceKind::NoMatch, Some("br-int")));
+    assert_eq!(found.datapath_actions.as_deref(), Some("drop"));
+}
+
+#[test]
+fn without_an_answer_nothing_is_said() {
+    let found = conclude(&question(&[], "drop"), &Traced::default());
+    assert_eq!((found.kind, found.bridge, found.show), (TraceKind::Unknown, None, None));
+}
+
+#[test]
+fn lists_are_compared_without_their_recirculations() {
+    assert!(same_actions("ct(zone=1),recirc(0x2)", "ct(zone=1),recirc(0x1f)"));
+    assert!(!same_actions("ct(zone=1),recirc(0x2)", "ct(zone=2),recirc(0x2)"));
+    assert!(is_assumed("new|trk") && is_assumed("trk|new") && !is_assumed("est|trk"));
+}

@@ -1,0 +1,88 @@
+//! Where in a pipeline a packet ends, when it ends there.
+
+use super::{Line, Met, Pass, Step};
+
+/// Where a packet ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End<'a> {
+    /// The table.
+    pub step: &'a Step,
+    /// Why it goes no further.
+    pub reason: Reason,
+}
+
+/// Why a packet goes no further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The rule says so: its action is `drop`, or nothing that sends the packet on.
+    Rule,
+    /// No rule of the table matches.
+    NoMatch,
+    /// The rule sends it to a port that the bridge does not have; its number.
+    MissingPort(String),
+    /// Something that the rule wants cannot be done, in OVS's words.
+    Refused(String),
+    /// It is a fragment, and the bridge drops those.
+    Fragment,
+}
+
+impl Pass {
+    /// Where and why the packet ends in this pass; `None` when it goes on, or where there are no
+    /// tables to be seen.
+    pub fn end(&self) -> Option<End<'_>> {
+        if !self.drops() {
+            return None;
+        }
+        if let Some(why) = &self.failed {
+            let step = self.steps.last()?;
+            return Some(End { step, reason: Reason::Refused(why.clone()) });
+        }
+        // A pipeline may try several things, each of which fails. What was meant to be sent and
+        // could not tells most, then what was dropped in so many words; of equals the last.
+        let ends = self.steps.iter().flat_map(|step| reasons(step).map(move |r| (step, r)));
+        let (step, (_, reason)) = ends.max_by_key(|(_, (weight, _))| *weight)?;
+        Some(End { step, reason })
+    }
+}
+
+/// What in a table could have ended the packet, each with its weight.
+fn reasons(step: &Step) -> impl Iterator<Item = (u8, Reason)> {
+    let met = match step.met {
+        Met::Nothing => (2, Reason::NoMatch),
+        Met::NoFragments => (2, Reason::Fragment),
+        Met::Rule(_) if step.lines.iter().any(|l| *l == Line::Action("drop".to_owned())) => {
+            (2, Reason::Rule)
+        }
+        Met::Rule(_) => (0, Reason::Rule),
+    };
+    let refused = step.lines.iter().enumerate().filter_map(|(i, line)| match line {
+        Line::Warning(why) => Some(refused(why, &step.lines[..i])),
+        _ => None,
+    });
+    std::iter::once(met).chain(refused)
+}
+
+/// `before`: the lines above the warning, the nearest last.
+fn refused(why: &str, before: &[Line]) -> (u8, Reason) {
+    if why.contains("Nonexistent output port") {
+        let port = before.iter().rev().find_map(port).unwrap_or_default();
+        return (3, Reason::MissingPort(port));
+    }
+    // `skipping output to input port` and the like are said of each of many ports.
+    let weight = if why.contains("skipping") { 1 } else { 3 };
+    (weight, Reason::Refused(why.to_owned()))
+}
+
+/// The port that a line names: `output:775`, or ` -> output port is 775` where a register has it.
+fn port(line: &Line) -> Option<String> {
+    let found = match line {
+        Line::Detail(text) => text.strip_prefix("output port is ")?,
+        Line::Action(text) => {
+            let port = text.strip_prefix("output:").or_else(|| text.strip_prefix("output("))?;
+            let port = port.strip_prefix("port=").unwrap_or(port);
+            port.split([',', ')']).next()?
+        }
+        Line::Warning(_) => return None,
+    };
+    Some(found.trim().to_owned())
+}

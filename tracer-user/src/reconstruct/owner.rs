@@ -1,0 +1,181 @@
+//! What Open vSwitch is to be asked about the packets that died there, and what it answered.
+//!
+//! The asking itself is done at the edge; here are the questions, made of what is on the record, and
+//! the answers, which are on it too, so that a recording tells the same as the trace it is of.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::model::{HookName, Outcome, Ovs, OvsTrace, TraceKind};
+use crate::reconstruct::flow::{Flow, Loss};
+use crate::reconstruct::sight::Sight;
+
+/// How many questions a trace asks: one for each kind of loss of each flow.
+const MAX_QUESTIONS: usize = 64;
+/// How many answers are taken from a recording.
+const MAX_ANSWERS: usize = 4096;
+
+/// What to ask about a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Number of the packet.
+    pub packet: u64,
+    /// Name of the datapath.
+    pub dp: Option<String>,
+    /// Its flow key at its first pass.
+    pub key: String,
+    /// What conntrack made of it before each later pass, as OVS prints it (`inv|trk`).
+    pub ct_states: Vec<String>,
+    /// Its flow key at its last pass, where that is another.
+    pub last_key: Option<String>,
+    /// The actions that were run on it last, as far as they are known.
+    pub actions: Option<String>,
+}
+
+impl Question {
+    /// The question about a loss; `None` where Open vSwitch has no part in it, or where the record
+    /// lacks what makes one.
+    pub fn about(loss: &Loss) -> Option<Self> {
+        let packet = *loss.evidence.first()?;
+        let facts = || loss.passage.iter().filter_map(|s| s.ovs.as_deref());
+        let keyed = || facts().filter(|ovs| ovs.key.is_some());
+        let first = keyed().find(|ovs| ovs.recirc_id == Some(0)).filter(|_| is_its(loss))?;
+        let key = first.key.clone()?;
+        let last_key = keyed().next_back()?.key.clone().filter(|last| *last != key);
+        let is_run = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
+        let run = loss.passage.iter().rfind(is_run);
+        // What comes after a run and goes up has another pass before it.
+        let after = loss.passage.last().is_some_and(|s| s.hook == HookName::OvsUpcall);
+        let run = run.and_then(|s| s.ovs.as_deref()).filter(|ovs| !ovs.cut && !after);
+        Some(Self {
+            packet,
+            dp: facts().find_map(|ovs| ovs.dp.clone()),
+            key,
+            ct_states: ct_states(&loss.passage),
+            last_key,
+            actions: run.and_then(|ovs| ovs.actions.clone()),
+        })
+    }
+}
+
+/// Open vSwitch had the packet when it came to harm, and nothing else explains that.
+fn is_its(loss: &Loss) -> bool {
+    match loss.outcome {
+        Outcome::DroppedByOvs => true,
+        Outcome::UpcallLost => loss.at.upcall().is_some_and(|upcall| upcall.result.is_none()),
+        Outcome::Vanished => loss.at.ovs.is_some(),
+        _ => false,
+    }
+}
+
+/// The state of each pass that a `ct` action led to.
+fn ct_states(passage: &[Arc<Sight>]) -> Vec<String> {
+    let decides = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsUpcall);
+    let mut states = Vec::new();
+    let (mut pass, mut tracked) = (0, false);
+    for ovs in passage.iter().filter(decides).filter_map(|s| s.ovs.as_deref()) {
+        let id = ovs.recirc_id.unwrap_or(pass);
+        if id != pass && (tracked || ovs.ct_state.is_some()) {
+            states.push(ovs.ct_state.clone().unwrap_or_else(|| "trk".to_owned()));
+        }
+        pass = id;
+        tracked = runs_ct(ovs);
+    }
+    states
+}
+
+fn runs_ct(ovs: &Ovs) -> bool {
+    let actions = ovs.actions.as_deref().unwrap_or_default();
+    actions.split(',').any(|a| a == "ct" || a.starts_with("ct("))
+}
+
+/// Questions asked, and the answers.
+#[derive(Debug, Default)]
+pub struct Answers {
+    asked: HashSet<u64>,
+    by_packet: HashMap<u64, Arc<OvsTrace>>,
+}
+
+impl Answers {
+    /// Takes an answer in.
+    pub fn put(&mut self, answer: OvsTrace) {
+        if self.by_packet.len() < MAX_ANSWERS || self.by_packet.contains_key(&answer.packet) {
+            self.by_packet.insert(answer.packet, Arc::new(answer));
+        }
+    }
+
+    /// What is still to be asked about the losses of these flows.
+    pub fn questions<'a>(&mut self, flows: impl Iterator<Item = &'a Flow>) -> Vec<Question> {
+        let mut questions = Vec::new();
+        for loss in flows.flat_map(|flow| &flow.losses) {
+            if self.asked.len() >= MAX_QUESTIONS {
+                break;
+            }
+            if !loss.evidence.iter().any(|packet| self.asked.contains(packet))
+                && let Some(question) = Question::about(loss)
+            {
+                self.asked.insert(question.packet);
+                questions.push(question);
+            }
+        }
+        questions
+    }
+
+    /// Gives the flow's losses the answers about them. A packet that did not come back from
+    /// `ovs-vswitchd` and that the tables drop was dropped: what is to be dropped never comes back.
+    /// Gives back the packets of which that is now said.
+    pub fn tell(&self, flow: &mut Flow) -> Vec<u64> {
+        let mut retold = Vec::new();
+        // A recording may have an answer about any packet.
+        for loss in flow.losses.iter_mut().filter(|loss| is_its(loss)) {
+            loss.owner = loss.evidence.iter().find_map(|n| self.by_packet.get(n)).cloned();
+            let dropped = loss.owner.as_deref().is_some_and(OvsTrace::drops);
+            if dropped && loss.outcome != Outcome::DroppedByOvs {
+                if loss.outcome == Outcome::UpcallLost {
+                    loss.asked = loss.count;
+                }
+                loss.outcome = Outcome::DroppedByOvs;
+                retold.extend(&loss.evidence);
+            }
+        }
+        flow.join_alike();
+        retold
+    }
+}
+
+impl OvsTrace {
+    /// The tables end the packet.
+    pub fn drops(&self) -> bool {
+        !matches!(self.kind, TraceKind::Passes | TraceKind::Unknown)
+    }
+
+    /// Both tell of the same end.
+    fn ends_like(&self, other: &Self) -> bool {
+        let end = |t: &Self| {
+            (t.kind, t.bridge.clone(), t.table, t.priority, t.r#match.clone(), t.cookie.clone())
+        };
+        self.drops() && end(self) == end(other)
+    }
+}
+
+impl Flow {
+    /// Counts losses together that met the same end in the tables, one in the datapath and one on its
+    /// way to `ovs-vswitchd`.
+    fn join_alike(&mut self) {
+        let mut kept: Vec<Loss> = Vec::with_capacity(self.losses.len());
+        for loss in std::mem::take(&mut self.losses) {
+            let alike = |l: &&mut Loss| {
+                let owners = l.owner.as_deref().zip(loss.owner.as_deref());
+                l.outcome == Outcome::DroppedByOvs
+                    && loss.outcome == Outcome::DroppedByOvs
+                    && l.direction == loss.direction
+                    && owners.is_some_and(|(a, b)| a.ends_like(b))
+            };
+            match kept.iter_mut().find(alike) {
+                Some(known) => known.join(loss),
+                None => kept.push(loss),
+            }
+        }
+        self.losses = kept;
+    }
+}
