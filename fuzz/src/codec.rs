@@ -35,6 +35,7 @@ pub fn check(data: &[u8]) {
 fn size_with(parts: u8) -> usize {
     let sizes = [
         (PART_STACK, size_of::<Stack>()),
+        (PART_CT, size_of::<Ct>()),
         (PART_OVS, size_of::<OvsFacts>()),
         (PART_OVS_LIST, LIST_BYTES),
         (PART_OVS_LONG_LIST, LONG_LIST_BYTES),

@@ -120,6 +120,7 @@ fn examine() -> Vec<Check> {
     };
     checks.push(reasons(&btf));
     checks.push(symbols());
+    checks.push(conntrack(&btf));
     let daemons = owner::daemons();
     if preflight::check().is_ok() {
         checks.extend(hooks(btf));
@@ -236,6 +237,31 @@ fn node_wide(attached: &Attached) -> Check {
 }
 
 /// Attaches the hooks of Open vSwitch for real, where its datapath is there.
+fn conntrack(btf: &KernelBtf) -> Check {
+    let layout = crate::kernel::conntrack::layout(btf);
+    if layout.known == 0 {
+        return Check::new(
+            "conntrack",
+            Status::Limited,
+            "this kernel's BTF does not have its types",
+        )
+        .costs(
+            "no hop tells which connection conntrack takes the packet for; translated replies \
+                 are followed only where one skb shows both addresses",
+        )
+        .fix("where conntrack is a module, load it before the trace: modprobe nf_conntrack");
+    }
+    let lacks =
+        [(layout.has_zone, "zones"), (layout.has_mark, "marks"), (layout.has_labels, "labels")];
+    let lacks: Vec<_> = lacks.iter().filter(|(has, _)| *has == 0).map(|(_, what)| *what).collect();
+    let detail = if lacks.is_empty() {
+        "entries are shown with zone, mark and labels".to_owned()
+    } else {
+        format!("entries are shown; this kernel has no {}", lacks.join(", no "))
+    };
+    Check::new("conntrack", Status::Ok, detail)
+}
+
 fn openvswitch(loaded: &mut Loaded, is_built_in: bool) -> Vec<Check> {
     let mut hooks = OvsHooks::new(false);
     hooks.start(loaded, is_built_in);

@@ -19,6 +19,9 @@ const CT_GET: u16 = 1;
 const CT_GET_STATS: u16 = 5;
 const NLMSG_ERROR: u16 = 2;
 const NLM_F_REQUEST: u16 = 1;
+/// `nfgenmsg.nfgen_family`.
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 const NESTED: u16 = 0x8000;
 
 /// Attributes of an entry, `enum ctattr_type`.
@@ -73,8 +76,8 @@ impl Conntrack {
         };
         let mut body = attribute(cta::TUPLE_ORIG | NESTED, &tuple);
         body.extend(attribute(cta::ZONE, &wanted.zone.to_be_bytes()));
-        let family = if wanted.tuple.src.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-        let (kind, answer) = self.ask(CT_GET, family as u8, &body)?;
+        let family = if wanted.tuple.src.is_ipv4() { AF_INET } else { AF_INET6 };
+        let (kind, answer) = self.ask(CT_GET, family, &body)?;
         match (kind, error(&answer)) {
             (NLMSG_ERROR, Some(e)) if e == libc::ENOENT => Ok(None),
             (NLMSG_ERROR, Some(e)) => Err(io::Error::from_raw_os_error(e)),

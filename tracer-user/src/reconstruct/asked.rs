@@ -65,7 +65,10 @@ pub fn raised_by(hop: &Hop) -> Vec<Question> {
         .as_ref()
         .filter(|ct| ct.entry.is_some() && !ct.status.iter().any(|status| status == "confirmed"));
     let Some(ct) = unconfirmed else {
-        return vec![Question { netns: netns.inode, tuple: None, icmp_id: None, zone: None }];
+        // Without an entry: is there one after all, that should be its own?
+        let tuple = hop.tuple.clone().filter(|_| hop.ct.is_none());
+        let icmp_id = hop.icmp.as_ref().and_then(|i| i.id);
+        return vec![Question { netns: netns.inode, tuple, icmp_id, zone: None }];
     };
     let tuples = [&ct.orig, &ct.reply].into_iter().zip([0, 1]);
     let question = |(tuple, n): (&Option<Tuple>, usize)| Question {
@@ -140,6 +143,7 @@ impl Answers {
         let own = |t: FlowTuple| {
             let ways = flow.losses.iter().filter_map(|l| l.at.ct.as_ref());
             let ways = ways.flat_map(|ct| [ct.orig, ct.reply]).flatten();
+            let ways = ways.chain(flow.losses.iter().filter_map(|l| l.at.tuple));
             let steps = flow.nat.steps.iter().flat_map(|s| [s.from, s.to]);
             [flow.forward, flow.translated]
                 .into_iter()

@@ -7,6 +7,7 @@ use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::related::Related;
+use crate::reconstruct::services::Passed;
 use crate::reconstruct::sight::{Sight, TcpFlags};
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
@@ -112,6 +113,8 @@ pub struct Flow {
     pub related: Vec<Related>,
     /// What conntrack answered when it was asked about it.
     pub answers: Vec<Arc<Conntrack>>,
+    /// The translation that others to the same address underwent, and this flow did not.
+    pub passed: Option<Box<Passed>>,
     /// The rules that may have dropped packets of it.
     pub rules: Vec<Arc<Netfilter>>,
 }
@@ -135,6 +138,7 @@ impl Flow {
             nat: Box::default(),
             related: Vec::new(),
             answers: Vec::new(),
+            passed: None,
             rules: Vec::new(),
         }
     }

@@ -95,6 +95,9 @@ pub struct Nat {
     /// When the connection was closed by both ends, or reset.
     closed: Option<u64>,
     fins: u8,
+    /// As what the flow's packets left a namespace, or died in it when its translations were over:
+    /// the namespace, the tuple, the entry.
+    pub left: Vec<(u32, FlowTuple, Option<Tracked>)>,
 }
 
 fn inode(sight: &Sight) -> Option<u32> {
@@ -129,6 +132,7 @@ impl Nat {
                 self.see_change(packet, before, sight, tuple);
                 self.see_entry(packet, sight, tuple);
                 self.see_direct(is_first, packet, sight, tuple);
+                self.see_left(sight, tuple);
                 for step in self.steps.iter_mut().filter(|s| s.to == tuple) {
                     if let Some(netns) = inode(sight).filter(|n| step.netns() != Some(*n)) {
                         remember(&mut step.later, netns);
@@ -214,6 +218,16 @@ impl Nat {
             for netns in packet.namespaces().filter(|n| Some(*n) != inode(at)) {
                 remember(&mut step.sooner, netns);
             }
+        }
+    }
+
+    fn see_left(&mut self, sight: &Sight, tuple: FlowTuple) {
+        let over = is_egress(sight)
+            || (sight.hook == HookName::Drop && everyday::is_past_prerouting(sight));
+        let Some(netns) = inode(sight).filter(|_| over) else { return };
+        let known = self.left.iter().any(|(n, t, _)| (*n, *t) == (netns, tuple));
+        if !known && self.left.len() < MAX_SIDES {
+            self.left.push((netns, tuple, sight.ct.as_deref().copied()));
         }
     }
 
@@ -323,3 +337,6 @@ fn is_socketless(at: &Sight) -> bool {
             matches!(s, "tcp_v4_rcv" | "tcp_v6_rcv" | "__udp4_lib_rcv" | "__udp6_lib_rcv")
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
 use crate::reconstruct::ovs::{Asked, silent_drop};
 use crate::reconstruct::owner;
 use crate::reconstruct::packet::{Packet, Position};
+use crate::reconstruct::services::Services;
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
 use crate::reconstruct::tuple::FlowTuple;
@@ -55,6 +56,8 @@ pub struct Story {
     netfilter: asked::Answers,
     /// What Open vSwitch answered.
     owner: owner::Answers,
+    /// Addresses that are translated for some.
+    services: Services,
 }
 
 impl Story {
@@ -129,6 +132,7 @@ impl Story {
 
     /// Gives the flow what answers there are about it.
     pub fn inform(&self, flow: &mut Flow) {
+        flow.passed = self.services.passed_by(&flow.nat).map(Box::new);
         flow.answers = self.netfilter.about(flow);
         flow.rules = self.netfilter.rules_about(flow);
     }
@@ -326,7 +330,11 @@ impl Story {
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);
             let direction = flow.direction_of(packet);
+            let steps = flow.nat.steps.len();
             flow.nat.see(direction, packet, self.previous.as_ref(), sight);
+            if flow.nat.steps.len() > steps {
+                self.services.learn(&flow.nat);
+            }
         }
         if fate::is_decided(packet) && !packet.counted {
             packet.counted = true;

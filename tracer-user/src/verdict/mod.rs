@@ -9,6 +9,7 @@ mod pipeline;
 mod reasons;
 mod related;
 mod rules;
+mod service;
 mod symbols;
 mod tally;
 pub mod words;
@@ -62,6 +63,7 @@ pub const RULES: &[Rule] = &[
 pub fn judge(flow: &Flow) -> Option<Verdict> {
     let found = RULES.iter().find_map(|rule| rule(flow))?;
     let mut text = found.text;
+    text.push_str(&service::passed_by(flow));
     text.push_str(&related::told(flow));
     if flow.incomplete {
         text.push_str(" Events were lost meanwhile, so this may not be the whole story.");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::model::{Conntrack, CtEntry, Rule};
 use crate::reconstruct::asked::is_netfilter;
 use crate::reconstruct::flow::{Flow, Loss};
-use crate::reconstruct::sight::{Cause, Sight};
+use crate::reconstruct::sight::{Cause, Sight, TcpFlags};
 use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::{next, words};
 
@@ -70,7 +70,42 @@ pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
     if !is_netfilter(at.raw_reason(), at.symbol()) {
         return None;
     }
-    clash(flow, at).or_else(|| full(flow, at)).or_else(|| by_rule(flow, at))
+    let mut found = clash(flow, at).or_else(|| full(flow, at)).or_else(|| by_rule(flow, at))?;
+    if let Some(why) = invalid(flow, at) {
+        found.words.push_str(&why);
+    }
+    Some(found)
+}
+
+/// What conntrack could make nothing of carries no entry, although the namespace tracks the flow
+/// (`nf_conntrack_in`): why, as far as it can be told.
+fn invalid(flow: &Flow, at: &Sight) -> Option<String> {
+    let hook = HookPoint::of(at.cause.as_deref()?)?;
+    let tracked = matches!(hook, HookPoint::Input | HookPoint::Forward | HookPoint::Postrouting);
+    let by_state = flow.rules.iter().any(|answer| {
+        let texts = answer.rules.iter().filter_map(|r| r.text.as_deref());
+        texts.into_iter().any(|text| text.to_lowercase().contains("invalid"))
+    });
+    if at.ct.is_some() || !tracked || !by_state {
+        return None;
+    }
+    let own = |a: &&Conntrack| a.tuple.as_ref().and_then(FlowTuple::from_record) == at.tuple;
+    let answer = answers(flow, at).find(own).filter(|a| a.failed.is_none())?;
+    let opens = at.tcp.is_none_or(TcpFlags::is_syn);
+    Some(match &answer.entry {
+        Some(found) => format!(
+            ". Conntrack knows the connection, {}, and called this packet invalid all the same: its \
+             sequence numbers are outside of the window, its flags do not fit the state, or its \
+             checksum is wrong",
+            entry(found)
+        ),
+        None if opens => ". Conntrack has no entry for it and made none".to_owned(),
+        None => {
+            ". Conntrack called it invalid: it has no entry for the connection, and this packet \
+                 does not open one"
+                .to_owned()
+        }
+    })
 }
 
 /// The rules that may have dropped it, or at least the hook.

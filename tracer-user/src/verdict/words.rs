@@ -31,11 +31,15 @@ fn is_harmful(c: char) -> bool {
 
 /// `10.0.0.1:4242 -> 10.0.0.2:443`; IPv6 with brackets where there is a port.
 pub fn ends(tuple: &FlowTuple) -> String {
-    let end = |addr: std::net::IpAddr, port: Option<u16>| match port {
+    format!("{} -> {}", end(tuple.src, tuple.sport), end(tuple.dst, tuple.dport))
+}
+
+/// `10.0.0.1:4242`; IPv6 with brackets where there is a port.
+pub fn end(addr: std::net::IpAddr, port: Option<u16>) -> String {
+    match port {
         Some(port) => std::net::SocketAddr::new(addr, port).to_string(),
         None => addr.to_string(),
-    };
-    format!("{} -> {}", end(tuple.src, tuple.sport), end(tuple.dst, tuple.dport))
+    }
 }
 
 /// The protocol's name in a sentence.

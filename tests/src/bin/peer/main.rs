@@ -34,6 +34,8 @@ enum Command {
     UdpListen(udp::Listen),
     /// Open TCP connections, send bytes and read them back.
     TcpConnect(tcp::Connect),
+    /// Open many TCP connections and hold them.
+    TcpMany(tcp::Many),
     /// Accept TCP connections and echo what they send.
     TcpListen(tcp::Listen),
     /// Be the guest behind a tap device.
@@ -53,6 +55,7 @@ fn main() -> Result<()> {
         Command::UdpSend(c) => udp::send(&c),
         Command::UdpListen(c) => udp::listen(&c),
         Command::TcpConnect(c) => tcp::connect(&c),
+        Command::TcpMany(c) => tcp::many(&c),
         Command::TcpListen(c) => tcp::listen(&c),
         Command::Tap(c) => tap::run(&c),
         Command::Frame(c) => frame::send(&c),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use socket2::{Domain, Socket, Type};
 
-use crate::{Digest, say_ready};
+use crate::{Digest, say_ready, wait_for_the_end};
 
 #[derive(Args)]
 pub struct Connect {
@@ -47,6 +47,33 @@ pub struct Listen {
     /// Wait this many milliseconds before sending anything back.
     #[arg(long, default_value_t = 0)]
     delay_ms: u64,
+    /// How many connections may wait to be accepted.
+    #[arg(long, default_value_t = 16)]
+    backlog: i32,
+    /// Never accept: connections stand all the same.
+    #[arg(long)]
+    never_accept: bool,
+}
+
+#[derive(Args)]
+pub struct Many {
+    /// Where to.
+    #[arg(long)]
+    to: SocketAddr,
+    /// How many connections.
+    #[arg(long)]
+    count: usize,
+}
+
+/// Says `ready` once all stand.
+pub fn many(args: &Many) -> Result<()> {
+    let files = args.count as u64 + 64;
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, files, files)?;
+    let timeout = Duration::from_secs(5);
+    let open = |_| TcpStream::connect_timeout(&args.to, timeout);
+    let _all: Vec<TcpStream> = (0..args.count).map(open).collect::<std::io::Result<_>>()?;
+    say_ready()?;
+    wait_for_the_end()
 }
 
 pub fn connect(args: &Connect) -> Result<()> {
@@ -127,9 +154,12 @@ pub fn listen(args: &Listen) -> Result<()> {
     let socket = Socket::new(Domain::for_address(args.on), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&args.on.into()).with_context(|| format!("cannot bind {}", args.on))?;
-    socket.listen(16)?;
+    socket.listen(args.backlog)?;
     let listener = TcpListener::from(socket);
     say_ready()?;
+    if args.never_accept {
+        wait_for_the_end();
+    }
     let delay = Duration::from_millis(args.delay_ms);
     // Connections may be open at the same time; each has a thread.
     std::thread::scope(|scope| {

@@ -278,10 +278,9 @@ impl Search<'_> {
                 continue;
             };
             match self.verdict(key, entry, (name, body), holds, way) {
-                Step::Next => {}
                 Step::MayEnd => end = Step::MayEnd,
                 Step::MayLeave if end == Step::Next => end = Step::MayLeave,
-                Step::MayLeave => {}
+                Step::Next | Step::MayLeave => {}
                 sure => return sure,
             }
         }

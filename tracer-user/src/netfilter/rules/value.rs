@@ -113,7 +113,7 @@ fn ct_state(facts: &Facts) -> Shown {
     })
 }
 
-/// A number, or several that are ORed.
+/// A number, or the bits of several.
 fn bits(value: &Value) -> Option<u64> {
     match value {
         Value::Array(all) => all.iter().try_fold(0, |sum, one| Some(sum | number(one)?)),
