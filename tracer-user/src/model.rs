@@ -641,7 +641,8 @@ pub struct Lost {
     pub count: u64,
     /// Nanoseconds since the trace began.
     pub ts: u64,
-    /// Why: `ring-full`, `unreadable`, `identity-full`.
+    /// Why: `ring-full`, `unreadable`, `identity-full`, `missed` (a program was interrupted by what it
+    /// was to see), `drops-not-held`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
 }

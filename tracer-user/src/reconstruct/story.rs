@@ -125,7 +125,7 @@ impl Story {
     /// Takes in what was answered.
     pub fn answered(&mut self, answer: Answer) {
         match answer {
-            Answer::OpenVswitch(answer) => self.owner.put(answer),
+            Answer::OpenVswitch(answer) => self.owner.put(*answer),
             Answer::Conntrack(_) | Answer::Netfilter(_) => self.netfilter.add(answer),
         }
     }
