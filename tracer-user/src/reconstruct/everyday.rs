@@ -66,6 +66,14 @@ pub fn is_time_wait(drop: &Sight) -> bool {
         }
 }
 
+/// An ICMPv6 message that the host has dealt with: before Linux 6.3 `icmpv6_rcv` ends them all as
+/// drops, those that it answered included. What it refuses is counted as an error there, and from
+/// 5.18 on has a reason of its own.
+pub fn is_handled_icmp6(drop: &Sight) -> bool {
+    let in_rcv = drop.symbol() == Some("icmpv6_rcv");
+    in_rcv && drop.raw_reason().is_none_or(|reason| reason == "NOT_SPECIFIED")
+}
+
 /// A lone RST that found no socket: both ends are done with the connection, nobody waits for it.
 pub fn is_stray_reset(drop: &Sight) -> bool {
     drop.tcp.is_some_and(TcpFlags::is_reset) && drop.raw_reason() == Some("NO_SOCKET")
