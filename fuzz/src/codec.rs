@@ -1,9 +1,10 @@
 //! Bytes of the ring buffer to an event.
 
 use tracer_common::abi::{
-    Event, HEADER_BYTES, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, PART_STACK, Stack,
+    Event, HEADER_BYTES, PART_CT, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, PART_STACK, Stack,
 };
 use tracer_common::codec::{Error, decode};
+use tracer_common::conntrack::Ct;
 use tracer_common::ovs::{LIST_BYTES, LONG_LIST_BYTES, OvsFacts};
 
 /// Panics where the decoder breaks a promise.
