@@ -265,6 +265,7 @@ const VERDICT: &[Field] = &[
     may("forward", Kind::Object(TUPLE)),
     may("translated", Kind::Object(TUPLE)),
     may("where", Kind::Object(WHERE)),
+    may("due", Kind::Object(WHERE)),
     may("reason", Kind::Text),
     must("text", Kind::Text),
     must("next", Kind::List(&Kind::Text)),

@@ -536,6 +536,9 @@ pub struct Verdict {
     /// Where it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#where: Option<Where>,
+    /// `reply-not-translated`: where the reverse of the translation was due and was not made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Where>,
     /// The kernel's reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

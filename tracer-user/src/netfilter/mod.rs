@@ -52,7 +52,11 @@ impl Asker {
 
     fn blame(&mut self, hop: &Hop) {
         let (Some(netns), Some(tuple)) = (&hop.netns, &hop.tuple) else { return };
-        let symbol = hop.drop.as_ref().and_then(|d| d.symbol.clone());
+        let Some(drop) = &hop.drop else { return };
+        if asked::is_datapath(drop.reason.as_deref(), drop.symbol.as_deref()) {
+            return;
+        }
+        let symbol = drop.symbol.clone();
         let new = (self.blamed.len() as u32) < MAX_READS
             && self.blamed.insert((netns.inode, tuple.clone(), symbol));
         if new {

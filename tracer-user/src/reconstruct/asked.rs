@@ -47,6 +47,16 @@ const NETFILTER: &[&str] = &[
     "nf_confirm",
 ];
 
+/// Functions of Open vSwitch in which a packet ends that conntrack refused (`ovs_ct_execute`, and
+/// who calls it).
+const DATAPATH: &[&str] =
+    &["ovs_ct_execute", "ovs_ct_commit", "__ovs_ct_lookup", "do_execute_actions"];
+
+/// Whether conntrack may have refused it inside of Open vSwitch.
+pub fn is_datapath(reason: Option<&str>, symbol: Option<&str>) -> bool {
+    reason == Some("OVS_DROP_CONNTRACK") || symbol.is_some_and(|s| DATAPATH.contains(&s))
+}
+
 /// Whether netfilter dropped it.
 pub fn is_netfilter(reason: Option<&str>, symbol: Option<&str>) -> bool {
     reason == Some("NETFILTER_DROP") || symbol.is_some_and(|s| NETFILTER.contains(&s))
@@ -57,7 +67,9 @@ pub fn raised_by(hop: &Hop) -> Vec<Question> {
     let (Some(drop), Some(netns)) = (&hop.drop, &hop.netns) else {
         return Vec::new();
     };
-    if !is_netfilter(drop.reason.as_deref(), drop.symbol.as_deref()) {
+    let (reason, symbol) = (drop.reason.as_deref(), drop.symbol.as_deref());
+    let in_datapath = is_datapath(reason, symbol);
+    if !in_datapath && !is_netfilter(reason, symbol) {
         return Vec::new();
     }
     let unconfirmed = hop
@@ -65,6 +77,9 @@ pub fn raised_by(hop: &Hop) -> Vec<Question> {
         .as_ref()
         .filter(|ct| ct.entry.is_some() && !ct.status.iter().any(|status| status == "confirmed"));
     let Some(ct) = unconfirmed else {
+        if in_datapath {
+            return Vec::new();
+        }
         // Without an entry: is there one after all, that should be its own?
         let tuple = hop.tuple.clone().filter(|_| hop.ct.is_none());
         let icmp_id = hop.icmp.as_ref().and_then(|i| i.id);

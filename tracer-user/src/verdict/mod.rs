@@ -32,6 +32,8 @@ pub struct Finding {
     pub place: Where,
     /// The kernel's reason.
     pub reason: Option<String>,
+    /// Where a translation was due and not made.
+    pub due: Option<Where>,
     /// In plain words.
     pub text: String,
     /// Commands worth running.
@@ -78,6 +80,7 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
         forward: flow.forward.map(FlowTuple::to_record),
         translated: flow.translated.map(FlowTuple::to_record),
         r#where: Some(found.place),
+        due: found.due,
         reason: found.reason,
         text,
         next: found.next,

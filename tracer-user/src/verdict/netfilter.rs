@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::model::{Conntrack, CtEntry, Rule};
-use crate::reconstruct::asked::is_netfilter;
+use crate::reconstruct::asked::{is_datapath, is_netfilter};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::{Cause, Sight, TcpFlags};
 use crate::reconstruct::tuple::FlowTuple;
@@ -67,6 +67,9 @@ impl HookPoint {
 /// Why netfilter dropped it, if conntrack or the rules can tell.
 pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
     let at = &*loss.at;
+    if is_datapath(at.raw_reason(), at.symbol()) {
+        return clash(flow, at);
+    }
     if !is_netfilter(at.raw_reason(), at.symbol()) {
         return None;
     }

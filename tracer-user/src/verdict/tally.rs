@@ -78,6 +78,7 @@ mod tests {
             forward: None,
             translated: None,
             r#where: None,
+            due: None,
             reason: None,
             text: String::new(),
             next: Vec::new(),

@@ -93,8 +93,9 @@ fn a_reply_that_reaches_the_client_as_it_left_the_server_is_lost() {
     let all = verdicts(hops);
     let [verdict] = &all[..] else { panic!("{all:#?}") };
     assert_eq!(verdict.outcome, Outcome::ReplyNotTranslated);
-    let place = verdict.r#where.as_ref().unwrap();
-    assert_eq!((place.netns.as_deref(), place.dev.as_deref()), (Some("router"), Some("eth-c")));
+    assert_eq!(verdict.r#where.as_ref().unwrap().netns.as_deref(), Some("client"));
+    let due = verdict.due.as_ref().unwrap();
+    assert_eq!((due.netns.as_deref(), due.dev.as_deref()), (Some("router"), Some("eth-c")));
     assert_eq!(verdict.evidence, [2, 3]);
     for word in ["without a conntrack entry", "RST (packet 3)", "zone 0", "10.96.0.1:443"] {
         assert!(verdict.text.contains(word), "{word}: {}", verdict.text);

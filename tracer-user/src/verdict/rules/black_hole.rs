@@ -38,6 +38,7 @@ pub fn black_hole(flow: &Flow) -> Option<Finding> {
     );
     Some(Finding {
         outcome: Outcome::Dropped,
+        due: None,
         place: at.place(),
         reason: at.raw_reason().map(str::to_owned),
         text,

@@ -50,6 +50,7 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
     }
     Some(Finding {
         outcome,
+        due: None,
         place: at.place(),
         reason: None,
         text,

@@ -40,6 +40,7 @@ fn finding(flow: &Flow, loss: &Loss) -> Finding {
     let spot = next::Spot::new(at, before);
     Finding {
         outcome: loss.outcome,
+        due: None,
         place: Where { bridge: None, ..at.place() },
         reason: reason.map(str::to_owned),
         text,

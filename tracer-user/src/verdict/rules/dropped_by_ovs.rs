@@ -4,7 +4,7 @@ use crate::model::{HookName, Outcome, Ovs, Where};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
-use crate::verdict::{Finding, datapath, matter, next, pipeline, words};
+use crate::verdict::{Finding, datapath, matter, netfilter, next, pipeline, words};
 
 /// A packet of the flow was dropped by Open vSwitch: the kernel says so, or its actions sent it
 /// nowhere.
@@ -28,16 +28,20 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
             cause(at, loss),
         ),
     };
+    let clash = netfilter::explain(flow, loss);
     let text = format!(
-        "{text}.{}{}{}",
+        "{text}.{}{}{}{}",
+        clash.as_ref().map(|c| format!(" There {}.", c.words)).unwrap_or_default(),
         owner.map(pipeline::besides).unwrap_or_default(),
         asked(loss),
         sentence::rest(flow, loss),
     );
     let mut next = owner.map(pipeline::commands).unwrap_or_default();
+    next.extend(clash.into_iter().flat_map(|c| c.next));
     next.extend(next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)));
     Some(Finding {
         outcome: loss.outcome,
+        due: None,
         place: Where { bridge: owner.and_then(|o| o.bridge.clone()), ..place(at, loss) },
         reason: reason.map(str::to_owned),
         text,

@@ -23,6 +23,7 @@ pub fn in_flight(flow: &Flow) -> Option<Finding> {
     );
     Some(Finding {
         outcome: loss.outcome,
+        due: None,
         place: at.place(),
         reason: None,
         text,

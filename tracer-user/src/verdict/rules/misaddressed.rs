@@ -46,6 +46,7 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
     commands.extend(sent_to.map(|mac| spot.run(&format!("bridge fdb show | grep -i {mac}"))));
     Some(Finding {
         outcome: loss.outcome,
+        due: None,
         place: place.place(),
         reason: at.raw_reason().map(str::to_owned),
         text,

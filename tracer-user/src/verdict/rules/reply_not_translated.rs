@@ -30,7 +30,8 @@ pub fn reply_not_translated(flow: &Flow) -> Option<Finding> {
     );
     Some(Finding {
         outcome: loss.outcome,
-        place: place(passing, at),
+        place: at.place(),
+        due: Some(due(step, passing)),
         reason: at.raw_reason().map(str::to_owned),
         text,
         next: commands(step, passing, loss),
@@ -39,9 +40,13 @@ pub fn reply_not_translated(flow: &Flow) -> Option<Finding> {
     })
 }
 
-/// Where the reverse was due, if the reply came by there; else where it arrived.
-fn place(passing: Option<&Sight>, at: &Sight) -> Where {
-    passing.filter(|sight| sight.hook != HookName::TcIngress).unwrap_or(at).place()
+/// Where the reverse was due: where the reply was seen last in the namespace that translates; where
+/// it never came by there, that namespace.
+fn due(step: &Step, passing: Option<&Sight>) -> Where {
+    match passing {
+        Some(sight) => sight.place(),
+        None => Where { netns: step.at.place().netns, ..Where::default() },
+    }
 }
 
 /// How it ended: ` as NO_SOCKET`.
@@ -148,6 +153,11 @@ fn proof(flow: &Flow, loss: &Loss) -> String {
     text
 }
 
+fn is_datapath(sight: &Sight) -> bool {
+    use HookName::{OvsActions, OvsOutput, OvsReceive, OvsUpcall};
+    matches!(sight.hook, OvsActions | OvsOutput | OvsReceive | OvsUpcall)
+}
+
 fn commands(step: &Step, passing: Option<&Sight>, loss: &Loss) -> Vec<String> {
     let spot = next::Spot::new(&step.at, step.before.as_deref());
     let proto = match step.from.proto {
@@ -155,9 +165,19 @@ fn commands(step: &Step, passing: Option<&Sight>, loss: &Loss) -> Vec<String> {
         other => other.name().into_owned(),
     };
     let family = if step.from.src.is_ipv6() { "ipv6" } else { "ipv4" };
-    let list =
-        format!("conntrack -L -f {family} -p {proto} -s {} -d {}", step.from.src, step.from.dst);
+    let number = step.entry.and_then(|e| e.zone).filter(|zone| *zone != 0);
+    let zone = number.map(|zone| format!(" --zone {zone}")).unwrap_or_default();
+    let list = format!(
+        "conntrack -L -f {family} -p {proto} -s {} -d {}{zone}",
+        step.from.src, step.from.dst
+    );
     let mut commands = vec![spot.run(&list)];
+    if is_datapath(&step.at) || passing.is_some_and(is_datapath) {
+        let zone = number.map(|zone| format!(" zone={zone}")).unwrap_or_default();
+        commands.push(format!("ovs-appctl dpctl/dump-conntrack{zone}"));
+        commands.push("ovs-appctl dpctl/dump-flows -m".to_owned());
+        return commands;
+    }
     if passing.is_some() {
         commands.push(spot.run("nft list ruleset"));
     } else {

@@ -37,6 +37,7 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
     }
     Some(Finding {
         outcome: loss.outcome,
+        due: None,
         place: at.place(),
         reason: upcall.result,
         text,

@@ -20,6 +20,7 @@ pub fn vanished(flow: &Flow) -> Option<Finding> {
     );
     Some(Finding {
         outcome: loss.outcome,
+        due: None,
         place: at.place(),
         reason: None,
         text,
