@@ -97,7 +97,7 @@ const _: () = assert!(size_of::<OvsFacts>().is_multiple_of(8));
 const _: () = assert!(size_of::<OvsRun<LIST_BYTES>>() == 96 + LIST_BYTES);
 
 /// Where the openvswitch module keeps what the programs read: byte offsets from its BTF, each plus
-/// one, so that 0 says that this kernel does not tell. And what the programs are asked to do.
+/// one, so that 0 says that this kernel does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[expect(missing_docs, reason = "STRUCT_FIELD is the offset of that field, in bytes, plus one")]
@@ -123,7 +123,4 @@ pub struct OvsLayout {
     pub acts_actions_len: u32,
     pub acts_actions: u32,
     pub upcall_cmd: u32,
-    /// 1: there may be devices without tc hooks, so that every packet that a vport receives is
-    /// judged. No offset.
-    pub judge_received: u32,
 }

@@ -54,11 +54,13 @@ fn judged(skb: u64) -> Option<Match> {
     judge(skb, &Geometry::probed(skb)?.network_bytes(), protocol, 0)
 }
 
-/// Judges a packet that is followed; of others, `None` at once.
+/// A packet that is followed, by its identity alone: it was judged at the device that it came by, and
+/// will be at the one that it leaves by. That spares these programs the parser, with which the
+/// verifier spends most of the time that the start takes.
 #[inline(always)]
 fn followed(skb: u64) -> Option<Match> {
-    maps::identity(skb)?;
-    judged(skb)
+    // What enters a datapath has no tunnel around it: the conntrack entry is about the packet.
+    maps::identity(skb).map(|known| Match { life: known.life, flags: 0, alone: true })
 }
 
 /// `void/int ovs_vport_receive(struct vport *vport, struct sk_buff *skb, const struct
@@ -68,14 +70,26 @@ pub fn ovs_receive_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(vport), Some(skb)) = (ctx.arg::<*const u8>(0), ctx.arg::<*const u8>(1)) else {
         return 0;
     };
-    let skb = skb as u64;
-    let wanted = maps::identity(skb).is_some() || layout().is_some_and(|l| l.judge_received != 0);
-    let found = if wanted { judged(skb) } else { None };
+    received(vport as u64, skb as u64, followed(skb as u64));
+    0
+}
+
+/// As [`ovs_receive_kprobe`], where there are devices without tc hooks: every packet is judged.
+#[kprobe]
+pub fn ovs_receive_judge_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(vport), Some(skb)) = (ctx.arg::<*const u8>(0), ctx.arg::<*const u8>(1)) else {
+        return 0;
+    };
+    received(vport as u64, skb as u64, judged(skb as u64));
+    0
+}
+
+#[inline(always)]
+fn received(vport: u64, skb: u64, found: Option<Match>) {
     if let Some(found) = found {
-        let place = Place { vport: vport as u64, ..Place::default() };
+        let place = Place { vport, ..Place::default() };
         emit_facts(&Sighting::new(Hook::OvsReceive, skb, found), &place);
     }
-    0
 }
 
 /// `void ovs_vport_send(struct vport *vport, struct sk_buff *skb, u8 mac_proto)`,
@@ -106,14 +120,11 @@ pub fn ovs_actions_kprobe(ctx: ProbeContext) -> u32 {
     };
     let skb = skb as u64;
     let mut known = 0;
-    let found = if maps::identity(skb).is_some() {
-        judged(skb)
-    } else if is_handed_in() {
+    let mut found = followed(skb);
+    if found.is_none() && is_handed_in() {
         known = FROM_USERSPACE;
-        judged(skb)
-    } else {
-        None
-    };
+        found = judged(skb);
+    }
     if let Some(found) = found {
         run(&ctx, skb, found, known);
     }

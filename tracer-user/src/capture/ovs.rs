@@ -26,12 +26,17 @@ struct Kind {
     programs: &'static [(&'static str, &'static str)],
 }
 
+/// Where every device has tc hooks, what a vport receives was judged before.
+const RECEIVE: Kind = Kind {
+    name: "ovs-receive",
+    costs: "it is not seen which vport of Open vSwitch receives a packet",
+    programs: &[("ovs_receive_kprobe", "ovs_vport_receive")],
+};
+/// Where some have none.
+const RECEIVE_AND_JUDGE: Kind =
+    Kind { programs: &[("ovs_receive_judge_kprobe", "ovs_vport_receive")], ..RECEIVE };
+
 const KINDS: &[Kind] = &[
-    Kind {
-        name: "ovs-receive",
-        costs: "it is not seen which vport of Open vSwitch receives a packet",
-        programs: &[("ovs_receive_kprobe", "ovs_vport_receive")],
-    },
     Kind {
         name: "ovs-output",
         costs: "it is not seen to which vport Open vSwitch sends a packet, nor that it sends it to none",
@@ -188,18 +193,20 @@ impl OvsHooks {
             Ok(btf) => btf,
             Err(e) => return log::warn!("Open vSwitch cannot be hooked: {e}"),
         };
-        let (mut layout, gap) = ovs_layout(&btf);
+        let (layout, gap) = ovs_layout(&btf);
         self.gap = gap;
-        layout.judge_received = u32::from(self.judge_received);
         if let Err(e) = write_layout(loaded, layout) {
             log::warn!("Open vSwitch cannot be hooked: {e:#}");
             return;
         }
-        self.attached = KINDS.iter().map(|kind| attach_kind(loaded, kind)).collect();
+        let receive = if self.judge_received { &RECEIVE_AND_JUDGE } else { &RECEIVE };
+        let kinds = std::iter::once(receive).chain(KINDS);
+        self.attached = kinds.map(|kind| attach_kind(loaded, kind)).collect();
     }
 
     fn detach(&mut self, loaded: &mut Loaded) {
-        for (name, _) in KINDS.iter().flat_map(|kind| kind.programs) {
+        let kinds = KINDS.iter().chain([&RECEIVE, &RECEIVE_AND_JUDGE]);
+        for (name, _) in kinds.flat_map(|kind| kind.programs) {
             unload(loaded, name);
         }
         self.attached.clear();

@@ -65,7 +65,6 @@ pub fn ovs_layout(btf: &KernelBtf) -> (OvsLayout, Option<Gap>) {
         acts_actions_len: at(&["sw_flow_actions", "actions_len"]),
         acts_actions: at(&["sw_flow_actions", "actions"]),
         upcall_cmd: at(&["dp_upcall_info", "cmd"]),
-        judge_received: 0,
     };
     (layout, (!missing.is_empty()).then_some(Gap::Fields(missing)))
 }
