@@ -85,6 +85,7 @@ logical() {
 		-- lrp-set-gateway-chassis rtos-node_local_switch worker-043 1 \
 		-- lr-nat-add ovn_cluster_router dnat_and_snat 169.254.12.181 192.168.88.2 \
 		k8s-worker-043 $SNAT_MAC \
+		-- lr-route-add ovn_cluster_router 0.0.0.0/0 169.254.0.1 \
 		-- lr-policy-add ovn_cluster_router 1003 \
 		'inport == "rtos-worker-043" && ip4.src == 192.168.88.2 && ip4.dst == 10.56.166.0/24' \
 		reroute 169.254.0.1

@@ -46,6 +46,8 @@ if mount -t 9p -o ro,version=9p2000.L,trans=virtio,cache=loose,msize=524288 last
         mount --bind "$files$folder" "$folder"
     done
 fi
+# Waiting for the grace periods of a machine that does nothing else.
+grep -q mitigations=off /proc/cmdline && echo 1 > /sys/kernel/rcu_expedited
 ip link set dev lo up
 
 mapfile -d '' -t command < "$run/command"
