@@ -27,6 +27,9 @@ pub struct Match {
     pub alone: bool,
 }
 
+/// Smaller numbers are no Ethernet types (`ETH_P_802_3_MIN`).
+const MIN_ETHERTYPE: u16 = 0x0600;
+
 /// Whether the parser knows what follows an Ethernet type.
 #[inline(always)]
 pub fn is_parsed(ethertype: u16) -> bool {
@@ -47,6 +50,12 @@ pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
     let layers = look(bytes, ethertype, at, known.is_some(), &mut innermost);
     let flags = innermost.flags;
     if layers == 0 {
+        // A netlink message, say, has taken the place of a packet whose end was not seen.
+        if ethertype < MIN_ETHERTYPE && known.is_some() {
+            maps::forget(skb);
+            maps::count(Counter::Stale);
+            return None;
+        }
         // Nothing that can be read contradicts the skb's identity.
         return known.map(|k| Match { life: k.life, flags: 0, alone: false });
     }

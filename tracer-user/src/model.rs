@@ -215,7 +215,7 @@ pub struct Dev {
     /// Open vSwitch: the bridge that it is a port of, whatever its `master` is in the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// Open vSwitch: its OpenFlow port number on that bridge.
+    /// Open vSwitch: its `OpenFlow` port number on that bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ofport: Option<u32>,
     /// Open vSwitch: the bond that it is a member of.
@@ -644,7 +644,8 @@ pub struct Lost {
     pub count: u64,
     /// Nanoseconds since the trace began.
     pub ts: u64,
-    /// Why: `ring-full`, `unreadable`, `identity-full`.
+    /// Why: `ring-full`, `unreadable`, `identity-full`, `missed` (a program was interrupted by what it
+    /// was to see), `drops-not-held`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
 }

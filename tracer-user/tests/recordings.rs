@@ -69,6 +69,7 @@ recordings! {
     undnat_asymmetric: "undnat-asymmetric" exits 11 ["reply-not-translated"];
     conntrack_clash: "conntrack-clash" exits 10 ["dropped", "delivered"];
     path_mtu_black_hole: "path-mtu-black-hole" exits 10 ["dropped"];
+    ovs_ct_invalid: "ovs-ct-invalid" exits 10 ["dropped-by-ovs"];
     hostile_names: "hostile-names" exits 10 ["dropped"];
 }
 

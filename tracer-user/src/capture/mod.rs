@@ -6,6 +6,7 @@ pub mod counting;
 pub mod decode;
 pub mod kernel_log;
 pub mod load;
+pub mod misses;
 pub mod object;
 pub mod ovs;
 pub mod ports;

@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::decode::{Decoder, Names};
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load};
+use super::misses::Misses;
 use super::ovs::{self, OvsHooks};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
@@ -39,6 +40,9 @@ pub struct Session {
     ring: Ring,
     kernel_log: KernelLog,
     counters: Counters,
+    misses: Misses,
+    /// What was missed until the detaching.
+    missed: Option<Lost>,
     decoder: Decoder,
     ports: Ports,
     wants_port: Box<dyn Fn(&str) -> bool>,
@@ -106,6 +110,8 @@ impl Session {
             ring,
             kernel_log,
             counters,
+            misses: Misses::default(),
+            missed: None,
             decoder: Decoder::new(names, start),
             ports,
             wants_port: plan.wants_port,
@@ -232,11 +238,16 @@ impl Session {
     /// What was lost since the last call.
     pub fn lost(&mut self) -> anyhow::Result<Vec<Lost>> {
         let now = self.now();
-        self.counters.lost(now)
+        let mut lost = self.counters.lost(now)?;
+        lost.extend(self.missed.take());
+        lost.extend(self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now)));
+        Ok(lost)
     }
 
     /// Detaches everything. What was written can still be drained.
     pub fn detach(&mut self) {
+        let now = self.now();
+        self.missed = self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now));
         self.ports.detach_all();
         self.loaded = None;
         self.kernel_log.flush();

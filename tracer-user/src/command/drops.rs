@@ -192,12 +192,16 @@ impl Counter {
         let mut crowded = false;
         if self.by != 0 {
             let details = self.counting.take_details()?;
-            details.iter().for_each(|(detail, _)| self.name(&detail.key));
+            for (detail, _) in &details {
+                self.name(&detail.key);
+            }
             crowded = details.len() >= self.in_kernel / 2;
             self.tally.details(details);
         }
         let places = self.counting.places();
-        places.iter().for_each(|(key, _)| self.name(key));
+        for (key, _) in &places {
+            self.name(key);
+        }
         self.tally.places(places);
         Ok(crowded)
     }
@@ -337,7 +341,9 @@ impl Screen {
             json::write(&mut out, &Record::Meta(meta))?;
             out.flush()?;
         } else {
-            counter.counting.blind().iter().for_each(|line| log::warn!("not seen: {line}"));
+            for line in counter.counting.blind() {
+                log::warn!("not seen: {line}");
+            }
         }
         Ok(())
     }
@@ -349,8 +355,7 @@ impl Screen {
         for row in &mut rows {
             let name = identity(row);
             let before = self.previous.counts.get(&name).copied().unwrap_or(0);
-            let rate = row.count.saturating_sub(before) as f64 / seconds.max(1e-3);
-            row.rate = Some((rate * 10.0).round() / 10.0);
+            row.rate = Some(rate(row.count.saturating_sub(before), seconds));
             counts.insert(name, row.count);
         }
         self.previous = Previous { at: Instant::now(), counts };
@@ -393,6 +398,12 @@ impl Screen {
         out.flush().context("standard output")?;
         Ok(())
     }
+}
+
+/// How many a second, to one decimal place.
+#[expect(clippy::cast_precision_loss, reason = "a rate is no exact number")]
+fn rate(count: u64, seconds: f64) -> f64 {
+    (count as f64 / seconds.max(1e-3) * 10.0).round() / 10.0
 }
 
 /// What tells a row from the others.

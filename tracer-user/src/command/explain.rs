@@ -147,7 +147,7 @@ fn parse(line: &[u8]) -> Result<Line, String> {
     Ok(match kind(line)?.as_str() {
         "hop" => Line::Hop(Box::new(record(line)?)),
         "lost" => Line::Lost(record(line)?),
-        "ovs-trace" => Line::Answer(Box::new(Answer::OpenVswitch(record(line)?))),
+        "ovs-trace" => Line::Answer(Box::new(Answer::OpenVswitch(Box::new(record(line)?)))),
         "conntrack" => Line::Answer(Box::new(Answer::Conntrack(record(line)?))),
         "netfilter" => Line::Answer(Box::new(Answer::Netfilter(record(line)?))),
         "verdict" => Line::Verdict { ts: record::<Judged>(line)?.ts },

@@ -102,7 +102,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
     report.flush()?;
     report.questions().into_iter().for_each(|question| owners.open_vswitch.ask(question));
     for answer in owners.open_vswitch.rest().await {
-        report.answered(Answer::OpenVswitch(answer))?;
+        report.answered(Answer::OpenVswitch(Box::new(answer)))?;
     }
     let status = report.finish(end, false)?;
     Ok(if args.exit_code { status } else { 0 })
@@ -146,7 +146,7 @@ async fn follow(
                 let asking = &mut owners.open_vswitch;
                 report.questions().into_iter().for_each(|question| asking.ask(question));
                 for answer in asking.ready() {
-                    report.answered(Answer::OpenVswitch(answer))?;
+                    report.answered(Answer::OpenVswitch(Box::new(answer)))?;
                 }
                 ends.has_lingered(report.open_packets())
             }

@@ -51,6 +51,9 @@ pub fn why_everyday(
     if reason == "NO_SOCKET" && symbol == Some("ping_rcv") {
         return Some("an echo reply of which the sockets have their copies");
     }
+    if unexplained && symbol == Some("icmpv6_rcv") {
+        return Some("an ICMPv6 message that the host has dealt with");
+    }
     if unexplained && has(TRAIT_NOT_SYN) && matches!(symbol, Some("tcp_v4_rcv" | "tcp_v6_rcv")) {
         return Some("the end of a connection in TIME-WAIT");
     }

@@ -47,7 +47,8 @@ impl KernelBtf {
     pub fn open() -> Result<Self, Error> {
         let path = Path::new(BTF_DIR).join("vmlinux");
         let vmlinux = Btf::from_file_with_backend(&path, Backend::Mmap)
-            .or_else(|_| Btf::from_file(&path)) // sysfs grew mmap for it in 6.16
+            // sysfs grew mmap for it in 6.16. Read as a whole: the file has to be asked for each type.
+            .or_else(|_| Btf::from_bytes(&std::fs::read(&path)?))
             .map_err(|e| Error::NoBtf(e.to_string()))?;
         Ok(Self { vmlinux })
     }
@@ -59,7 +60,8 @@ impl KernelBtf {
 
     /// The BTF of a loaded module, or `None` when it is not loaded or has none.
     pub fn module(&self, name: &str) -> Option<Btf> {
-        Btf::from_split_file(Path::new(BTF_DIR).join(name), &self.vmlinux).ok()
+        let bytes = std::fs::read(Path::new(BTF_DIR).join(name)).ok()?;
+        Btf::from_split_bytes(&bytes, &self.vmlinux).ok()
     }
 
     /// A field by its path: `["sk_buff", "dev"]`, or through nested structures

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the OpenFlow tables end a packet.
+/// How the `OpenFlow` tables end a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TraceKind {

@@ -4,6 +4,7 @@
 //! `net/openvswitch/flow.c` makes it, so that it is exact where rules look at what flows are not
 //! told apart by: TOS, flow label, the target of a neighbour solicitation.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use tracer_common::flow::{Addr, proto};
@@ -62,16 +63,16 @@ pub fn text(place: &Place, frame: &[u8], tag: Option<VlanTag>) -> Option<String>
 fn begin(place: &Place) -> String {
     let mut text = String::new();
     if place.recirc_id != 0 {
-        text.push_str(&format!("recirc_id({:#x}),", place.recirc_id));
+        let _ = write!(text, "recirc_id({:#x}),", place.recirc_id);
     }
     if place.ct_state != 0 {
-        text.push_str(&format!("ct_state({:#x}),ct_zone({:#x}),", place.ct_state, place.ct_zone));
+        let _ = write!(text, "ct_state({:#x}),ct_zone({:#x}),", place.ct_state, place.ct_zone);
     }
     if place.ct_mark != 0 {
-        text.push_str(&format!("ct_mark({:#x}),", place.ct_mark));
+        let _ = write!(text, "ct_mark({:#x}),", place.ct_mark);
     }
     if place.ct_label != 0 {
-        text.push_str(&format!("ct_label({:#x}),", place.ct_label));
+        let _ = write!(text, "ct_label({:#x}),", place.ct_label);
     }
     format!("{text}in_port({}),", place.in_port)
 }

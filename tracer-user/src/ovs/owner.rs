@@ -36,22 +36,16 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
         return found;
     };
     found.datapath_actions = last_actions(trace);
-    match ended {
-        Some(end) => {
-            name(&mut found, &end);
-            found.datapath_actions = [live, last]
-                .into_iter()
-                .flatten()
-                .find(|t| t.end().is_some())
-                .and_then(last_actions);
-            found.passes_simulated = traced.plain.as_ref().is_some_and(|t| t.end().is_none());
-            found.disagrees = found.passes_simulated.then(|| unlike_plain(question));
-        }
-        None => {
-            found.kind = TraceKind::Passes;
-            found.disagrees = unlike_live(question, found.datapath_actions.as_deref());
-        }
-    }
+    let Some(end) = ended else {
+        found.kind = TraceKind::Passes;
+        found.disagrees = unlike_live(question, found.datapath_actions.as_deref());
+        return found;
+    };
+    name(&mut found, &end);
+    let ended = [live, last].into_iter().flatten().find(|trace| trace.end().is_some());
+    found.datapath_actions = ended.and_then(last_actions);
+    found.passes_simulated = traced.plain.as_ref().is_some_and(|t| t.end().is_none());
+    found.disagrees = found.passes_simulated.then(|| unlike_plain(question));
     found
 }
 

@@ -1,4 +1,4 @@
-//! What people call the ports: bridge, OpenFlow port number, bond. From Open vSwitch's database,
+//! What people call the ports: bridge, `OpenFlow` port number, bond. From Open vSwitch's database,
 //! followed while tracing; a node without Open vSwitch is asked nothing.
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ const LATE: Duration = Duration::from_secs(15);
 pub struct Port {
     /// Its bridge.
     pub bridge: String,
-    /// Its OpenFlow port number; absent where it has none yet.
+    /// Its `OpenFlow` port number; absent where it has none yet.
     pub ofport: Option<u32>,
     /// The bond that it is a member of.
     pub bond: Option<String>,

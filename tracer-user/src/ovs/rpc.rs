@@ -71,9 +71,8 @@ async fn call(
     let mut received = Vec::new();
     loop {
         let before = received.len();
-        let mut chunk = [0; 1 << 14];
-        let n = stream.read(&mut chunk).await.map_err(|e| unreachable(whom, &e))?;
-        received.extend_from_slice(chunk.get(..n).unwrap_or_default());
+        received.reserve(1 << 14);
+        let n = stream.read_buf(&mut received).await.map_err(|e| unreachable(whom, &e))?;
         if n == 0 || received.len() > MAX_ANSWER {
             return Err(Error::Garbled(whom.to_owned()));
         }

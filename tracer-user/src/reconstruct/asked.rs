@@ -19,7 +19,7 @@ pub enum Answer {
     /// The rules.
     Netfilter(Netfilter),
     /// Open vSwitch's tables.
-    OpenVswitch(OvsTrace),
+    OpenVswitch(Box<OvsTrace>),
 }
 
 /// A question to a namespace's conntrack.

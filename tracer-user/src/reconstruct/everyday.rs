@@ -31,6 +31,8 @@ const TCP_SILENT: &[&str] = &[
     "tcp_ack",
     "tcp_drop",
     "tcp_drop_reason",
+    // What a closing socket had not read, until kernels had a reason for it.
+    "sk_stream_kill_queues",
 ];
 
 /// A drop that follows a delivery, and is the socket's own handling, not a loss.
@@ -64,6 +66,14 @@ pub fn is_time_wait(drop: &Sight) -> bool {
             Some(reason) => reason == "NOT_SPECIFIED" && !flags.is_syn(),
             None => flags.is_fin() || flags.is_bare_ack(),
         }
+}
+
+/// An ICMPv6 message that the host has dealt with: before Linux 6.3 `icmpv6_rcv` ends them all as
+/// drops, those that it answered included. What it refuses is counted as an error there, and from
+/// 5.18 on has a reason of its own.
+pub fn is_handled_icmp6(drop: &Sight) -> bool {
+    let in_rcv = drop.symbol() == Some("icmpv6_rcv");
+    in_rcv && drop.raw_reason().is_none_or(|reason| reason == "NOT_SPECIFIED")
 }
 
 /// A lone RST that found no socket: both ends are done with the connection, nobody waits for it.

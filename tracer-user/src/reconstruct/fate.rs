@@ -113,7 +113,9 @@ fn is_elsewhere(port: &Sight, freed: &Sight) -> bool {
 }
 
 fn dropped(life: &Life, freed: &Sight) -> End {
-    let handled = everyday::is_time_wait(freed) || everyday::is_stray_reset(freed);
+    let handled = everyday::is_time_wait(freed)
+        || everyday::is_stray_reset(freed)
+        || everyday::is_handled_icmp6(freed);
     if handled {
         End::Delivered
     } else if everyday::is_unwanted_copy(freed) {
@@ -189,6 +191,12 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
         .map(|f| (Outcome::Delivered, f))
         .or_else(|| fragment.map(|f| (dropped_by(f.0.1), f)))
         .or_else(|| last(End::Forwarded).map(|f| (Outcome::Forwarded, f)))
+        // Of a frame that Open vSwitch flooded, copies die at ports that are down: what refused one
+        // that arrived tells more.
+        .or_else(|| {
+            let flooded = || last(End::Dropped).is_some_and(|f| was_being_sent(f.0.1));
+            stranded.filter(|_| flooded()).map(|f| (Outcome::Misaddressed, f))
+        })
         .or_else(|| last(End::Dropped).map(|f| (dropped_by(f.0.1), f)))
         .or_else(|| stranded.map(|f| (Outcome::Misaddressed, f)))
         .or_else(|| last(End::Upcalled).map(|f| (upcalled(f.1, unended), f)))
@@ -228,6 +236,15 @@ fn upcalled(life: &Life, unended: Outcome) -> Outcome {
         (Some(OvsEnd::WentUp(_)), Outcome::InFlight) => Outcome::InFlight,
         _ => Outcome::UpcallLost,
     }
+}
+
+/// Whether Open vSwitch dropped it on its way out of one port.
+fn was_being_sent(at: &Sight) -> bool {
+    const OUTPUT: &[&str] =
+        &["do_execute_actions", "do_output", "ovs_vport_send", "internal_dev_recv"];
+    let cause = at.cause.as_deref();
+    cause.and_then(|c| c.place()).is_some_and(|(symbol, _)| OUTPUT.contains(&symbol))
+        && dropped_by(at) == Outcome::DroppedByOvs
 }
 
 fn dropped_by(at: &Sight) -> Outcome {

@@ -125,7 +125,7 @@ impl Story {
     /// Takes in what was answered.
     pub fn answered(&mut self, answer: Answer) {
         match answer {
-            Answer::OpenVswitch(answer) => self.owner.put(answer),
+            Answer::OpenVswitch(answer) => self.owner.put(*answer),
             Answer::Conntrack(_) | Answer::Netfilter(_) => self.netfilter.add(answer),
         }
     }
@@ -326,6 +326,12 @@ impl Story {
             } else {
                 self.flows.join_entry(flow, sight);
             }
+        }
+        if let Some(flow) = packet.flow
+            && let Some(own) = self.flows.beside_later(flow, sight)
+        {
+            self.flows.rehome(flow, own);
+            packet.flow = Some(own);
         }
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);

@@ -85,6 +85,7 @@ impl Text {
     pub fn lost(self, out: &mut dyn Write, lost: &Lost) -> io::Result<()> {
         let why = match lost.what.as_deref() {
             Some("ring-full") | None => "the ring buffer was full",
+            Some("missed") => "they happened while the same program was running",
             Some("unreadable") => "kernel memory could not be read",
             Some("identity-full") => "the map of followed packets was full",
             Some(other) => other,

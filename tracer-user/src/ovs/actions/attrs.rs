@@ -10,7 +10,7 @@ pub struct Attr<'a> {
 }
 
 /// The attributes of a list, in order. It ends at the first one that is not whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Attrs<'a> {
     rest: &'a [u8],
 }
@@ -32,8 +32,8 @@ impl<'a> Attrs<'a> {
     }
 
     /// The value of the first attribute of this type.
-    pub fn value_of(mut self, kind: u16) -> Option<&'a [u8]> {
-        self.find(|attr| attr.kind == kind).map(|attr| attr.value)
+    pub fn value_of(&self, kind: u16) -> Option<&'a [u8]> {
+        self.clone().find(|attr| attr.kind == kind).map(|attr| attr.value)
     }
 
     /// The only attribute of a list that has one and nothing else.

@@ -233,8 +233,12 @@ fn nat(nat: &Nat) -> String {
             to = format!("{to}-{max}");
         }
     }
-    let how = [(nat.persistent, "persistent"), (nat.hash, "hash"), (nat.random, "random")];
-    let how: String =
-        how.iter().filter(|(set, _)| *set).map(|(_, word)| format!(",{word}")).collect();
-    format!("nat({side}{to}{how})")
+    let mut text = format!("nat({side}{to}");
+    for (_, word) in [(nat.persistent, ",persistent"), (nat.hash, ",hash"), (nat.random, ",random")]
+        .iter()
+        .filter(|(set, _)| *set)
+    {
+        text.push_str(word);
+    }
+    text + ")"
 }

@@ -66,8 +66,13 @@ impl Out {
 
     /// Bytes of something that is not known further: `0x0102`, as OVS writes them.
     pub fn raw(&mut self, bytes: &[u8]) {
-        let mut hex = String::with_capacity(2 + 2 * MAX_HEX);
-        hex.push_str("0x");
+        self.put("0x");
+        self.hex(bytes);
+    }
+
+    /// Bytes in pairs of digits, as far as anybody reads.
+    pub fn hex(&mut self, bytes: &[u8]) {
+        let mut hex = String::with_capacity(2 * MAX_HEX);
         for byte in bytes.iter().take(MAX_HEX) {
             // Writing to a string cannot fail.
             let _ = write!(hex, "{byte:02x}");

@@ -105,7 +105,7 @@ fn newer_actions_read_as_newer_tools_print_them() {
     assert_eq!(text(&attr(23, &attr(1, &[]))), "dec_ttl(le_1(drop))");
     let mpls = [0, 4, 0xd3, 0x40, 0x88, 0x47, 0, 0];
     assert_eq!(text(&attr(9, &mpls)), "push_mpls(label=77,tc=1,ttl=64,bos=1,eth_type=0x8847)");
-    let group = [attr(6, &[]), attr(11, &attr(1, &number(17 | 8 << 16)))].concat();
+    let group = [attr(6, &[]), attr(11, &attr(1, &number(0x11 | 8 << 16)))].concat();
     let tunnel = attr(3, &attr(16, &group));
     assert_eq!(text(&tunnel), "set(tunnel(vxlan(gbp(id=17,flags=0x8)),flags(csum)))");
 }

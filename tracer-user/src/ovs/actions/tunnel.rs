@@ -1,5 +1,6 @@
 //! `set(tunnel(…))`: what a tunnel port is told about the packet to send (`OVS_TUNNEL_KEY_ATTR_*`).
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::attrs::{Attr, Attrs, be16_at, be32_at, bytes_at, u32_at};
@@ -79,7 +80,7 @@ fn geneve(mut options: &[u8]) -> Option<String> {
         let data = options.get(4..4 + len)?;
         let (class, kind) = (hash_hex(class.into()), hash_hex(kind.into()));
         let data = if len == 0 { String::new() } else { format!(",{}", long_hex(data)) };
-        text.push_str(&format!("{{class={class},type={kind},len={len}{data}}}"));
+        let _ = write!(text, "{{class={class},type={kind},len={len}{data}}}");
         options = options.get(4 + len..)?;
     }
     Some(text)

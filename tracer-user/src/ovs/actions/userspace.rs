@@ -47,11 +47,8 @@ pub fn write(out: &mut Out, value: &[u8]) -> bool {
 }
 
 fn userdata(out: &mut Out, data: &[u8]) {
-    let hex: String = data.iter().take(64).map(|b| format!("{b:02x}")).collect();
-    put!(out, ",userdata({hex}");
-    if data.len() > 64 {
-        out.cut();
-    }
+    out.put(",userdata(");
+    out.hex(data);
     out.put(")");
 }
 

@@ -61,7 +61,9 @@ fn question(ct_states: &[&str], last_key: Option<&str>) -> Question {
 async fn ask(dir: &tempfile::TempDir, questions: Vec<Question>) -> Vec<OvsTrace> {
     let path = dir.path().to_owned();
     let mut asking = Asking::of(move || Home::at(&path));
-    questions.into_iter().for_each(|question| asking.ask(question));
+    for question in questions {
+        asking.ask(question);
+    }
     asking.rest().await
 }
 

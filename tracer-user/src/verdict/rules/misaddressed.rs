@@ -1,7 +1,10 @@
 //! It arrived with the MAC of another.
 
-use crate::model::Outcome;
-use crate::reconstruct::flow::Flow;
+use std::sync::Arc;
+
+use crate::model::{Dev, Outcome};
+use crate::reconstruct::flow::{Flow, Loss};
+use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, datapath, next, words};
 
@@ -21,12 +24,14 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
         (Some(to), _) => format!(": the frame is for {to}, which is not this device's MAC"),
         _ => ": the frame is for another's MAC".to_owned(),
     };
+    // A member of a bond has a MAC of its own, which nobody should be told.
+    let whose = sent_to.as_deref().and_then(|to| owner_of(loss, to, device?)).unwrap_or_default();
     let place = if at.dev.is_some() { at } else { before.unwrap_or(at) };
     let named = at.raw_reason().map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let run = datapath::last_run(&loss.passage).and_then(datapath::quoted);
     let sent = run.map(|list| format!(" Open vSwitch sent it there: {list}.")).unwrap_or_default();
     let text = format!(
-        "{} refused{}{macs}{named}.{sent} Whoever sent it has a wrong neighbour entry, or nobody has that MAC any more.{}",
+        "{} refused{}{macs}{whose}{named}.{sent} Whoever sent it has a wrong neighbour entry, or nobody has that MAC any more.{}",
         sentence::subject(flow, loss),
         words::place(place),
         sentence::rest(flow, loss),
@@ -49,4 +54,16 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
         evidence: loss.evidence.clone(),
         rule: None,
     })
+}
+
+/// `; that is the MAC of eth1 (port 2 of br-bond in bond1), by which it came`: where the frame's
+/// destination is a device on its way, but not the one that it is for.
+fn owner_of(loss: &Loss, mac: &str, device: &Dev) -> Option<String> {
+    let way = loss.passage.iter().chain(&loss.before).chain([&loss.first, &loss.at]);
+    let other = |s: &&Arc<Sight>| {
+        let is_it = |d: &Dev| d.mac.as_deref() == Some(mac) && d.name != device.name;
+        s.dev.as_deref().is_some_and(is_it)
+    };
+    let found = way.into_iter().find(other).and_then(|s| words::device(s))?;
+    Some(format!("; that is the MAC of {found}, by which it came"))
 }

@@ -38,7 +38,7 @@ fn ruleset(policy: &str, rules: &[&str]) -> Ruleset {
 fn found(policy: &str, rules: &[&str], dport: u16) -> Vec<i64> {
     let candidates = ruleset(policy, rules).candidates(&syn(dport), &["inet"]);
     let number = |c: &Candidate| {
-        let handle = c.rule.handle.unwrap_or(0).cast_signed();
+        let handle = i64::try_from(c.rule.handle.unwrap_or(0)).unwrap_or(i64::MAX);
         if c.certain { handle } else { -handle }
     };
     candidates.iter().map(number).collect()
