@@ -65,6 +65,10 @@ recordings! {
     udp_rcvbuf_full: "udp-rcvbuf-full" exits 10 ["dropped"];
     old_kernel_ttl: "old-kernel-ttl" exits 10 ["dropped"];
     forwarded: "forwarded" exits 0 ["forwarded"];
+    undnat_notrack: "undnat-notrack" exits 11 ["reply-not-translated"];
+    undnat_asymmetric: "undnat-asymmetric" exits 11 ["reply-not-translated"];
+    conntrack_clash: "conntrack-clash" exits 10 ["dropped", "delivered"];
+    path_mtu_black_hole: "path-mtu-black-hole" exits 10 ["dropped"];
     ovs_ct_invalid: "ovs-ct-invalid" exits 10 ["dropped-by-ovs"];
     hostile_names: "hostile-names" exits 10 ["dropped"];
 }

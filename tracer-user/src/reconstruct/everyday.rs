@@ -31,6 +31,8 @@ const TCP_SILENT: &[&str] = &[
     "tcp_ack",
     "tcp_drop",
     "tcp_drop_reason",
+    // What a closing socket had not read, until kernels had a reason for it.
+    "sk_stream_kill_queues",
 ];
 
 /// A drop that follows a delivery, and is the socket's own handling, not a loss.

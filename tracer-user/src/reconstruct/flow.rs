@@ -107,6 +107,8 @@ pub struct Flow {
     pub open: u64,
     /// The keys by which its packets are found.
     pub keys: Vec<FlowKey>,
+    /// The key that it shares with a flow that looks the same behind its translation.
+    pub direct: Option<FlowKey>,
     /// Its translations.
     pub nat: Box<Nat>,
     /// ICMP errors about it.
@@ -135,6 +137,7 @@ impl Flow {
             incomplete: false,
             open: 0,
             keys: Vec::new(),
+            direct: None,
             nat: Box::default(),
             related: Vec::new(),
             answers: Vec::new(),

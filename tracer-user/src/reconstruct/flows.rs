@@ -19,6 +19,8 @@ const LOST_NEAR: u64 = 5_000_000_000;
 pub struct Flows {
     by_key: HashMap<FlowKey, u64>,
     by_number: HashMap<u64, Flow>,
+    /// Conversations that look as another flow does behind its translation.
+    direct: HashMap<FlowKey, u64>,
     /// The flow of all packets that never showed a tuple.
     unreadable: Option<u64>,
     latest: u64,
@@ -51,8 +53,8 @@ impl Flows {
             return *number;
         }
         let key = FlowKey::new(tuple, sight.icmp.as_ref());
-        if let Some(number) = self.by_key.get(&key) {
-            return *number;
+        if let Some(number) = self.by_key.get(&key).copied() {
+            return self.beside(number, key, sight).unwrap_or(number);
         }
         let number = self.begin(sight);
         if let Some(flow) = self.by_number.get_mut(&number) {
@@ -60,6 +62,36 @@ impl Flows {
         }
         self.by_key.insert(key, number);
         number
+    }
+
+    /// The flow that this packet belongs to instead of flow `number`, when both look the same behind
+    /// a translation: the client's conversation with the far end's own address, which its first
+    /// packet there begins.
+    pub fn beside(&mut self, number: u64, key: FlowKey, sight: &Arc<Sight>) -> Option<u64> {
+        let flow = self.by_number.get(&number)?;
+        if !flow.nat.is_beside(sight) {
+            return None;
+        }
+        if let Some(known) = self.direct.get(&key) {
+            return Some(*known);
+        }
+        if !flow.nat.begins_beside(sight) {
+            return None;
+        }
+        let number = self.begin(sight);
+        self.direct.insert(key, number);
+        if let Some(flow) = self.by_number.get_mut(&number) {
+            flow.direct = Some(key);
+        }
+        Some(number)
+    }
+
+    /// As [`Flows::beside`], for a packet that was taken for one of flow `number` before.
+    pub fn beside_later(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
+        let key = FlowKey::new(sight.tuple.as_ref()?, sight.icmp.as_ref());
+        let known = *self.direct.get(&key)?;
+        let flow = self.by_number.get(&number)?;
+        (known != number && flow.nat.is_beside(sight)).then_some(known)
     }
 
     /// A packet of flow `number` shows another tuple than before. When that is a translation, its
@@ -197,6 +229,7 @@ impl Flows {
         rest.sort_unstable_by_key(|f| f.number);
         all.append(&mut rest);
         self.by_key.clear();
+        self.direct.clear();
         self.unreadable = None;
         all
     }
@@ -207,6 +240,9 @@ impl Flows {
         };
         for key in &flow.keys {
             self.by_key.remove(key);
+        }
+        if let Some(key) = flow.direct {
+            self.direct.remove(&key);
         }
         if self.unreadable == Some(number) {
             self.unreadable = None;

@@ -264,6 +264,20 @@ impl Nat {
         })
     }
 
+    /// On the client's side, and yet as the flow's packets look behind their translation: it may be
+    /// a conversation of its own with the far end's own address.
+    pub fn is_beside(&self, sight: &Sight) -> bool {
+        let Some(tuple) = sight.tuple.filter(|_| sight.about.is_none()) else { return false };
+        let mut steps = self.steps.iter().filter(|s| s.to == tuple || s.to.reversed() == tuple);
+        steps.any(|step| !step.sooner.is_empty() && step.is_upstream(sight))
+    }
+
+    /// It begins such a conversation: an RST only refuses an untranslated reply of this flow.
+    pub fn begins_beside(&self, sight: &Sight) -> bool {
+        let out = self.steps.iter().any(|step| Some(step.to) == sight.tuple);
+        out && !sight.tcp.is_some_and(TcpFlags::is_reset) && self.is_beside(sight)
+    }
+
     /// An entry that translates like this is another connection's: it comes to the same by another
     /// way.
     pub fn is_of_another(&self, from: FlowTuple, to: FlowTuple) -> bool {

@@ -327,6 +327,12 @@ impl Story {
                 self.flows.join_entry(flow, sight);
             }
         }
+        if let Some(flow) = packet.flow
+            && let Some(own) = self.flows.beside_later(flow, sight)
+        {
+            self.flows.rehome(flow, own);
+            packet.flow = Some(own);
+        }
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);
             let direction = flow.direction_of(packet);

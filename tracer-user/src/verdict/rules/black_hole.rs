@@ -27,7 +27,7 @@ pub fn black_hole(flow: &Flow) -> Option<Finding> {
     let mtu = lost.mtu.map(|m| format!(", at most {m} bytes,")).unwrap_or_default();
     let text = format!(
         "Packets of {} are too big for a part of the path, and their sender never learns it: {} {} that \
-         says so{mtu} {} dropped{}{by}{why}{named}. Until it arrives, every packet of that size is \
+         would say so{mtu} {} dropped{}{by}{why}{named}. Until it arrives, every packet of that size is \
          lost (a path-MTU black hole).{}",
         flow_name(flow),
         words::count(lost.count, &words::kind(&lost.first)),
