@@ -68,6 +68,15 @@ pub fn is_time_wait(drop: &Sight) -> bool {
         }
 }
 
+/// What a socket had taken and not handed to its process when it was destroyed: kernels give no reason
+/// for it before 6.1, and some none after.
+pub fn is_left_in_socket(drop: &Sight) -> bool {
+    const DESTRUCTORS: &[&str] =
+        &["sk_stream_kill_queues", "inet_sock_destruct", "tcp_write_queue_purge"];
+    drop.symbol().is_some_and(|symbol| DESTRUCTORS.contains(&symbol))
+        && drop.raw_reason().is_none_or(|reason| reason == "NOT_SPECIFIED")
+}
+
 /// An ICMPv6 message that the host has dealt with: before Linux 6.3 `icmpv6_rcv` ends them all as
 /// drops, those that it answered included. What it refuses is counted as an error there, and from
 /// 5.18 on has a reason of its own.

@@ -24,12 +24,36 @@ const ATTACH_LIMIT: Duration = Duration::from_mins(10);
 /// Some of this machine's own scenarios: between them each kind of program has work to do.
 const OWN: [&str; 3] = ["udp-echo/ipv4", "tcp-transfer/ipv6", "nft-drop/ipv4"];
 
-/// All of it, two guests at a time: each has one processor.
-pub(super) fn run(binary: &Path, scenario: Option<&str>) -> Result<Count> {
+/// Which scenarios guests run.
+#[derive(Clone, Copy)]
+pub(super) enum Scenarios<'a> {
+    /// By its name.
+    One(&'a str),
+    /// Those that see each hook of Open vSwitch at work: enough for every change.
+    Few,
+    /// Every one.
+    All,
+}
+
+impl Scenarios<'_> {
+    fn names(&self) -> Vec<OsString> {
+        match self {
+            Self::One(name) => vec![name.into()],
+            Self::Few => FEW.map(OsString::from).into(),
+            Self::All => Vec::new(),
+        }
+    }
+}
+
+/// An incident whose packet no flow matches, a rule that drops, a frame with another's MAC.
+const FEW: [&str; 3] = ["ovn-br-local/ipv4", "ovs-drop-rule/ipv4", "bond-arp-mac/ipv4"];
+
+/// Two guests at a time: each has one processor.
+pub(super) fn run(binary: &Path, scenarios: Scenarios<'_>) -> Result<Count> {
     super::harness("scenarios")?;
     let mut sum = Count::default();
     for (kernels, attach) in [(SCENARIOS, false), (ATTACH, true)] {
-        if attach && scenario.is_some() {
+        if attach && matches!(scenarios, Scenarios::One(_)) {
             continue;
         }
         let began = Instant::now();
@@ -39,7 +63,7 @@ pub(super) fn run(binary: &Path, scenario: Option<&str>) -> Result<Count> {
                     if attach {
                         attaches(kernel, binary)
                     } else {
-                        scenarios(kernel, binary, scenario)
+                        judged(kernel, binary, scenarios)
                     }
                 })
             });
@@ -84,12 +108,12 @@ fn machine(kernel: Name, timeout: Duration) -> Machine {
 }
 
 /// The scenarios for guests with this kernel; their recordings and logs come out.
-fn scenarios(kernel: Name, binary: &Path, scenario: Option<&str>) -> Result<Count> {
+fn judged(kernel: Name, binary: &Path, scenarios: Scenarios<'_>) -> Result<Count> {
     let records = folder(kernel)?;
     let mut command = program("scenarios", binary)?;
     command.extend(["--kernel", kernel.text(), "--records"].map(OsString::from));
     command.push(records.into());
-    command.extend(scenario.map(OsString::from));
+    command.extend(scenarios.names());
     counted(&machine(kernel, LIMIT), &command)
 }
 
