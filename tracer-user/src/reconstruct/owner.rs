@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome, Ovs, OvsTrace, TraceKind};
+use crate::model::{HookName, Outcome, OvsTrace, TraceKind};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 
@@ -68,25 +68,47 @@ fn is_its(loss: &Loss) -> bool {
     }
 }
 
-/// The state of each pass that a `ct` action led to.
+/// What conntrack made of the packet at each recirculation that a `ct` action led to, in order:
+/// `ofproto/trace` takes one `--ct-next` for each of these, and none for other recirculations.
 fn ct_states(passage: &[Arc<Sight>]) -> Vec<String> {
-    let decides = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsUpcall);
-    let mut states = Vec::new();
-    let (mut pass, mut tracked) = (0, false);
-    for ovs in passage.iter().filter(decides).filter_map(|s| s.ovs.as_deref()) {
-        let id = ovs.recirc_id.unwrap_or(pass);
-        if id != pass && (tracked || ovs.ct_state.is_some()) {
-            states.push(ovs.ct_state.clone().unwrap_or_else(|| "trk".to_owned()));
+    let runs = passage.iter().filter(|s| s.hook == HookName::OvsActions);
+    let lists = runs.filter_map(|s| s.ovs.as_deref()?.actions.as_deref());
+    let mut passes: Vec<u32> = Vec::new();
+    for id in lists.filter_map(tracked_pass) {
+        // What `ovs-vswitchd` hands back may run a list again that was run before.
+        if !passes.contains(&id) {
+            passes.push(id);
         }
-        pass = id;
-        tracked = runs_ct(ovs);
     }
-    states
+    let state = |id: &u32| {
+        let mut there = passage.iter().filter_map(|s| s.ovs.as_deref());
+        let found = there.find(|ovs| ovs.recirc_id == Some(*id) && ovs.ct_state.is_some());
+        found.and_then(|ovs| ovs.ct_state.clone()).unwrap_or_else(|| "trk".to_owned())
+    };
+    passes.iter().map(state).collect()
 }
 
-fn runs_ct(ovs: &Ovs) -> bool {
-    let actions = ovs.actions.as_deref().unwrap_or_default();
-    actions.split(',').any(|a| a == "ct" || a.starts_with("ct("))
+/// The recirculation to which the last `ct` action of a list leads: `…,ct(…),recirc(0x3)`.
+fn tracked_pass(list: &str) -> Option<u32> {
+    let (before, id) = list.strip_suffix(')')?.rsplit_once("recirc(0x")?;
+    let before = before.strip_suffix(',')?;
+    let is_ct = match before.strip_suffix(')') {
+        None => before.rsplit(',').next() == Some("ct"),
+        Some(inside) => {
+            let mut depth = 1_u32;
+            let open = inside.rfind(|c| {
+                match c {
+                    ')' => depth += 1,
+                    '(' => depth -= 1,
+                    _ => {}
+                }
+                depth == 0
+            })?;
+            let name = inside.get(..open)?;
+            name.rsplit([',', '(']).next() == Some("ct")
+        }
+    };
+    is_ct.then(|| u32::from_str_radix(id, 16).ok()).flatten()
 }
 
 /// Questions asked, and the answers.
@@ -177,5 +199,32 @@ impl Flow {
             }
         }
         self.losses = kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tracked_pass;
+
+    #[test]
+    fn only_what_conntrack_recirculates_has_a_state_of_its_own() {
+        for (list, pass) in [
+            ("ct(zone=1,nat),recirc(0x1)", Some(1)),
+            (
+                "ct_clear,set(ipv4(ttl=63)),ct(commit,zone=7,nat(src=169.254.12.181)),recirc(0x1f)",
+                Some(31),
+            ),
+            ("ct,recirc(0x2)", Some(2)),
+            ("ct(commit),hash(l4(0)),recirc(0x2)", None),
+            ("hash(l4(0)),recirc(0x2)", None),
+            ("ct_clear,recirc(0x2)", None),
+            ("ct(commit),3", None),
+            ("recirc(0x2)", None),
+            ("drop", None),
+            ("", None),
+            ("),recirc(0x2)", None),
+        ] {
+            assert_eq!(tracked_pass(list), pass, "{list}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::model::{Outcome, Where};
 use crate::reconstruct::flow::{Flow, Loss};
+use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, matter, netfilter, next, related, words};
 
@@ -11,6 +12,21 @@ pub fn dropped(flow: &Flow) -> Option<Finding> {
         loss.outcome == Outcome::Dropped && !related::is_discovery(flow, loss)
     });
     loss.map(|loss| finding(flow, loss))
+}
+
+/// A member of a bond, or of another master, that takes in nothing (`RX_HANDLER_EXACT` in
+/// `__netif_receive_skb_core`) ends frames as if nobody knew their kind.
+fn kept_by_master(at: &Sight) -> String {
+    let master = at.dev.as_ref().and_then(|dev| dev.master.as_deref());
+    match (at.raw_reason(), at.symbol(), master) {
+        (Some("UNHANDLED_PROTO") | None, Some("__netif_receive_skb_core"), Some(master)) => {
+            format!(
+                "; the device belongs to {}, which took nothing in from it, as a bond does with its backup members",
+                words::safe(master)
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 fn finding(flow: &Flow, loss: &Loss) -> Finding {
@@ -27,6 +43,7 @@ fn finding(flow: &Flow, loss: &Loss) -> Finding {
         (None, Some(_)) => String::new(),
         (None, None) => "; this kernel gives no reasons".to_owned(),
     };
+    let why = why + &kept_by_master(at);
     let named = reason.map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let by = words::symbol(at).map(|s| format!(" by {s}")).unwrap_or_default();
     let text = format!(

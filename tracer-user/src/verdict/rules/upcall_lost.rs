@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{HookName, Outcome, Upcall};
-use crate::reconstruct::flow::Flow;
+use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, datapath, matter, next, pipeline, words};
@@ -11,7 +11,13 @@ use crate::verdict::{Finding, datapath, matter, next, pipeline, words};
 /// A packet of the flow was handed to `ovs-vswitchd`, which did not hand it back; or it could not be
 /// handed over.
 pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
-    let loss = sentence::worst(flow, Outcome::UpcallLost)?;
+    // Those that could not be handed over say why nobody answers the others.
+    let refused = |l: &&Loss| l.at.upcall().is_some_and(|upcall| upcall.result.is_some());
+    let lost = || flow.losses.iter().filter(|l| l.outcome == Outcome::UpcallLost);
+    let loss = lost()
+        .filter(refused)
+        .max_by_key(|l| l.count)
+        .or_else(|| sentence::worst(flow, Outcome::UpcallLost))?;
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let upcall = at.upcall().cloned().unwrap_or_default();
     let by = datapath::in_port(&loss.passage)
