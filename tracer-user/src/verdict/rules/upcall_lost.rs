@@ -13,8 +13,8 @@ use crate::verdict::{Finding, datapath, matter, next, pipeline, words};
 pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
     // Those that could not be handed over say why nobody answers the others.
     let refused = |l: &&Loss| l.at.upcall().is_some_and(|upcall| upcall.result.is_some());
-    let lost = || flow.losses.iter().filter(|l| l.outcome == Outcome::UpcallLost);
-    let loss = lost()
+    let all = || flow.losses.iter().filter(|l| l.outcome == Outcome::UpcallLost);
+    let loss = all()
         .filter(refused)
         .max_by_key(|l| l.count)
         .or_else(|| sentence::worst(flow, Outcome::UpcallLost))?;
