@@ -77,7 +77,7 @@ pub fn is_left_in_socket(drop: &Sight) -> bool {
         && drop.raw_reason().is_none_or(|reason| reason == "NOT_SPECIFIED")
 }
 
-/// An ICMPv6 message that the host has dealt with: before Linux 6.3 `icmpv6_rcv` ends them all as
+/// An `ICMPv6` message that the host has dealt with: before Linux 6.3 `icmpv6_rcv` ends them all as
 /// drops, those that it answered included. What it refuses is counted as an error there, and from
 /// 5.18 on has a reason of its own.
 pub fn is_handled_icmp6(drop: &Sight) -> bool {

@@ -22,7 +22,8 @@ const KERNEL: Name = Name::V6_1;
 /// One row: instructions a packet.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Row {
-    pub row: String,
+    /// What was measured.
+    pub name: String,
     pub instructions: f64,
     /// Of the untraced row's.
     pub ratio: f64,
@@ -68,13 +69,13 @@ fn rows(said: &str) -> Result<Vec<Row>> {
     let untraced = of("untraced");
     Ok(order
         .into_iter()
-        .map(|row| Row { row: row.to_owned(), instructions: of(row), ratio: of(row) / untraced })
+        .map(|row| Row { name: row.to_owned(), instructions: of(row), ratio: of(row) / untraced })
         .collect())
 }
 
 /// What the rows should be.
 pub(super) fn aims(rows: &[Row]) -> Vec<Aim> {
-    let find = |name: &str| rows.iter().find(|row| row.row == name);
+    let find = |name: &str| rows.iter().find(|row| row.name == name);
     let mut aims = Vec::new();
     let mut aim = |name: &str, most: f64, wanted: &'static str| {
         if let Some(row) = find(name) {
@@ -100,7 +101,7 @@ pub(super) fn table(rows: &[Row]) -> String {
         "ratio"
     );
     for row in rows {
-        let _ = writeln!(text, "{:<28} {:>20.0} {:>8.3}", row.row, row.instructions, row.ratio);
+        let _ = writeln!(text, "{:<28} {:>20.0} {:>8.3}", row.name, row.instructions, row.ratio);
     }
     text
 }
