@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use btf_rs::{Btf, Type};
@@ -67,12 +68,25 @@ pub fn has_module(name: &str) -> bool {
 }
 
 /// The drop reasons that the running kernel knows, without their `SKB_DROP_REASON_`, those of its
-/// Open vSwitch module too, by name; `None` for a kernel that has none (before 5.17) or no BTF.
+/// Open vSwitch module too if that is loaded, by name; `None` for a kernel that has none (before
+/// 5.17) or no BTF.
 pub fn drop_reasons() -> Option<BTreeMap<String, u64>> {
-    const FOLDER: &str = "/sys/kernel/btf";
-    let kernel = Btf::from_file(format!("{FOLDER}/vmlinux")).ok()?;
+    // Read once with and once without the module: an emulated machine takes seconds for it.
+    static WITHOUT: OnceLock<Option<BTreeMap<String, u64>>> = OnceLock::new();
+    static WITH: OnceLock<Option<BTreeMap<String, u64>>> = OnceLock::new();
+    let module = Path::new(BTF).join("openvswitch");
+    let known = if module.exists() { &WITH } else { &WITHOUT };
+    known.get_or_init(|| read_drop_reasons(&module)).clone()
+}
+
+const BTF: &str = "/sys/kernel/btf";
+
+fn read_drop_reasons(module: &Path) -> Option<BTreeMap<String, u64>> {
+    let bytes = std::fs::read(Path::new(BTF).join("vmlinux")).ok()?;
+    let kernel = Btf::from_bytes(&bytes).ok()?;
     let mut reasons = members(&kernel, "skb_drop_reason", "SKB_DROP_REASON_")?;
-    let module = Btf::from_split_file(format!("{FOLDER}/openvswitch"), &kernel).ok();
+    let bytes = std::fs::read(module).unwrap_or_default();
+    let module = Btf::from_split_bytes(&bytes, &kernel).ok();
     reasons.extend(module.and_then(|btf| members(&btf, "ovs_drop_reason", "")).unwrap_or_default());
     Some(reasons)
 }

@@ -31,7 +31,7 @@ pub struct Connect {
     /// with RST.
     #[arg(long)]
     keep_open: bool,
-    /// Wait so long after connecting, and again before closing: every segment so far has arrived.
+    /// Wait so long before closing: every segment so far has arrived.
     #[arg(long, default_value_t = 0)]
     pause_ms: u64,
     /// While that connection is open, open another from the same port to here.
@@ -150,7 +150,7 @@ fn exchange(stream: TcpStream, args: &Connect) -> std::io::Result<(usize, bool)>
     });
     let mut out = stream;
     out.write_all(&payload)?;
-    pause();
+    std::thread::sleep(Duration::from_millis(args.pause_ms));
     out.shutdown(Shutdown::Write)?;
     let echoed = reader.join().unwrap_or_else(|_| Ok(Vec::new()))?;
     Ok((echoed.len(), echoed == payload))
