@@ -141,8 +141,6 @@ fn exchange(stream: TcpStream, args: &Connect) -> std::io::Result<(usize, bool)>
         socket2::SockRef::from(&stream).set_linger(None)?;
         return Ok((echoed.len(), echoed == payload));
     }
-    let pause = || std::thread::sleep(Duration::from_millis(args.pause_ms));
-    pause();
     let mut back = stream.try_clone()?;
     let reader = std::thread::spawn(move || {
         let mut echoed = Vec::new();
