@@ -1,12 +1,10 @@
 //! `lasthop trace`: attach, follow, print hops as they happen, and a verdict per flow at the end.
 
-use std::io::Write as _;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::child::{self, Child};
+use super::stop::{Ended, Stop};
 use crate::capture::load::RING_BYTES;
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
@@ -26,6 +24,8 @@ const QUIET: Duration = Duration::from_millis(300);
 /// … and how long packets without an outcome are waited for: neighbour resolution gives up after
 /// three seconds (`mcast_solicit` × `retrans_time_ms`).
 const PATIENCE: Duration = Duration::from_secs(4);
+/// After CMD has exited: how long traffic that goes on is followed.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Runs the trace; the exit status.
 ///
@@ -37,24 +37,16 @@ pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
     runtime.block_on(trace(args))
 }
 
-/// After CMD has exited: how long traffic that goes on is followed.
-const LONGEST: Duration = Duration::from_secs(10);
-
 /// What ends a trace.
 struct Ends {
-    interrupt: Signal,
-    terminate: Signal,
-    deadline: Option<Instant>,
-    child: Option<Child>,
+    stop: Stop,
     /// Set when the child has exited.
     lingering_since: Option<Instant>,
     last_hop: Instant,
 }
 
 async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
-    // Before anything is attached: a signal from here on is a clean stop.
-    let (interrupt, terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut stop = Stop::on_signals()?;
     let ports = args.clone();
     let plan = Plan {
         filter: args.filter,
@@ -70,22 +62,13 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
     report.meta(&meta(&session, &args.filter_text))?;
     report.flush()?;
     announce(&session);
-    let now = Instant::now();
-    let mut ends = Ends {
-        interrupt,
-        terminate,
-        deadline: args.stop_after.map(|d| now + d),
-        child: child::spawn(&args.command, args.json)?,
-        lingering_since: None,
-        last_hop: now,
-    };
+    stop.begin(&args.command, args.json, args.stop_after)?;
+    let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
     let mut owners =
         Owners { names: &names, open_vswitch: Asking::new(), netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
     follow(&mut session, &mut report, &mut owners, &mut ends, packets).await?;
-    if let Some(child) = ends.child.take() {
-        child.end().await;
-    }
+    ends.stop.end_child().await;
     // Detach, then drain: whatever the kernel wrote is read.
     session.detach();
     while session.drain(|hop| owners.see(&mut report, hop)) != 0 {}
@@ -169,19 +152,9 @@ async fn follow(
 impl Ends {
     /// Waits for a signal, the deadline or CMD's exit; whether the trace is over at once.
     async fn stop(&mut self) -> bool {
-        let deadline = self.deadline;
-        tokio::select! {
-            _ = self.interrupt.recv() => true,
-            _ = self.terminate.recv() => true,
-            () = async { match deadline {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            } } => true,
-            () = async { match &mut self.child {
-                Some(child) => child.exited().await,
-                None => std::future::pending().await,
-            } } => {
-                self.child = None;
+        match self.stop.wait().await {
+            Ended::All => true,
+            Ended::Child => {
                 self.lingering_since = Some(Instant::now());
                 false
             }
@@ -198,7 +171,7 @@ impl Ends {
     }
 }
 
-/// The line that scripts wait for.
+/// Says what is not seen, and that all probes are attached.
 fn announce(session: &Session) {
     for kind in session.attached() {
         if kind.probe.is_none() {
@@ -206,8 +179,7 @@ fn announce(session: &Session) {
         }
     }
     let (probes, devices) = session.size();
-    let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "lasthop: ready: {probes} probes on {devices} devices");
+    super::meta::tell_ready(probes, devices);
 }
 
 fn meta(session: &Session, filter: &str) -> Meta {
