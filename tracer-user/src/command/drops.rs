@@ -38,7 +38,7 @@ async fn count(args: &DropsArgs) -> anyhow::Result<u8> {
     let mut screen = Screen::new(args, counter.began());
     screen.head(&counter, args)?;
     super::meta::tell_ready(counter.probes(), counter.devices());
-    stop.begin(&args.command, args.json, args.stop_after)?;
+    stop.begin(&args.live.command, args.output.json, args.live.stop_after)?;
     follow(&mut counter, &mut screen, &mut stop, args).await?;
     stop.end_child().await;
     counter.detach();

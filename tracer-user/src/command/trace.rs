@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::stop::{Ended, Stop};
-use crate::capture::load::RING_BYTES;
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
 use crate::model::{Hop, Meta};
@@ -49,20 +48,23 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
     let mut stop = Stop::on_signals()?;
     let ports = args.clone();
     let plan = Plan {
-        filter: args.filter,
-        scope: Scope::from_options(&args.netns),
+        filter: args.live.filter,
+        scope: Scope::from_options(&args.live.netns),
         wants_port: Box::new(move |name| ports.wants_port(name)),
-        ring_bytes: RING_BYTES,
+        ring_bytes: args.ring,
         is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
     let names = PortNames::start().await;
-    let mut report =
-        Report::new(Box::new(std::io::stdout()), Form::for_stdout(args.json), Shows::Everything);
-    report.meta(&meta(&session, &args.filter_text))?;
+    let mut report = Report::new(
+        Box::new(std::io::stdout()),
+        Form::for_stdout(args.output.json),
+        Shows::Everything,
+    );
+    report.meta(&meta(&session, &args.live.filter_text))?;
     report.flush()?;
     announce(&session);
-    stop.begin(&args.command, args.json, args.stop_after)?;
+    stop.begin(&args.live.command, args.output.json, args.live.stop_after)?;
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
     let mut owners =
         Owners { names: &names, open_vswitch: Asking::new(), netfilter: Asker::default() };

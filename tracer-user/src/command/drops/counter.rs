@@ -47,13 +47,14 @@ impl Counter {
     /// What could not be done, and what to do.
     pub fn start(args: &DropsArgs) -> anyhow::Result<Self> {
         let by = args.by.iter().fold(0, |bits, by| bits | bits_of(*by));
-        let filter = (!args.filter_text.is_empty()).then_some(&args.filter);
+        let filter = (!args.live.filter_text.is_empty()).then_some(&args.live.filter);
         let keep = args.keep.map_or(1, |n| usize::try_from(n.get()).unwrap_or(usize::MAX));
         // Between two readings the kernel keeps more apart, lest what is frequent comes too late.
         let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
-        let (watch, links) = Watch::start(Scope::from_options(&args.netns))?;
+        let (watch, links) = Watch::start(Scope::from_options(&args.live.netns))?;
         let (counting, legend) = Counting::start(by, filter, in_kernel)?;
-        let scoped = !args.netns.is_empty() && !args.netns.iter().any(|name| name == "all");
+        let scoped =
+            !args.live.netns.is_empty() && !args.live.netns.iter().any(|name| name == "all");
         let mut counter = Self {
             counting,
             legend,

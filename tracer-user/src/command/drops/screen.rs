@@ -35,13 +35,13 @@ struct Previous {
 impl Screen {
     /// For standard output, as `args` want it.
     pub fn new(args: &DropsArgs, began: Instant) -> Self {
-        let live = !args.json && std::io::stdout().is_terminal();
+        let live = !args.output.json && std::io::stdout().is_terminal();
         let top = args.top.map(|n| usize::try_from(n.get()).unwrap_or(usize::MAX));
         let choice = anstream::AutoStream::choice(&std::io::stdout());
         Self {
-            json: args.json,
+            json: args.output.json,
             live,
-            top: top.or_else(|| (!args.json).then_some(ROWS)),
+            top: top.or_else(|| (!args.output.json).then_some(ROWS)),
             all: args.all,
             table: Table::new(choice != anstream::ColorChoice::Never),
             previous: Previous { at: began, counts: HashMap::new() },
@@ -61,7 +61,7 @@ impl Screen {
     pub fn head(&self, counter: &Counter, args: &DropsArgs) -> anyhow::Result<()> {
         if self.json {
             let mut out = std::io::stdout().lock();
-            json::write(&mut out, &Record::Meta(counter.meta(&args.filter_text)))?;
+            json::write(&mut out, &Record::Meta(counter.meta(&args.live.filter_text)))?;
             out.flush()?;
         } else {
             for line in counter.blind() {
