@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{Dev, Drop, HookName, Hop, Icmp, Netns, Ovs, Place, Tunnel, Vlan, Where};
+use crate::reconstruct::segment::Segment;
 use crate::reconstruct::tracked::Tracked;
 use crate::reconstruct::tuple::FlowTuple;
 
@@ -77,6 +78,15 @@ impl TcpFlags {
     /// Acknowledges and does nothing else.
     pub fn is_bare_ack(self) -> bool {
         self.0 == 0b1_0000
+    }
+
+    /// Whether TCP has such a combination at all (`tcp_valid_flags` of
+    /// `net/netfilter/nf_conntrack_proto_tcp.c`, which passes over PSH, ECE and CWR).
+    pub fn is_possible(self) -> bool {
+        // Bits of `SFR.AU..`.
+        let has = |letters| Self::parse(letters).0;
+        let counted = self.0 & has("SFRAU");
+        ["S", "SU", "SA", "R", "RA", "FA", "FAU", "A", "AU"].map(has).contains(&counted)
     }
 
     /// Ends a connection in order: FIN.
@@ -178,6 +188,10 @@ pub struct Sight {
     pub fragment: Option<u32>,
     /// TCP flags.
     pub tcp: Option<TcpFlags>,
+    /// TCP's numbers.
+    pub segment: Option<Segment>,
+    /// The checksum of its transport header is wrong.
+    pub bad_checksum: bool,
     /// ICMP facts.
     pub icmp: Option<Icmp>,
     /// ARP operation.
@@ -286,6 +300,8 @@ impl Catalog {
                 .as_ref()
                 .and_then(|ip| ip.frag_offset.or_else(|| ip.more_fragments.then_some(0))),
             tcp: hop.tcp.as_ref().map(|t| TcpFlags::parse(&t.flags)),
+            segment: hop.tcp.as_ref().and_then(Segment::from_record),
+            bad_checksum: hop.bad_checksum,
             icmp: hop.icmp.clone(),
             arp: hop.arp.as_ref().map(|a| match a.op.as_str() {
                 "request" => ArpOp::Request,
