@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use conntrack::{Conntrack, Ct, CtEntry};
 pub use netfilter::{Netfilter, Rule};
-pub use owner::{Acl, LogicalFlow, OvsTrace, TraceKind};
+pub use owner::{Acl, LogicalFlow, OvsTrace, OvsVlan, OvsVlanPort, TraceKind};
 
 /// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
