@@ -61,7 +61,9 @@ impl Question {
         let keyed = || facts().filter(|ovs| ovs.key.is_some());
         let first = keyed().find(|ovs| ovs.recirc_id == Some(0)).filter(|_| is_its(outcome, at))?;
         let key = first.key.clone()?;
-        let last_key = keyed().next_back()?.key.clone().filter(|last| *last != key);
+        // What `ovs-vswitchd` hands back has a key without the recirculation that it belongs to.
+        let last_key = keyed().rfind(|ovs| !ovs.from_userspace).and_then(|ovs| ovs.key.clone());
+        let last_key = last_key.filter(|last| *last != key);
         let is_run = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
         let run = passage.iter().rfind(is_run);
         // What comes after a run and goes up has another pass before it.
@@ -243,7 +245,42 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
-    use super::tracked_pass;
+    use std::sync::Arc;
+
+    use super::{Harm, Question, tracked_pass};
+    use crate::model::{HookName, Outcome, Ovs};
+    use crate::reconstruct::sight::{Catalog, Sight};
+    use crate::reconstruct::testing::hop;
+
+    fn passed(hook: HookName, recirc_id: u32, key: &str, actions: Option<&str>) -> Arc<Sight> {
+        let mut hop = hop(hook, 1, 1);
+        hop.ovs = Some(Ovs {
+            recirc_id: Some(recirc_id),
+            key: Some(key.to_owned()),
+            actions: actions.map(str::to_owned),
+            from_userspace: actions.is_some(),
+            ..Ovs::default()
+        });
+        Arc::new(Catalog::default().sight(&hop))
+    }
+
+    #[test]
+    fn the_last_pass_is_that_of_the_packet_which_went_up() {
+        use HookName::{OvsActions, OvsUpcall};
+        let passage = [
+            passed(OvsUpcall, 0, "first", None),
+            passed(OvsActions, 0, "first", Some("ct,recirc(0x5)")),
+            passed(OvsUpcall, 5, "recirc_id(0x5),last", None),
+            passed(OvsActions, 0, "last", Some("ct_clear")),
+        ];
+        let at = passage.last().unwrap();
+        let harm = Harm { packet: 1, outcome: Outcome::DroppedByOvs, at, passage: &passage };
+        let question = Question::about(harm).unwrap();
+        assert_eq!(question.key, "first");
+        assert_eq!(question.last_key.as_deref(), Some("recirc_id(0x5),last"));
+        assert_eq!(question.actions.as_deref(), Some("ct_clear"));
+        assert_eq!(question.ct_states.len(), 1);
+    }
 
     #[test]
     fn only_what_conntrack_recirculates_has_a_state_of_its_own() {
