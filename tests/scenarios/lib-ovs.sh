@@ -82,6 +82,43 @@ lh_ovs_pair() {
 		-- add-port br0 p-s -- set interface p-s ofport_request=2
 }
 
+# lh_ovs_pods CPE-MAC BAW-MAC GATEWAY-MAC: two pods on one node, CPE (lh-client, $CLIENT) --- vethcpe
+# (port 3) [br0] vethbaw (port 4) --- BAW (lh-server, $SERVER). CPE reaches all others by $GATEWAY. br0
+# has no flows yet and forwards nothing without.
+lh_ovs_pods() {
+	lh_netns lh-client lh-node lh-server
+	lh_port lh-client eth0 "$1" vethcpe
+	lh_port lh-server eth0 "$2" vethbaw
+	lh_addr lh-client eth0 "$CLIENT"
+	lh_addr lh-server eth0 "$SERVER"
+	ip -n lh-client route add default via "$GATEWAY"
+	lh_neigh lh-client eth0 "$GATEWAY" "$3"
+	lh_neigh lh-client eth0 "$SERVER" "$2"
+	lh_neigh lh-server eth0 "$CLIENT" "$1"
+	lh_ovs_start
+	ovs-vsctl add-br br0 -- set-fail-mode br0 secure \
+		-- add-port br0 vethcpe -- set interface vethcpe ofport_request=3 \
+		-- add-port br0 vethbaw -- set interface vethbaw ofport_request=4
+}
+
+# lh_ovs_undnat RETURN-FLOWS: on lh_ovs_pods, a service whose address is translated in zone 1 and the
+# source port in zone 2 (what it is translated to tells the service's connections from direct ones);
+# the answers come back through zone 2 and then meet the flows given, which may go on to table 5.
+lh_ovs_undnat() {
+	lh_flows br0 <<-FLOWS
+		table=0,priority=200,in_port=3,$IP,$NW_DST=$SERVICE,actions=resubmit(,1)
+		table=0,priority=200,in_port=4,tcp$V6,tp_src=9443,tp_dst=59904/0xfff0,actions=resubmit(,3)
+		table=0,priority=100,in_port=3,actions=output:4
+		table=0,priority=100,in_port=4,actions=output:3
+		table=1,priority=100,tcp$V6,tp_dst=9443,actions=ct(commit,zone=1,nat(dst=$SERVER_AT:9443),table=2)
+		table=2,priority=100,tcp$V6,actions=set_field:$BAW_MAC->eth_dst,ct(commit,zone=2,nat(src=$CLIENT_AT:$PORTS),table=6)
+		table=3,priority=100,tcp$V6,actions=ct(zone=2,nat,table=4)
+		$1
+		table=5,priority=100,actions=output:3
+		table=6,priority=100,actions=output:4
+	FLOWS
+}
+
 # lh_echo COUNT: as many datagrams from the client to the server, each awaited; what came back is kept.
 lh_echo() {
 	lh_peer lh-client udp-send --from "$CLIENT_AT:4000" --to "$SERVER_AT:4444" --count "$1" \
@@ -139,6 +176,11 @@ lh_datagrams() {
 		/^Udp: [0-9]/ { sum += $2 }
 		/^Udp6InDatagrams/ { sum += $2 }
 		END { print sum + 0 }'
+}
+
+# lh_resets NS: TCP resets that the namespace has sent.
+lh_resets() {
+	ip netns exec "$1" awk '/^Tcp:/ { if ($15 != "OutRsts") print $15 }' /proc/net/snmp
 }
 
 # lh_want WHAT ACTUAL TEST-ARG...: a fact of the witness's; says it, and fails where it is not so.
