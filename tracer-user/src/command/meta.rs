@@ -1,4 +1,6 @@
-//! The head of a recording.
+//! What is told at the start: the head of a recording, and the line that scripts wait for.
+
+use std::io::Write as _;
 
 use crate::model::Meta;
 
@@ -26,4 +28,9 @@ pub fn meta(
         probes,
         blind,
     }
+}
+
+/// The line that scripts wait for, on stderr whatever is logged: all probes are attached.
+pub fn tell_ready(probes: usize, devices: usize) {
+    let _ = writeln!(std::io::stderr(), "lasthop: ready: {probes} probes on {devices} devices");
 }

@@ -5,4 +5,5 @@ pub mod doctor;
 pub mod drops;
 pub mod explain;
 mod meta;
+mod stop;
 pub mod trace;

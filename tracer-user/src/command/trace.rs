@@ -1,13 +1,11 @@
 //! `lasthop trace`: attach, follow, print hops as they happen, and a verdict per flow at the end.
 
-use std::io::Write as _;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use anyhow::Context as _;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::child::{self, Child};
-use crate::capture::load::RING_BYTES;
+use super::stop::{Ended, Stop};
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
 use crate::model::{Hop, Meta};
@@ -15,6 +13,7 @@ use crate::netfilter::Asker;
 use crate::ovs::asking::Asking;
 use crate::ovs::ports::PortNames;
 use crate::preflight;
+use crate::privileges::{self, Hands};
 use crate::reconstruct::asked::Answer;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
@@ -26,6 +25,8 @@ const QUIET: Duration = Duration::from_millis(300);
 /// … and how long packets without an outcome are waited for: neighbour resolution gives up after
 /// three seconds (`mcast_solicit` × `retrans_time_ms`).
 const PATIENCE: Duration = Duration::from_secs(4);
+/// After CMD has exited: how long traffic that goes on is followed.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Runs the trace; the exit status.
 ///
@@ -33,71 +34,61 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// One line: what could not be done, and what to do.
 pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
     preflight::check()?;
+    privileges::narrow().context("cannot give up privileges")?;
+    let hands = Hands::new()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(trace(args))
+    runtime.block_on(trace(args, &hands))
 }
-
-/// After CMD has exited: how long traffic that goes on is followed.
-const LONGEST: Duration = Duration::from_secs(10);
 
 /// What ends a trace.
 struct Ends {
-    interrupt: Signal,
-    terminate: Signal,
-    deadline: Option<Instant>,
-    child: Option<Child>,
+    stop: Stop,
     /// Set when the child has exited.
     lingering_since: Option<Instant>,
     last_hop: Instant,
 }
 
-async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
-    // Before anything is attached: a signal from here on is a clean stop.
-    let (interrupt, terminate) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
+    let mut stop = Stop::on_signals()?;
     let ports = args.clone();
     let plan = Plan {
-        filter: args.filter,
-        scope: Scope::from_options(&args.netns),
+        filter: args.live.filter,
+        scope: Scope::from_options(&args.live.netns),
         wants_port: Box::new(move |name| ports.wants_port(name)),
-        ring_bytes: RING_BYTES,
+        ring_bytes: args.ring,
         is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
-    let names = PortNames::start().await;
-    let mut report =
-        Report::new(Box::new(std::io::stdout()), Form::for_stdout(args.json), Shows::Everything);
-    report.meta(&meta(&session, &args.filter_text))?;
+    let names = PortNames::start(hands.talk()).await;
+    let mut report = Report::new(
+        Box::new(std::io::stdout()),
+        Form::for_stdout(args.output.json),
+        Shows::Everything,
+    );
+    report.meta(&meta(&session, &args.live.filter_text))?;
     report.flush()?;
+    privileges::renounce().context("cannot give up privileges")?;
     announce(&session);
-    let now = Instant::now();
-    let mut ends = Ends {
-        interrupt,
-        terminate,
-        deadline: args.stop_after.map(|d| now + d),
-        child: child::spawn(&args.command, args.json)?,
-        lingering_since: None,
-        last_hop: now,
-    };
-    let mut owners =
-        Owners { names: &names, open_vswitch: Asking::new(), netfilter: Asker::default() };
+    stop.begin(hands, &args.live, args.output.json)?;
+    let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
+    let open_vswitch = Asking::new(hands.talk());
+    let mut owners = Owners { hands, names: &names, open_vswitch, netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
     follow(&mut session, &mut report, &mut owners, &mut ends, packets).await?;
-    if let Some(child) = ends.child.take() {
-        child.end().await;
-    }
+    ends.stop.end_child(hands).await;
     // Detach, then drain: whatever the kernel wrote is read.
-    session.detach();
+    hands.run(|| session.detach());
     while session.drain(|hop| owners.see(&mut report, hop)) != 0 {}
-    let mut answers = session.answers(&mut owners.netfilter);
+    let mut answers = owners.answers(&session);
     answers.extend(owners.netfilter.wait());
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
-    for lost in session.lost()? {
+    for lost in hands.run(|| session.lost())? {
         report.lost(&lost)?;
     }
     let end = session.now();
     for question in report.close(end)? {
-        session.ask(&question).map_or(Ok(()), |answer| report.answered(answer))?;
+        let answer = hands.run(|| session.ask(&question));
+        answer.map_or(Ok(()), |answer| report.answered(answer))?;
     }
     report.flush()?;
     report.questions().into_iter().for_each(|question| owners.open_vswitch.ask(question));
@@ -110,6 +101,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
 
 /// Those who are asked what the kernel's hooks cannot tell.
 struct Owners<'a> {
+    hands: &'a Hands,
     names: &'a PortNames,
     open_vswitch: Asking,
     netfilter: Asker,
@@ -122,6 +114,12 @@ impl Owners<'_> {
         self.netfilter.see(&hop);
         report.hop(hop);
     }
+
+    /// Lets conntrack be asked what there is to ask; the answers that there are by now.
+    fn answers(&mut self, session: &Session) -> Vec<Answer> {
+        let Self { hands, netfilter, .. } = self;
+        if netfilter.is_idle() { Vec::new() } else { hands.run(|| session.answers(netfilter)) }
+    }
 }
 
 /// Prints hops until something ends the trace.
@@ -132,14 +130,20 @@ async fn follow(
     ends: &mut Ends,
     packets: Option<u64>,
 ) -> anyhow::Result<()> {
+    let hands = owners.hands;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let stop = tokio::select! {
-            ready = session.wait() => { ready?; false }
+            events = session.wait() => {
+                let events = events?;
+                if !events.is_empty() {
+                    hands.run(|| session.changed(events));
+                }
+                false
+            }
             _ = tick.tick() => {
-                session.follow_modules();
-                for lost in session.lost()? {
+                for lost in hands.run(|| { session.follow_modules(); session.lost() })? {
                     report.lost(&lost)?;
                 }
                 report.settle(session.now())?;
@@ -155,10 +159,7 @@ async fn follow(
         if session.drain(|hop| owners.see(report, hop)) != 0 {
             ends.last_hop = Instant::now();
         }
-        session
-            .answers(&mut owners.netfilter)
-            .into_iter()
-            .try_for_each(|answer| report.answered(answer))?;
+        owners.answers(session).into_iter().try_for_each(|answer| report.answered(answer))?;
         report.flush()?;
         if stop || packets.is_some_and(|n| report.outcomes() >= n) {
             return Ok(());
@@ -169,19 +170,9 @@ async fn follow(
 impl Ends {
     /// Waits for a signal, the deadline or CMD's exit; whether the trace is over at once.
     async fn stop(&mut self) -> bool {
-        let deadline = self.deadline;
-        tokio::select! {
-            _ = self.interrupt.recv() => true,
-            _ = self.terminate.recv() => true,
-            () = async { match deadline {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            } } => true,
-            () = async { match &mut self.child {
-                Some(child) => child.exited().await,
-                None => std::future::pending().await,
-            } } => {
-                self.child = None;
+        match self.stop.wait().await {
+            Ended::All => true,
+            Ended::Child => {
                 self.lingering_since = Some(Instant::now());
                 false
             }
@@ -198,7 +189,7 @@ impl Ends {
     }
 }
 
-/// The line that scripts wait for.
+/// Says what is not seen, and that all probes are attached.
 fn announce(session: &Session) {
     for kind in session.attached() {
         if kind.probe.is_none() {
@@ -206,8 +197,7 @@ fn announce(session: &Session) {
         }
     }
     let (probes, devices) = session.size();
-    let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "lasthop: ready: {probes} probes on {devices} devices");
+    super::meta::tell_ready(probes, devices);
 }
 
 fn meta(session: &Session, filter: &str) -> Meta {

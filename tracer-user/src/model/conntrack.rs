@@ -1,30 +1,26 @@
 //! What conntrack knows of a packet.
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Netns, Tuple};
 
 /// The conntrack entry that a packet carries at a hop.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ct {
     /// How the packet relates to the connection: `new` `established` `reply` `related`
     /// `related-reply` `untracked`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Zone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<u16>,
     /// Connection mark.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
     /// How the connection's packets look where it began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orig: Option<Tuple>,
     /// How its replies look on their arrival, before they are translated back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Tuple>,
     /// ICMP identifiers of `orig` and `reply`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub icmp_ids: Option<[u16; 2]>,
     /// Which ends are translated: `src`, `dst`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -33,14 +29,13 @@ pub struct Ct {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<String>,
     /// Labels, 128 bits as hex, bit 0 lowest; absent where none is set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
     /// Kernel address of the entry, as text: tells one entry from a later one of the same tuples.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
 }
 
 /// What a namespace's conntrack said when it was asked about a tuple.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conntrack {
     /// Nanoseconds since the trace began.
@@ -48,44 +43,34 @@ pub struct Conntrack {
     /// The namespace.
     pub netns: Netns,
     /// The tuple that was asked about; absent where only the table's size was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuple: Option<Tuple>,
     /// The zone that it was looked for in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<u16>,
     /// The entry that has this tuple, in either direction; absent when there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<CtEntry>,
     /// How many entries the namespace has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
     /// How many it may have (`net.netfilter.nf_conntrack_max`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u32>,
     /// Why there is no answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
 
 /// An entry of the table.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CtEntry {
     /// How the connection's packets look where it began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orig: Option<Tuple>,
     /// How its replies look on their arrival.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Tuple>,
     /// Zone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<u16>,
     /// Connection mark.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
     /// `IPS_*` bits of `include/uapi/linux/netfilter/nf_conntrack_common.h`.
     #[serde(default)]
     pub status: u32,
     /// Seconds until it goes, unless packets keep it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u32>,
 }

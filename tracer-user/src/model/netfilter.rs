@@ -1,10 +1,12 @@
 //! Which rule dropped a packet.
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 use super::{Netns, Tuple};
 
 /// The rules of one hook that may have dropped a packet.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Netfilter {
     /// Nanoseconds since the trace began: when the rules were read.
@@ -24,11 +26,11 @@ pub struct Netfilter {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub certain: bool,
     /// Why no rules could be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
 
 /// A rule of nftables or iptables, or the policy of a chain.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// `inet` `ip` `ip6` `bridge` `netdev`, or `iptables` `ip6tables`.
@@ -38,15 +40,11 @@ pub struct Rule {
     /// Chain.
     pub chain: String,
     /// nftables' handle; absent for a chain's policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<u64>,
     /// iptables' number of the rule in its chain, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
     /// Priority of the base chain.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// The rule as nft or iptables-save print it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }

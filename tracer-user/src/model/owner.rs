@@ -1,6 +1,7 @@
 //! What Open vSwitch and OVN, asked, say of a packet that died in their hands.
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 
 /// How the `OpenFlow` tables end a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,7 @@ pub enum TraceKind {
 }
 
 /// What `ofproto/trace` says of a packet that died in Open vSwitch.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OvsTrace {
     /// Number of the packet.
@@ -32,31 +34,22 @@ pub struct OvsTrace {
     /// How it ends.
     pub kind: TraceKind,
     /// Bridge in which it ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
     /// Table in which it ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<u8>,
     /// Priority of the rule.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u16>,
     /// Match of the rule, as Open vSwitch prints it; empty: it matches everything.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#match: Option<String>,
     /// Cookie of the rule, `0x…`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
     /// What the rule does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule_actions: Option<String>,
     /// `missing-port`: the port, by number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
     /// Why, in Open vSwitch's words: of what it refuses, and of what it switches normally.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<String>,
     /// The VLAN that the frame was in, where that is why no port takes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<OvsVlan>,
     /// The connection tracking states that the live packet had after each recirculation, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -65,32 +58,25 @@ pub struct OvsTrace {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub passes_simulated: bool,
     /// How the trace and what was seen live differ, and why; absent where they agree.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disagrees: Option<String>,
     /// The actions that the trace ends with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datapath_actions: Option<String>,
     /// The trace that was asked for, as a command.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
     /// A command that shows the rule, or the table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub show: Option<String>,
     /// A command that mends it, where one is at hand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
     /// What OVN made the rule of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_flow: Option<LogicalFlow>,
     /// The ACL that the logical flow was made of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acl: Option<Acl>,
     /// What could not be found out, and why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacks: Option<String>,
 }
 
 /// A VLAN of a bridge in which a frame finds nobody.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OvsVlan {
     /// Its number; 0 is that of frames without a tag.
@@ -98,7 +84,6 @@ pub struct OvsVlan {
     /// The port by which the frame came in.
     pub port: String,
     /// That port's tag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<u16>,
     /// Other ports that are in the VLAN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -109,12 +94,12 @@ pub struct OvsVlan {
 }
 
 /// What a port has to do with VLANs.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OvsVlanPort {
     /// Its name.
     pub port: String,
     /// Its tag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<u16>,
     /// The VLANs that it carries tagged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -122,6 +107,7 @@ pub struct OvsVlanPort {
 }
 
 /// A row of OVN's southbound table `Logical_Flow`.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogicalFlow {
     /// Its UUID.
@@ -131,10 +117,8 @@ pub struct LogicalFlow {
     /// Logical table.
     pub table: u32,
     /// The stage's name (`ls_out_acl`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
     /// The logical switch or router.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datapath: Option<String>,
     /// Priority.
     pub priority: u32,
@@ -145,12 +129,12 @@ pub struct LogicalFlow {
 }
 
 /// A row of OVN's northbound table `ACL`.
+#[skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acl {
     /// Its UUID.
     pub uuid: String,
     /// Name, where it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `from-lport` or `to-lport`.
     pub direction: String,

@@ -1,0 +1,246 @@
+//! The kernel's counts, read and given names.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use tracer_common::drops::{BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_STACK, BY_TUPLE, DropKey};
+
+use super::super::meta::meta;
+use crate::capture::counting::{Counting, Legend};
+use crate::capture::decode::proto_name;
+use crate::capture::session::monotonic;
+use crate::cli::{By, DropsArgs};
+use crate::drops::{self, Names, Tally};
+use crate::model::{Drops, Meta, Netns, Place};
+use crate::topology::{LinkEvent, Scope, Topology, Watch};
+
+/// The kernel's counts, and what gives them names.
+pub struct Counter {
+    counting: Counting,
+    legend: Legend,
+    watch: Watch,
+    topology: Topology,
+    tally: Tally,
+    by: u32,
+    by_ovs_port: bool,
+    /// For how many details the kernel has room.
+    in_kernel: usize,
+    /// `--netns` names some namespaces: only theirs count.
+    scoped: bool,
+    /// Devices and namespaces by the names they had when they first dropped: they may go.
+    seen: HashMap<(u32, u32), Seen>,
+    began: Instant,
+}
+
+/// What was counted from the beginning on.
+pub struct Counts {
+    /// The most frequent first.
+    pub rows: Vec<Drops>,
+    /// How many drops the kernel's maps had no room for.
+    pub not_held: u64,
+    /// Nanoseconds since the beginning.
+    pub ts: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    netns: Netns,
+    device: Option<String>,
+    ovs_port: Option<String>,
+    in_scope: bool,
+}
+
+impl Counter {
+    /// Attaches, and counts from now on.
+    ///
+    /// # Errors
+    /// What could not be done, and what to do.
+    pub fn start(args: &DropsArgs) -> anyhow::Result<Self> {
+        let by = args.by.iter().fold(0, |bits, by| bits | bits_of(*by));
+        let filter = (!args.live.filter_text.is_empty()).then_some(&args.live.filter);
+        let keep = args.keep.map_or(1, |n| usize::try_from(n.get()).unwrap_or(usize::MAX));
+        // Between two readings the kernel keeps more apart, lest what is frequent comes too late.
+        let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
+        let (watch, links) = Watch::start(Scope::from_options(&args.live.netns))?;
+        let (counting, legend) = Counting::start(by, filter, in_kernel)?;
+        let scoped =
+            !args.live.netns.is_empty() && !args.live.netns.iter().any(|name| name == "all");
+        let mut counter = Self {
+            counting,
+            legend,
+            watch,
+            topology: Topology::default(),
+            tally: Tally::new(by != 0, keep.saturating_mul(2)),
+            by,
+            in_kernel: in_kernel as usize,
+            by_ovs_port: args.by.contains(&By::OvsPort),
+            scoped,
+            seen: HashMap::new(),
+            began: Instant::now(),
+        };
+        counter.topology_changed(links);
+        Ok(counter)
+    }
+
+    /// Takes in changes of devices and namespaces.
+    pub fn topology_changed(&mut self, events: impl IntoIterator<Item = LinkEvent>) {
+        let now = std::time::Instant::now();
+        events.into_iter().for_each(|event| self.topology.apply(event, now));
+    }
+
+    /// How many devices are known.
+    pub fn devices(&self) -> usize {
+        self.topology.devices()
+    }
+
+    /// Takes in what the kernel has counted; whether it had hardly any room left for more details.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn read(&mut self) -> anyhow::Result<bool> {
+        let mut crowded = false;
+        if self.by != 0 {
+            let details = self.counting.take_details()?;
+            for (detail, _) in &details {
+                self.name(&detail.key);
+            }
+            crowded = details.len() >= self.in_kernel / 2;
+            self.tally.details(details);
+        }
+        let places = self.counting.places();
+        for (key, _) in &places {
+            self.name(key);
+        }
+        self.tally.places(places);
+        Ok(crowded)
+    }
+
+    /// Remembers what a device is called, as long as somebody knows.
+    fn name(&mut self, key: &DropKey) {
+        let at = (key.netns, key.ifindex);
+        if self.seen.get(&at).is_some_and(|seen| seen.device.is_some() || key.ifindex == 0) {
+            return;
+        }
+        let link = self.topology.link(key.netns, key.ifindex);
+        let is_ovs = |kind: Option<&str>| kind == Some("openvswitch");
+        let ovs_port = link.filter(|link| {
+            let master = link.master.and_then(|m| self.topology.link(key.netns, m));
+            is_ovs(link.kind.as_deref()) || is_ovs(master.and_then(|m| m.kind.as_deref()))
+        });
+        let seen = Seen {
+            netns: self.topology.model_netns(key.netns),
+            device: link.map(|link| link.name.clone()),
+            ovs_port: ovs_port.map(|link| link.name.clone()),
+            in_scope: !self.scoped || self.topology.follows(key.netns),
+        };
+        self.seen.insert(at, seen);
+    }
+
+    /// Reads, and gives what was counted so far its names.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn counts(&mut self) -> anyhow::Result<Counts> {
+        self.read()?;
+        Ok(Counts { rows: self.rows(), not_held: self.counting.not_held(), ts: self.now() })
+    }
+
+    fn rows(&self) -> Vec<Drops> {
+        let in_scope = |key: &DropKey| {
+            self.seen.get(&(key.netns, key.ifindex)).map_or(!self.scoped, |seen| seen.in_scope)
+        };
+        let entries = self.tally.entries().filter(|entry| in_scope(&entry.detail.key));
+        drops::rows(entries, self, self.by, self.by_ovs_port)
+    }
+
+    /// Waits for devices or namespaces to change; `None`: they can no longer be followed.
+    pub async fn links_changed(&mut self) -> Option<Vec<LinkEvent>> {
+        self.watch.next().await
+    }
+
+    /// Stops counting; what was counted can still be read.
+    pub fn detach(&mut self) {
+        self.counting.detach();
+    }
+
+    /// How many probes are attached.
+    pub fn probes(&self) -> usize {
+        self.counting.probes().len()
+    }
+
+    /// What this node cannot show, each a sentence.
+    pub fn blind(&self) -> Vec<String> {
+        self.counting.blind()
+    }
+
+    /// The head of a recording with `filter`.
+    pub fn meta(&self, filter: &str) -> Meta {
+        let now = self.now();
+        let start = monotonic().saturating_sub(now);
+        meta(now, start, filter, self.counting.probes(), self.blind())
+    }
+
+    /// When the counting began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Nanoseconds since the beginning.
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Names for Counter {
+    fn reason(&self, number: u32) -> Option<(String, String)> {
+        let reasons = &self.legend.reasons;
+        reasons.any().then(|| reasons.name(number)).map(|r| (r.name, r.subsystem))
+    }
+
+    fn place(&self, address: u64) -> Option<Place> {
+        self.legend.symbols.place(address)
+    }
+
+    fn stack(&self, number: u32) -> Vec<String> {
+        let stack = self.counting.stack(number);
+        self.legend
+            .symbols
+            .callers(&stack)
+            .map(|p| format!("{}+{:#x}", p.symbol, p.offset))
+            .collect()
+    }
+
+    fn device(&self, netns: u32, ifindex: u32) -> Option<String> {
+        let seen = self.seen.get(&(netns, ifindex));
+        let named = seen.and_then(|seen| seen.device.clone());
+        named.or_else(|| (ifindex != 0).then(|| format!("ifindex {ifindex}")))
+    }
+
+    fn netns(&self, inode: u32) -> Netns {
+        let named = self
+            .seen
+            .iter()
+            .find(|((netns, _), seen)| *netns == inode && seen.netns.name.is_some());
+        named.map_or_else(|| self.topology.model_netns(inode), |(_, seen)| seen.netns.clone())
+    }
+
+    fn ovs_port(&self, netns: u32, ifindex: u32) -> Option<String> {
+        self.seen.get(&(netns, ifindex))?.ovs_port.clone()
+    }
+
+    fn protocol(&self, number: u16) -> String {
+        proto_name(number)
+    }
+}
+
+fn bits_of(by: By) -> u32 {
+    match by {
+        By::Protocol => BY_PROTOCOL,
+        By::Port => BY_PORT,
+        By::Address => BY_ADDRESS,
+        By::Tuple => BY_TUPLE,
+        By::Stack => BY_STACK,
+        // The device is always counted by; it is only named otherwise.
+        By::OvsPort => 0,
+    }
+}

@@ -1,0 +1,92 @@
+//! What ends a command that watches the node: a signal, `--for`, or the exit of CMD.
+
+use std::future::{Future, pending};
+
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use super::child::{self, Child};
+use crate::cli::LiveArgs;
+use crate::privileges::Hands;
+
+/// Waits for what ends a command.
+pub struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    deadline: Option<Instant>,
+    child: Option<Child>,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It is over: a signal came, or its time is up.
+    All,
+    /// CMD has exited; what it set off may still be under way.
+    Child,
+}
+
+impl Stop {
+    /// From here on a signal is a clean stop: to be made before anything is attached.
+    ///
+    /// # Errors
+    /// The signals cannot be caught.
+    pub fn on_signals() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            deadline: None,
+            child: None,
+        })
+    }
+
+    /// Runs CMD, if there is one, with the privileges that lasthop was started with; its standard
+    /// output goes to stderr with `json`. `--for` counts from now.
+    ///
+    /// # Errors
+    /// CMD cannot be run.
+    pub fn begin(&mut self, hands: &Hands, args: &LiveArgs, json: bool) -> anyhow::Result<()> {
+        self.deadline = args.stop_after.map(|d| Instant::now() + d);
+        let runtime = Handle::current();
+        self.child = hands.run(|| {
+            // Its exit is waited for here.
+            let _runtime = runtime.enter();
+            child::spawn(&args.command, json)
+        })?;
+        Ok(())
+    }
+
+    /// Waits for whatever comes first. May be dropped and called again.
+    pub async fn wait(&mut self) -> Ended {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ended::All,
+            _ = self.terminate.recv() => Ended::All,
+            () = or_never(self.deadline.map(sleep_until)) => Ended::All,
+            () = or_never(self.child.as_mut().map(Child::exited)) => {
+                self.child = None;
+                Ended::Child
+            }
+        }
+    }
+
+    /// Is over at the latest then.
+    pub fn no_later_than(&mut self, at: Instant) {
+        self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
+    }
+
+    /// Ends CMD if it still runs, which takes the privilege to where it is another user's.
+    pub async fn end_child(&mut self, hands: &Hands) {
+        if let Some(mut child) = self.child.take() {
+            hands.run(|| child.kill());
+            child.reap().await;
+        }
+    }
+}
+
+async fn or_never(wait: Option<impl Future<Output = ()>>) {
+    match wait {
+        Some(wait) => wait.await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,117 @@
+//! What the headers of a packet say.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
+
+/// Ethernet addresses as text, lower case, colons.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Eth {
+    pub src: String,
+    pub dst: String,
+}
+
+/// One VLAN tag (IEEE 802.1Q).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vlan {
+    /// VLAN id, 0 to 4095.
+    pub id: u16,
+    /// Tag protocol: 0x8100 or 0x88a8, as a number.
+    pub tpid: u16,
+    /// Priority code point, 0 to 7.
+    pub pcp: u8,
+}
+
+/// A 5-tuple. Ports are absent where the protocol has none or a fragment lacks them.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Tuple {
+    /// `tcp` `udp` `icmp` `icmp6` `sctp` `arp`, or `ip-N` for any other IP protocol N.
+    pub proto: String,
+    /// Source; ARP: sender.
+    pub src: IpAddr,
+    /// Source port.
+    pub sport: Option<u16>,
+    /// Destination; ARP: target.
+    pub dst: IpAddr,
+    /// Destination port.
+    pub dport: Option<u16>,
+}
+
+/// From the IP header.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ip {
+    /// Identification (IPv4, or the IPv6 fragment header).
+    pub id: Option<u32>,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Total length in the header, bytes.
+    pub len: u32,
+    /// Don't Fragment (IPv4).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub df: bool,
+    /// A fragment: its offset in bytes.
+    pub frag_offset: Option<u32>,
+    /// A fragment that more follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_fragments: bool,
+}
+
+/// From the TCP header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tcp {
+    /// `S` `SA` `A` `F` `R` `P` `U` …, in the order of the tcpdump letters `SFRPAUEC`, SYN first.
+    pub flags: String,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+}
+
+/// From the ICMP or `ICMPv6` header.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Icmp {
+    /// Type.
+    pub r#type: u8,
+    /// Code.
+    pub code: u8,
+    /// Identifier of an echo.
+    pub id: Option<u16>,
+    /// Sequence number of an echo.
+    pub seq: Option<u16>,
+    /// Next-hop MTU of "fragmentation needed" or "packet too big".
+    pub mtu: Option<u32>,
+    /// Of an error: the flow that it is about, as the packet that it quotes shows it.
+    pub about: Option<Box<Tuple>>,
+    /// Of an error about an echo: its identifier.
+    pub about_id: Option<u16>,
+}
+
+/// From an ARP packet (RFC 826).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arp {
+    /// `request`, `reply`, or the operation's number.
+    pub op: String,
+    /// The sender's hardware address as the ARP packet claims it.
+    pub sender_mac: String,
+    /// The target's hardware address.
+    pub target_mac: String,
+}
+
+/// The tunnel that carries the packet.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// `vxlan` `geneve` `gre` `ipip`.
+    pub kind: String,
+    /// VNI or GRE key.
+    pub key: Option<u32>,
+    /// Outer source.
+    pub src: IpAddr,
+    /// Outer destination.
+    pub dst: IpAddr,
+}

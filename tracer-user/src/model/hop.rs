@@ -1,0 +1,175 @@
+//! One packet at one hook: where it was, and what happened to it there.
+
+use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
+
+use super::{Arp, Ct, Eth, Icmp, Ip, Ovs, Tcp, Tunnel, Tuple, Vlan};
+
+/// The kind of place at which a packet was seen; the names are those of `"hook"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "named as in tracer_common::abi::Hook, where they are described")]
+pub enum HookName {
+    TcIngress,
+    TcEgress,
+    Drop,
+    Consume,
+    Deliver,
+    Clone,
+    OvsReceive,
+    OvsUpcall,
+    OvsActions,
+    OvsOutput,
+    Ct,
+    OvsAnswer,
+}
+
+/// One packet at one hook.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hop {
+    /// Nanoseconds since the trace began.
+    pub ts: u64,
+    /// Processor.
+    pub cpu: u32,
+    /// Number of the packet in this trace, from 1, in order of appearance. Copies of a packet (a
+    /// clone, a fragment, what came back from an upcall) share it. 0 until the packet is known.
+    #[serde(default)]
+    pub packet: u64,
+    /// Number of this hop in the packet's way, from 1. 0 until the packet is known.
+    #[serde(default)]
+    pub hop: u32,
+    /// What kind of place.
+    pub hook: HookName,
+    /// Network namespace.
+    pub netns: Option<Netns>,
+    /// Device.
+    pub dev: Option<Dev>,
+    /// Ethernet addresses, where the packet had them at this place.
+    pub eth: Option<Eth>,
+    /// VLAN tags, outermost first, the one kept beside the packet included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vlan: Vec<Vlan>,
+    /// The innermost flow that could be read.
+    pub tuple: Option<Tuple>,
+    /// Facts of the IP header that carries `tuple`.
+    pub ip: Option<Ip>,
+    /// TCP facts.
+    pub tcp: Option<Tcp>,
+    /// ICMP or `ICMPv6` facts.
+    pub icmp: Option<Icmp>,
+    /// ARP facts.
+    pub arp: Option<Arp>,
+    /// The tunnel around `tuple`, outermost one.
+    pub tunnel: Option<Tunnel>,
+    /// What Open vSwitch's datapath was doing with it: `ovs-…` hops.
+    pub ovs: Option<Ovs>,
+    /// The conntrack entry that the packet carries here; absent where it carries none.
+    pub ct: Option<Ct>,
+    /// Where and why the kernel gave the packet up.
+    pub drop: Option<Drop>,
+    /// `consume` hops: the function that took the packet, as `symbol+offset`.
+    pub by: Option<Place>,
+    /// Kernel call chain of a drop or a consume, innermost first, as `symbol+0xoffset`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<String>,
+    /// Bytes of the packet at this place (`skb->len`).
+    pub len: u32,
+    /// For whom the frame is, as the kernel sees it: `host` `broadcast` `multicast` `otherhost`
+    /// `outgoing` `loopback`.
+    pub pkt_type: Option<String>,
+    /// Identity of the skb in this trace: the same as long as the kernel keeps the same skb.
+    #[serde(default)]
+    pub life: u64,
+    /// `clone` hops: the life that was cloned.
+    pub parent: Option<u64>,
+    /// Kernel address of the skb, as text.
+    pub skb: Option<String>,
+    /// What NAT, routing and encapsulation leave alone, as hex: equal for copies of one packet.
+    /// Absent where too little could be read.
+    pub fingerprint: Option<String>,
+    /// How the packet came to match: `filter`, `identity` (the skb matched before, with other
+    /// headers), or `learned` (the tuple is a translation that a followed packet took on).
+    pub via: Option<String>,
+    /// The packet's headers go on in memory that the hook could not read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+/// A network namespace.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Netns {
+    /// inode of its nsfs file, as `lsns` and `ip netns identify` show it.
+    pub inode: u32,
+    /// Its name under `/run/netns`; `host` for that of process 1 where it has no other.
+    pub name: Option<String>,
+}
+
+/// A device.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dev {
+    /// Index in its namespace.
+    pub ifindex: u32,
+    /// Name at that moment.
+    pub name: String,
+    /// What kind (`veth`, `tun`, `bridge`, `vxlan`, `loopback`, …), as the kernel calls it
+    /// (`IFLA_INFO_KIND`); absent for a device with none, that is, mostly hardware.
+    pub kind: Option<String>,
+    /// Its own MAC.
+    pub mac: Option<String>,
+    /// The other end, when this node has it (veth).
+    pub peer: Option<Peer>,
+    /// The bridge, bond or switch it belongs to.
+    pub master: Option<String>,
+    /// MTU, bytes.
+    pub mtu: Option<u32>,
+    /// `false`: it has no carrier, that is, nothing at its other end (of a tap: no process has it
+    /// open). Absent otherwise.
+    pub carrier: Option<bool>,
+    /// Open vSwitch: the bridge that it is a port of, whatever its `master` is in the kernel.
+    pub bridge: Option<String>,
+    /// Open vSwitch: its `OpenFlow` port number on that bridge.
+    pub ofport: Option<u32>,
+    /// Open vSwitch: the bond that it is a member of.
+    pub bond: Option<String>,
+}
+
+/// The other end of a device that is one of a pair.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// inode of the namespace it is in.
+    pub netns: u32,
+    /// Index there.
+    pub ifindex: u32,
+    /// Name there, when known.
+    pub name: Option<String>,
+}
+
+/// A place in the kernel's code.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// Function.
+    pub symbol: String,
+    /// Bytes past its start.
+    pub offset: u64,
+}
+
+/// Where and why the kernel gave the packet up.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drop {
+    /// The kernel's own name of the reason, without `SKB_DROP_REASON_`; its number as text where
+    /// it has no name; absent on kernels that give none (before 5.17).
+    pub reason: Option<String>,
+    /// `core`, or the subsystem whose reason it is (`openvswitch`, `mac80211_unusable`).
+    pub subsystem: Option<String>,
+    /// Function that dropped it.
+    pub symbol: Option<String>,
+    /// Bytes past that function's start.
+    pub offset: Option<u64>,
+    /// No drop event of the kernel's: it was found by following what was done to the packet.
+    pub silent: bool,
+}
