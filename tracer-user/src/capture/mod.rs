@@ -13,3 +13,4 @@ pub mod ports;
 pub mod probes;
 pub mod ring;
 pub mod session;
+mod tcx;

@@ -2,6 +2,7 @@
 //! a clsact qdisc. Always in front of what is there already, and always passing the packet on.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, anyhow};
 use aya::programs::links::{Link as _, LinkOrder};
@@ -10,6 +11,7 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 
 use super::clsact::{self, InUse, Leftover};
 use super::load::{Loaded, chain};
+use super::tcx;
 use crate::topology::{Link, enter};
 
 /// How packets are seen at a port.
@@ -26,7 +28,15 @@ struct Port {
     link: Link,
     /// clsact: the qdisc was not there before.
     made_qdisc: bool,
-    links: Vec<SchedClassifierLink>,
+    links: Vec<Hook>,
+}
+
+/// One program on one port.
+enum Hook {
+    /// Attached by the device's name.
+    Named(SchedClassifierLink),
+    /// Attached by its index: a tcx link, for as long as this is open.
+    Indexed { _link: OwnedFd },
 }
 
 /// The ports that have hooks.
@@ -122,9 +132,7 @@ impl Ports {
     pub fn leftovers(&self, link: &Link) -> Vec<String> {
         self.find_leftovers(link)
             .iter()
-            .map(|l| {
-                format!("{} on {} in {}", l.name, link.name.escape_debug(), link.netns.label())
-            })
+            .map(|l| format!("{} on {} in {}", l.name, link.name, link.netns.label()))
             .collect()
     }
 
@@ -215,11 +223,10 @@ fn release(port: Port, tier: Tier) {
     let (link, made_qdisc) = (port.link.clone(), port.made_qdisc);
     let mut hooks = Some(port.links);
     let done = enter(&link.netns, || {
-        hooks
-            .take()
-            .into_iter()
-            .flatten()
-            .try_for_each(|hook| hook.detach().map_err(|e| chain(&e)))?;
+        hooks.take().into_iter().flatten().try_for_each(|hook| match hook {
+            Hook::Named(hook) => hook.detach().map_err(|e| chain(&e)),
+            Hook::Indexed { .. } => Ok(()),
+        })?;
         if made_qdisc {
             clsact::remove_empty_qdisc_here(link.ifindex).map_err(|e| e.to_string())?;
         }
@@ -244,10 +251,12 @@ fn attach_here(
     link: &Link,
     direction: TcAttachType,
     tier: Tier,
-) -> Result<(SchedClassifierLink, bool), ProgramError> {
+) -> Result<(Hook, bool), ProgramError> {
     // A device that was renamed since netlink told of it is found by its index.
     let now = nix::net::if_::if_indextoname(link.ifindex).map_err(|e| io_error(e.into()))?;
-    let name = now.to_str().unwrap_or(&link.name);
+    let Ok(name) = now.to_str() else {
+        return attach_nameless(program, link.ifindex, direction, tier);
+    };
     let mut made_qdisc = false;
     let options = match tier {
         Tier::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
@@ -265,7 +274,22 @@ fn attach_here(
     };
     let id = program.attach_with_options(name, direction, options)?;
     // Out of aya's table, which takes devices of the same index in two namespaces for one.
-    Ok((program.take_link(id)?, made_qdisc))
+    Ok((Hook::Named(program.take_link(id)?), made_qdisc))
+}
+
+/// Attaches to a device whose name is no UTF-8.
+fn attach_nameless(
+    program: &SchedClassifier,
+    ifindex: u32,
+    direction: TcAttachType,
+    tier: Tier,
+) -> Result<(Hook, bool), ProgramError> {
+    if tier == Tier::Clsact {
+        let why = "its name is no UTF-8, and without tcx devices are hooked by name";
+        return Err(io_error(std::io::Error::other(why)));
+    }
+    let link = tcx::attach(program.fd()?.as_fd(), ifindex, direction).map_err(io_error)?;
+    Ok((Hook::Indexed { _link: link }, false))
 }
 
 fn io_error(e: std::io::Error) -> ProgramError {
