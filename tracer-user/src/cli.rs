@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use globset::{Glob, GlobMatcher};
@@ -66,42 +67,60 @@ pub enum Command {
     },
 }
 
-/// `lasthop trace`.
+/// How a command prints; the options stand on [`Cli`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Output {
+    /// Write NDJSON.
+    pub json: bool,
+    /// How often `-v` was given.
+    pub verbose: u8,
+}
+
+/// What `lasthop trace` and `lasthop drops` have in common.
 #[derive(Clone, Debug, Default, Args)]
-pub struct TraceArgs {
+pub struct LiveArgs {
     /// What FILTER says.
     #[arg(skip)]
     pub filter: Filter,
     /// The filter as it was typed.
     #[arg(skip)]
     pub filter_text: String,
-    /// Write NDJSON.
-    #[arg(skip)]
-    pub json: bool,
-    /// How often `-v` was given.
-    #[arg(skip)]
-    pub verbose: u8,
     #[arg(value_name = "FILTER", help = FILTER_HELP)]
     words: Vec<String>,
-    /// Attach tc hooks only on devices whose name matches (repeatable; default: every device)
-    #[arg(long = "port", value_name = "GLOB", value_parser = glob)]
-    ports: Vec<GlobMatcher>,
-    /// Which network namespaces' devices get tc hooks (repeatable; default: the current one and
+    /// Which network namespaces' devices are watched (repeatable; default: the current one and
     /// every named one)
     #[arg(long, value_name = "NAME|PATH|all")]
     pub netns: Vec<String>,
     /// Stop after that long (10s, 2m)
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub stop_after: Option<Duration>,
+    /// A command to run once all probes are attached; lasthop stops shortly after it exits
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `lasthop trace`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TraceArgs {
+    /// What it has in common with the other commands that watch the node.
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// How it prints.
+    #[arg(skip)]
+    pub output: Output,
+    /// Attach tc hooks only on devices whose name matches (repeatable; default: every device)
+    #[arg(long = "port", value_name = "GLOB", value_parser = glob)]
+    ports: Vec<GlobMatcher>,
     /// Stop after N packets have reached an outcome
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub packets: Option<NonZeroU64>,
     /// The exit status tells the outcome
     #[arg(long)]
     pub exit_code: bool,
-    /// A command to run once all probes are attached; the trace ends shortly after it exits
-    #[arg(last = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
+    /// Size of the ring buffer between the kernel and the collector (16M; default 4M). A larger one
+    /// loses fewer events when they come in bursts; it is mapped twice
+    #[arg(long, value_name = "SIZE", value_parser = ring_size, default_value = "4M", hide_default_value = true)]
+    pub ring: u32,
 }
 
 impl TraceArgs {
@@ -112,34 +131,19 @@ impl TraceArgs {
 
     /// Whether devices that others would get hooks are left out.
     pub fn is_partial(&self) -> bool {
-        !self.ports.is_empty() || !self.netns.is_empty()
+        !self.ports.is_empty() || !self.live.netns.is_empty()
     }
 }
 
 /// `lasthop drops`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DropsArgs {
-    /// What FILTER says.
+    /// What it has in common with the other commands that watch the node.
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// How it prints.
     #[arg(skip)]
-    pub filter: Filter,
-    /// The filter as it was typed.
-    #[arg(skip)]
-    pub filter_text: String,
-    /// Write NDJSON.
-    #[arg(skip)]
-    pub json: bool,
-    /// How often `-v` was given.
-    #[arg(skip)]
-    pub verbose: u8,
-    #[arg(value_name = "FILTER", help = FILTER_HELP)]
-    words: Vec<String>,
-    /// Which network namespaces' devices get tc hooks (repeatable; default: the current one and
-    /// every named one)
-    #[arg(long, value_name = "NAME|PATH|all")]
-    pub netns: Vec<String>,
-    /// Stop after that long (10s, 2m)
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
-    pub stop_after: Option<Duration>,
+    pub output: Output,
     /// Print the rows that often, with the rate of that time (default: every second on a terminal,
     /// else only at the end)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -157,9 +161,6 @@ pub struct DropsArgs {
     /// multicast that nobody joined) instead of their sum
     #[arg(long)]
     pub all: bool,
-    /// A command to run once all probes are attached; the count ends shortly after it exits
-    #[arg(last = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
 }
 
 /// What else drops are counted by.
@@ -182,12 +183,9 @@ pub enum By {
 /// `lasthop explain`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ExplainArgs {
-    /// Write NDJSON.
+    /// How it prints.
     #[arg(skip)]
-    pub json: bool,
-    /// How often `-v` was given.
-    #[arg(skip)]
-    pub verbose: u8,
+    pub output: Output,
     /// The recording; `-` reads stdin
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
@@ -199,12 +197,9 @@ pub struct ExplainArgs {
 /// `lasthop doctor`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DoctorArgs {
-    /// Write NDJSON.
+    /// How it prints.
     #[arg(skip)]
-    pub json: bool,
-    /// How often `-v` was given.
-    #[arg(skip)]
-    pub verbose: u8,
+    pub output: Output,
 }
 
 const FILTER_HELP: &str =
@@ -220,18 +215,18 @@ where
     I: IntoIterator<Item = OsString>,
 {
     let mut cli = Cli::try_parse_from(shield_arrows(args))?;
-    let (json, verbose) = (cli.json, cli.verbose);
+    let output = Output { json: cli.json, verbose: cli.verbose };
     match &mut cli.command {
         Command::Trace(args) => {
-            (args.json, args.verbose) = (json, verbose);
-            (args.filter, args.filter_text) = read_filter(&args.words)?;
+            args.output = output;
+            args.live.read_filter()?;
         }
         Command::Drops(args) => {
-            (args.json, args.verbose) = (json, verbose);
-            (args.filter, args.filter_text) = read_filter(&args.words)?;
+            args.output = output;
+            args.live.read_filter()?;
         }
-        Command::Explain(args) => (args.json, args.verbose) = (json, verbose),
-        Command::Doctor(args) => (args.json, args.verbose) = (json, verbose),
+        Command::Explain(args) => args.output = output,
+        Command::Doctor(args) => args.output = output,
         Command::Completions { .. } | Command::Man { .. } => {}
     }
     Ok(cli)
@@ -250,17 +245,17 @@ fn shield_arrows(args: impl IntoIterator<Item = OsString>) -> impl Iterator<Item
     })
 }
 
-fn read_filter(words: &[String]) -> Result<(Filter, String), clap::Error> {
-    let unshielded = |word: &String| match word.strip_prefix(' ') {
-        Some(arrow) if arrow.starts_with("->") => arrow.to_owned(),
-        _ => word.clone(),
-    };
-    let text = words.iter().map(unshielded).collect::<Vec<_>>().join(" ");
-    match filter::parse(&text) {
-        Ok(filter) => Ok((filter, text)),
-        Err(error) => {
-            Err(Cli::command().error(ErrorKind::ValueValidation, format!("filter: {error}")))
-        }
+impl LiveArgs {
+    fn read_filter(&mut self) -> Result<(), clap::Error> {
+        let unshielded = |word: &String| match word.strip_prefix(' ') {
+            Some(arrow) if arrow.starts_with("->") => arrow.to_owned(),
+            _ => word.clone(),
+        };
+        self.filter_text = self.words.iter().map(unshielded).collect::<Vec<_>>().join(" ");
+        self.filter = filter::parse(&self.filter_text).map_err(|error| {
+            Cli::command().error(ErrorKind::ValueValidation, format!("filter: {error}"))
+        })?;
+        Ok(())
     }
 }
 
@@ -295,6 +290,26 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration > LONGEST => Err("must not be longer than a year".to_owned()),
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("{error}; write it like 10s, 500ms or 2m")),
+    }
+}
+
+/// Bytes of a ring buffer, which the kernel wants as a power of two of at least a page
+/// (kernel/bpf/ringbuf.c, `ringbuf_map_alloc`): rounded up.
+fn ring_size(text: &str) -> Result<u32, String> {
+    const SIZES: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30);
+    // Sizes of memory are counted in powers of two, whether somebody writes the `i` or not.
+    let binary = text.trim_end_matches(['b', 'B']).trim_end_matches('i');
+    let binary = if binary.ends_with(|c: char| c.is_ascii_digit()) {
+        binary.to_owned()
+    } else {
+        format!("{binary}i")
+    };
+    match binary.parse::<ByteSize>() {
+        Ok(ByteSize(bytes)) if SIZES.contains(&bytes) => {
+            u32::try_from(bytes.next_power_of_two()).map_err(|e| e.to_string())
+        }
+        Ok(_) => Err("must be from 64K to 1G".to_owned()),
+        Err(_) => Err("no size; write it like 512K, 16M or 1G".to_owned()),
     }
 }
 
@@ -342,27 +357,27 @@ mod tests {
     fn a_filter_may_be_one_word_or_many() {
         let quoted = trace(&["tcp 10.0.0.1:4242 -> 10.96.0.1:443"]);
         let words = trace(&["tcp", "10.0.0.1:4242", "->", "10.96.0.1:443"]);
-        assert_eq!(quoted.filter, words.filter);
-        assert_eq!(words.filter_text, "tcp 10.0.0.1:4242 -> 10.96.0.1:443");
-        assert_eq!(trace(&["->10.0.0.1", "--json"]).filter_text, "->10.0.0.1");
-        assert_eq!(trace(&[]).filter, Filter::default());
-        assert_eq!(trace(&["udp", "-v", "and", "port", "53"]).filter_text, "udp and port 53");
+        assert_eq!(quoted.live.filter, words.live.filter);
+        assert_eq!(words.live.filter_text, "tcp 10.0.0.1:4242 -> 10.96.0.1:443");
+        assert_eq!(trace(&["->10.0.0.1", "--json"]).live.filter_text, "->10.0.0.1");
+        assert_eq!(trace(&[]).live.filter, Filter::default());
+        assert_eq!(trace(&["udp", "-v", "and", "port", "53"]).live.filter_text, "udp and port 53");
     }
 
     #[test]
     fn a_command_keeps_its_own_options() {
         let args = trace(&["udp", "--for", "2m", "--", "sh", "-c", "->", "--json"]);
-        assert_eq!(args.command, ["sh", "-c", "->", "--json"]);
-        assert_eq!(args.stop_after, Some(Duration::from_mins(2)));
-        assert!(!args.json);
-        assert!(trace(&["--", "true"]).filter_text.is_empty());
+        assert_eq!(args.live.command, ["sh", "-c", "->", "--json"]);
+        assert_eq!(args.live.stop_after, Some(Duration::from_mins(2)));
+        assert!(!args.output.json);
+        assert!(trace(&["--", "true"]).live.filter_text.is_empty());
     }
 
     #[test]
     fn options_of_all_commands_may_stand_anywhere() {
         for args in [&["-vv", "--json", "doctor"], &["doctor", "--json", "-vv"]] {
             match read(args).unwrap().command {
-                Command::Doctor(args) => assert!(args.json && args.verbose == 2),
+                Command::Doctor(args) => assert!(args.output.json && args.output.verbose == 2),
                 other => panic!("{other:?}"),
             }
         }
@@ -374,6 +389,22 @@ mod tests {
         assert!(args.wants_port("veth-c") && args.wants_port("eth1"));
         assert!(!args.wants_port("eth2") && !args.wants_port("lo"));
         assert!(trace(&[]).wants_port("lo"));
+    }
+
+    #[test]
+    fn a_ring_is_a_power_of_two() {
+        let ring = |size| trace(&["--ring", size]).ring;
+        assert_eq!(trace(&[]).ring, 4 << 20);
+        assert_eq!(ring("16M"), 16 << 20);
+        assert_eq!(ring("16MiB"), 16 << 20);
+        assert_eq!(ring("16mb"), 16 << 20);
+        assert_eq!(ring("100K"), 128 << 10);
+        assert_eq!(ring("65536"), 64 << 10);
+        assert_eq!(ring("1G"), 1 << 30);
+        refused(&["trace", "--ring", "2G"], "from 64K to 1G");
+        refused(&["trace", "--ring", "0"], "from 64K to 1G");
+        refused(&["trace", "--ring", "much"], "write it like 512K");
+        refused(&["trace", "--ring", ""], "");
     }
 
     #[test]

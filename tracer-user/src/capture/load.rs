@@ -44,7 +44,8 @@ unsafe impl Pod for PodDropPlan {}
 pub enum Purpose {
     /// To follow packets.
     Follow {
-        /// Size of the ring buffer, bytes.
+        /// Size of the ring buffer, bytes. It is mapped twice (the second mapping makes a record
+        /// that wraps around contiguous), so resident memory grows by up to twice this.
         ring_bytes: u32,
     },
     /// To count drops.
@@ -70,10 +71,6 @@ pub struct Loaded {
     /// The types that hooks are found by, let go of once all is attached.
     pub btf: Option<Btf>,
 }
-
-/// Size of the ring buffer when nobody asks for another, bytes. It is mapped twice (the second
-/// mapping makes a record that wraps around contiguous), so resident memory grows by twice this.
-pub const RING_BYTES: u32 = 4 << 20;
 
 /// Writes the filter and this kernel's layout into the object and creates its maps, those that the
 /// purpose does not need as small as can be.

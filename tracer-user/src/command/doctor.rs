@@ -74,14 +74,14 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<u8> {
     let checks = examine();
     let mut out = anstream::stdout().lock();
     for check in &checks {
-        if args.json {
+        if args.output.json {
             json::write(&mut out, check)?;
         } else {
             write_text(&mut out, check)?;
         }
     }
     let worst = checks.iter().map(|c| c.status).max().unwrap_or(Status::Ok);
-    if !args.json {
+    if !args.output.json {
         let sum = match worst {
             Status::Ok => "lasthop sees everything it can see on this node.",
             Status::Limited => "lasthop works on this node, within the limits above.",

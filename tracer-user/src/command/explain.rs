@@ -23,8 +23,9 @@ const REMEDY: &str = "a recording is what `lasthop trace --json` writes, unchang
 /// # Errors
 /// One line: what could not be read, and what to do.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<u8> {
-    let shows = if args.verbose > 0 { Shows::Everything } else { Shows::Conclusions };
-    let report = Report::new(Box::new(io::stdout().lock()), Form::for_stdout(args.json), shows);
+    let shows = if args.output.verbose > 0 { Shows::Everything } else { Shows::Conclusions };
+    let report =
+        Report::new(Box::new(io::stdout().lock()), Form::for_stdout(args.output.json), shows);
     let mut err = io::stderr();
     let status = if args.file.as_os_str() == "-" {
         explain(io::stdin().lock(), report, &mut err)?

@@ -32,6 +32,16 @@ pub struct Counter {
     began: Instant,
 }
 
+/// What was counted from the beginning on.
+pub struct Counts {
+    /// The most frequent first.
+    pub rows: Vec<Drops>,
+    /// How many drops the kernel's maps had no room for.
+    pub not_held: u64,
+    /// Nanoseconds since the beginning.
+    pub ts: u64,
+}
+
 #[derive(Clone, Debug)]
 struct Seen {
     netns: Netns,
@@ -47,13 +57,14 @@ impl Counter {
     /// What could not be done, and what to do.
     pub fn start(args: &DropsArgs) -> anyhow::Result<Self> {
         let by = args.by.iter().fold(0, |bits, by| bits | bits_of(*by));
-        let filter = (!args.filter_text.is_empty()).then_some(&args.filter);
+        let filter = (!args.live.filter_text.is_empty()).then_some(&args.live.filter);
         let keep = args.keep.map_or(1, |n| usize::try_from(n.get()).unwrap_or(usize::MAX));
         // Between two readings the kernel keeps more apart, lest what is frequent comes too late.
         let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
-        let (watch, links) = Watch::start(Scope::from_options(&args.netns))?;
+        let (watch, links) = Watch::start(Scope::from_options(&args.live.netns))?;
         let (counting, legend) = Counting::start(by, filter, in_kernel)?;
-        let scoped = !args.netns.is_empty() && !args.netns.iter().any(|name| name == "all");
+        let scoped =
+            !args.live.netns.is_empty() && !args.live.netns.iter().any(|name| name == "all");
         let mut counter = Self {
             counting,
             legend,
@@ -125,8 +136,16 @@ impl Counter {
         self.seen.insert(at, seen);
     }
 
-    /// What was counted, the most frequent first.
-    pub fn rows(&self) -> Vec<Drops> {
+    /// Reads, and gives what was counted so far its names.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn counts(&mut self) -> anyhow::Result<Counts> {
+        self.read()?;
+        Ok(Counts { rows: self.rows(), not_held: self.counting.not_held(), ts: self.now() })
+    }
+
+    fn rows(&self) -> Vec<Drops> {
         let in_scope = |key: &DropKey| {
             self.seen.get(&(key.netns, key.ifindex)).map_or(!self.scoped, |seen| seen.in_scope)
         };
@@ -161,18 +180,13 @@ impl Counter {
         meta(now, start, filter, self.counting.probes(), self.blind())
     }
 
-    /// How many drops the kernel's maps had no room for.
-    pub fn not_held(&self) -> u64 {
-        self.counting.not_held()
-    }
-
     /// When the counting began.
     pub fn began(&self) -> Instant {
         self.began
     }
 
     /// Nanoseconds since the beginning.
-    pub fn now(&self) -> u64 {
+    fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
