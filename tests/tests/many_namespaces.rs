@@ -43,10 +43,12 @@ fn name(n: usize) -> String {
     format!("lh-pod-{n}")
 }
 
-/// They come, get a device each, and go again.
-fn turn() {
+/// They come, get a device each, and go again. The devices of the last turn may still be there: a
+/// namespace is taken apart in the kernel's own time.
+fn turn(number: usize) {
     batch("", &(0..AT_ONCE).map(|n| format!("netns add {}\n", name(n))).collect::<String>());
-    let link = |n| format!("link add pod{n} up type veth peer name eth0 netns {}\n", name(n));
+    let link =
+        |n| format!("link add pod{number}-{n} up type veth peer name eth0 netns {}\n", name(n));
     batch(A, &(0..AT_ONCE).map(link).collect::<String>());
     remove();
 }
@@ -100,15 +102,15 @@ fn two_hundred_namespaces_come_and_go() {
     let sender = format!(
         "--limit 300 udp-send --from {A4}:4000 --to {B4}:4444 --count 100 --gap-ms 100 --await-ms 2000"
     );
-    for _ in 0..FIRST {
-        turn();
+    for number in 0..FIRST {
+        turn(number);
     }
     let first = settled(pid, None);
     let traffic =
         Running::start(&mut bed.peer_command(A, &sender).expect("peer")).expect("traffic");
     let began = Instant::now();
-    for _ in 0..TURNS {
-        turn();
+    for number in FIRST..FIRST + TURNS {
+        turn(number);
     }
     let took = began.elapsed();
     let sent = traffic.finish(RUN_LIMIT).expect("it ends").text();

@@ -19,7 +19,7 @@ const LENGTH: u32 = 24;
 /// and what is kept of them by the allocator.
 const WARM_UP: u32 = 2;
 /// New flows a second.
-const RATE: u32 = 2000;
+const RATE: u32 = 6000;
 /// The first of the addresses that B has, 10.79.0.0/16.
 const ADDRESS: &str = "10.79.0.1";
 /// Growth that is none, bytes a flow: a leaked flow is hundreds.

@@ -2,6 +2,7 @@
 //! a clsact qdisc. Always in front of what is there already, and always passing the packet on.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, anyhow};
@@ -90,7 +91,8 @@ impl Ports {
         self.attached.contains_key(&(netns, ifindex))
     }
 
-    /// Attaches both hooks to a device. One that vanished meanwhile is no error.
+    /// Attaches both hooks to a device. One that vanished meanwhile, or whose namespace did, is no
+    /// error.
     pub fn attach(&mut self, loaded: &mut Loaded, link: &Link) -> anyhow::Result<()> {
         let key = (link.netns.inode, link.ifindex);
         if self.attached.contains_key(&key) {
@@ -104,7 +106,13 @@ impl Ports {
         for (name, direction) in programs {
             let program = loaded_program(loaded, name)?;
             let tier = self.tier;
-            let done = enter(&link.netns, || attach_here(program, link, direction, tier))?;
+            let done = match enter(&link.netns, || attach_here(program, link, direction, tier)) {
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    log::debug!("{}: {e}", link.name);
+                    break;
+                }
+                done => done?,
+            };
             match done {
                 Ok((hook, made_qdisc)) => {
                     port.links.push(hook);
