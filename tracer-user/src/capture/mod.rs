@@ -15,3 +15,4 @@ pub mod ports;
 pub mod probes;
 pub mod ring;
 pub mod session;
+mod tcx;

@@ -120,6 +120,8 @@ pub struct Packet {
     pub last_ts: u64,
     /// Its copies, in order of appearance; never empty.
     pub lives: Vec<Life>,
+    /// Lives that turned out to be one of those: an skb that a socket took is a new life at its end.
+    pub aliases: Vec<u64>,
     /// Its hops in Open vSwitch's datapath.
     pub passage: Passage,
     /// It counts among those that have an outcome.
@@ -140,6 +142,7 @@ impl Packet {
             last_ts: first.ts,
             first,
             lives: Vec::new(),
+            aliases: Vec::new(),
             passage: Passage::default(),
             counted: false,
             wake: u64::MAX,
@@ -165,6 +168,9 @@ impl Packet {
             _ => None,
         };
         let previous = if let Some(i) = known.or_else(|| full.then_some(MAX_LIVES - 1)) {
+            if life != 0 && self.lives[i].id != life && !self.aliases.contains(&life) {
+                self.aliases.push(life);
+            }
             let previous = self.lives[i].last.clone();
             self.lives[i].see(&sight);
             self.lives[i].ovs_end = ovs_end.or(self.lives[i].ovs_end.take());

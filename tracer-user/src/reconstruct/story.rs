@@ -90,6 +90,9 @@ impl Story {
                 self.reopen(hop.packet);
             } else {
                 settled.hops = settled.hops.saturating_add(1);
+                if live {
+                    settled.remember(hop.life);
+                }
                 hop.hop = if hop.hop == 0 { settled.hops } else { hop.hop };
                 self.previous = Some(settled.last.clone());
                 return;
@@ -394,6 +397,7 @@ impl Story {
             first: packet.first.clone(),
             last: fate.at.clone(),
             lives: packet.lives.iter().map(|l| l.id).collect(),
+            aliases: std::mem::take(&mut packet.aliases),
         };
         let mut journeys = Vec::new();
         if let Some(entry) = self.flows.flow_mut(flow) {
@@ -416,7 +420,7 @@ impl Story {
         let Some(forgotten) = self.settled.put(number, settled) else {
             return;
         };
-        for life in &forgotten.lives {
+        for life in forgotten.lives.iter().chain(&forgotten.aliases) {
             self.lives.remove(life);
         }
     }
@@ -427,6 +431,7 @@ impl Story {
         };
         let mut packet = Packet::new(number, settled.first.clone());
         packet.resume(&settled.lives, &settled.last, settled.hops);
+        packet.aliases = settled.aliases;
         packet.counted = true;
         if let Some(flow) = self.flows.flow_mut(settled.flow) {
             flow.unfold(number, settled.direction, settled.outcome, settled.was_syn);
