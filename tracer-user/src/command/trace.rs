@@ -55,7 +55,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
-    let names = PortNames::start().await;
+    let mut names = PortNames::start().await;
     let mut report = Report::new(
         Box::new(std::io::stdout()),
         Form::for_stdout(args.output.json),
@@ -67,7 +67,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
     stop.begin(&args.live.command, args.output.json, args.live.stop_after)?;
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
     let mut owners =
-        Owners { names: &names, open_vswitch: Asking::new(), netfilter: Asker::default() };
+        Owners { names: &mut names, open_vswitch: Asking::new(), netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
     follow(&mut session, &mut report, &mut owners, &mut ends, packets).await?;
     ends.stop.end_child().await;
@@ -95,7 +95,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
 
 /// Those who are asked what the kernel's hooks cannot tell.
 struct Owners<'a> {
-    names: &'a PortNames,
+    names: &'a mut PortNames,
     open_vswitch: Asking,
     netfilter: Asker,
 }

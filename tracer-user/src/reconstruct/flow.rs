@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace, TcpFlags};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::related::Related;
 use crate::reconstruct::services::Passed;
-use crate::reconstruct::sight::{Sight, TcpFlags};
+use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
 /// How many packets are named as evidence of one kind of loss.

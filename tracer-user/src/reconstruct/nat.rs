@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome};
+use crate::model::{HookName, Outcome, Proto, TcpFlags};
 use crate::reconstruct::everyday;
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::Direction;
 use crate::reconstruct::packet::Packet;
-use crate::reconstruct::sight::{Sight, TcpFlags};
+use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tracked::Tracked;
-use crate::reconstruct::tuple::{FlowTuple, Proto};
+use crate::reconstruct::tuple::FlowTuple;
 
 /// How many translations of one flow are told apart.
 const MAX_STEPS: usize = 4;

@@ -14,7 +14,6 @@ use crate::reconstruct::flow::{Direction, Flow, Loss};
 use crate::reconstruct::identity::{SAME_WITHIN, is_handed_in};
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::{Cause, Sight};
-use crate::reconstruct::tuple::FlowTuple;
 
 /// How many of a packet's hops in the datapath are remembered; a packet is recirculated some ten
 /// times at most, and flooded to some hundred ports.
@@ -182,7 +181,7 @@ impl Asked {
         }
         let is_whole = |packet: &Packet| {
             let last = &packet.last;
-            last.tuple.map(FlowTuple::to_record) == hop.tuple
+            last.tuple == hop.tuple
                 && hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN
                 && packet.has_room()
         };

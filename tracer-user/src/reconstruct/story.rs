@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{HookName, Hop, Journey, Lost, Outcome};
+use crate::model::{HookName, Hop, Journey, Lost, Outcome, TcpFlags};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
@@ -15,8 +15,7 @@ use crate::reconstruct::owner;
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::services::Services;
 use crate::reconstruct::settled::{Memory, Settled};
-use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
-use crate::reconstruct::tuple::FlowTuple;
+use crate::reconstruct::sight::{Catalog, Sight};
 
 /// How long after its end a packet is held open for what may still overrule it, nanoseconds.
 const GRACE: u64 = 1_000_000_000;
@@ -93,7 +92,7 @@ impl Story {
         }
         let packet = self.open.get(&hop.packet);
         if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
-            hop.drop = Some(silent_drop(hop));
+            hop.drop = Some(Arc::new(silent_drop(hop)));
             sight = Arc::new(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
@@ -290,7 +289,7 @@ impl Story {
         }
         let number = self.marks.packet(self.marks.taken(hop)?)?;
         let packet = self.open.get(&number)?;
-        let same_flow = packet.last.tuple.map(FlowTuple::to_record) == hop.tuple;
+        let same_flow = packet.last.tuple == hop.tuple;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         (same_flow && fresh && packet.has_room()).then_some(number)
     }

@@ -17,7 +17,6 @@ pub mod words;
 use crate::model::{Journey, Outcome, OvsTrace, Verdict, Where};
 use crate::reconstruct::Story;
 use crate::reconstruct::flow::Flow;
-use crate::reconstruct::tuple::FlowTuple;
 
 pub use matter::{Matter, named};
 pub use next::{Spot, commands};
@@ -77,8 +76,8 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
         packets: flow.packets(),
         delivered: flow.delivered(),
         related: flow.related.iter().map(|r| r.count).sum(),
-        forward: flow.forward.map(FlowTuple::to_record),
-        translated: flow.translated.map(FlowTuple::to_record),
+        forward: flow.forward,
+        translated: flow.translated,
         r#where: Some(found.place),
         due: found.due,
         reason: found.reason,

@@ -42,11 +42,8 @@ fn refusal(input: &[u8]) -> String {
 fn verdicts_and_journeys_come_out_as_records() {
     let said = explain((meta() + &a_drop()).as_bytes());
     assert_eq!(said.result.unwrap(), 10);
-    let records: Vec<Record> = said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert!(
-        matches!(&records[..], [Record::Meta(_), Record::Journey(_), Record::Verdict(_)]),
-        "{records:?}"
-    );
+    let kinds: Vec<_> = said.out.lines().map(|l| super::kind(l.as_bytes()).unwrap()).collect();
+    assert_eq!(kinds, ["meta", "journey", "verdict"]);
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn both_directions_and_a_translation_are_one_flow() {
     let (_, flows) = story.end(S);
     assert_eq!(flows.len(), 1);
     assert_eq!((flows[0].out.packets, flows[0].back.packets), (1, 1));
-    assert_eq!(flows[0].translated.unwrap().to_record(), translated);
+    assert_eq!(flows[0].translated.unwrap(), translated);
 }
 
 #[test]
