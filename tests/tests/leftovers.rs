@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use tests::bed::{A, B, Bed};
 use tests::bpf_objects::{Kind, Object, exists, held_by};
-use tests::lasthop::{RUN_LIMIT, trace};
+use tests::lasthop::{RUN_LIMIT, lasthop, trace};
+use tests::process::Running;
 
 /// The kernel frees programs and maps after a grace period, on its own time.
 const GRACE: Duration = Duration::from_secs(10);
@@ -73,4 +74,43 @@ fn attached_and_detached_a_hundred_times() {
 #[test]
 fn killed_without_warning_a_hundred_times() {
     nothing_is_left_after(100, Signal::SIGKILL);
+}
+
+/// The node's switch that speeds up the attaching of many hooks.
+const EXPEDITED: &str = "/sys/kernel/rcu_expedited";
+
+fn expedited() -> String {
+    std::fs::read_to_string(EXPEDITED).expect("a kernel with RCU").trim().to_owned()
+}
+
+#[track_caller]
+fn expedited_becomes(wanted: &str, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    while expedited() != wanted {
+        assert!(Instant::now() < deadline, "{EXPEDITED} is not {wanted}");
+    }
+}
+
+/// Killed at the worst moment: while the node is set otherwise than it was.
+#[test]
+fn the_nodes_own_settings_are_restored() {
+    let bed = Bed::new().expect("a bed");
+    for n in 0..50 {
+        bed.ip(&format!("-n {A} link add m{n} type veth peer name m{n} netns {B}")).expect("veth");
+    }
+    assert_eq!(expedited(), "0");
+    for _ in 0..5 {
+        let args = ["trace", "udp port 9", "--json", "--netns", A, "--netns", B];
+        let running = Running::start(&mut lasthop(&args).expect("a command")).expect("starts");
+        expedited_becomes("1", RUN_LIMIT);
+        kill(running.pid(), Signal::SIGKILL).expect("a signal");
+        let done = running.finish(RUN_LIMIT).expect("it ends");
+        assert_eq!(done.signal(), Some(Signal::SIGKILL as i32));
+        expedited_becomes("0", GRACE);
+    }
+    let running = trace(&["udp port 9", "--json", "--netns", A, "--netns", B]).expect("a trace");
+    assert_eq!(expedited(), "0", "while it traces");
+    kill(running.pid(), Signal::SIGINT).expect("a signal");
+    let done = running.finish(RUN_LIMIT).expect("it ends");
+    assert_eq!((done.code(), expedited().as_str()), (Some(0), "0"), "{}", done.stderr);
 }

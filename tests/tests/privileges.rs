@@ -2,8 +2,48 @@
 
 use std::process::Command;
 
-use tests::lasthop::{RUN_LIMIT, binary, scratch, unprivileged};
-use tests::process::run;
+use nix::sys::signal::Signal;
+use tests::lasthop::{READY_LIMIT, RUN_LIMIT, binary, lasthop, scratch, unprivileged};
+use tests::process::{Running, run};
+
+/// What following a node takes (`linux/capability.h`): BPF, PERFMON, `NET_ADMIN`, `SYS_ADMIN`,
+/// `SYS_PTRACE`, `DAC_OVERRIDE`, SYSLOG, `SYS_RESOURCE`, KILL.
+const FOR_FOLLOWING: u64 =
+    1 << 39 | 1 << 38 | 1 << 12 | 1 << 21 | 1 << 19 | 1 << 1 | 1 << 34 | 1 << 24 | 1 << 5;
+
+/// A line of `/proc/PID/status`.
+fn status(path: &str, key: &str) -> u64 {
+    let status = std::fs::read_to_string(path).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    u64::from_str_radix(line.expect("a line").trim(), 16).expect("hexadecimal")
+}
+
+#[test]
+fn once_all_is_attached_the_collector_has_no_privilege() {
+    for command in [&["trace", "udp port 9", "--json"][..], &["drops", "--json"]] {
+        // CMD has those that lasthop was started with.
+        let mut traced = lasthop(command).expect("a command");
+        traced.args(["--", "sh", "-c", "grep CapEff /proc/self/status; exec sleep 600"]);
+        let running = Running::start(&mut traced).expect("starts");
+        running.wait_stderr("lasthop: ready:", READY_LIMIT).expect("ready");
+        let own = format!("/proc/{}/status", running.pid());
+        for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+            assert_eq!(status(&own, set), 0, "{command:?} {set}");
+        }
+        assert_eq!(status(&own, "NoNewPrivs"), 1, "{command:?}");
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", running.pid())).expect("threads");
+        for task in tasks.map(|task| task.expect("a thread").path().join("status")) {
+            let kept = status(&task.to_string_lossy(), "CapPrm");
+            assert_eq!(kept & !FOR_FOLLOWING, 0, "{command:?}: {} keeps {kept:#x}", task.display());
+        }
+        let ours = format!("{:016x}", status("/proc/self/status", "CapEff"));
+        running.wait_stderr(&ours, RUN_LIMIT).expect("the privileges of CMD");
+        running.signal(Signal::SIGINT).expect("a signal");
+        // It ends CMD, too.
+        let done = running.finish(RUN_LIMIT).expect("it ends");
+        assert_eq!(done.code(), Some(0), "{command:?}: {}", done.stderr);
+    }
+}
 
 #[test]
 fn without_root_the_missing_capability_is_named() {

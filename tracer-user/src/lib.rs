@@ -15,6 +15,7 @@ pub mod model;
 pub mod netfilter;
 pub mod ovs;
 pub mod preflight;
+pub mod privileges;
 pub mod reconstruct;
 pub mod render;
 pub mod report;

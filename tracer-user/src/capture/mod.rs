@@ -4,6 +4,7 @@ pub mod clsact;
 pub mod counters;
 pub mod counting;
 pub mod decode;
+pub mod expedite;
 pub mod kernel_log;
 pub mod load;
 pub mod misses;

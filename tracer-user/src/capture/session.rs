@@ -6,6 +6,7 @@ use tracer_common::flow::Filter;
 
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
+use super::expedite::Expedited;
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load};
 use super::misses::Misses;
@@ -27,7 +28,7 @@ pub struct Plan {
     /// Whose namespaces' devices get hooks.
     pub scope: Scope,
     /// Which devices get hooks, by name.
-    pub wants_port: Box<dyn Fn(&str) -> bool>,
+    pub wants_port: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// Size of the ring buffer, bytes.
     pub ring_bytes: u32,
     /// Not every device gets hooks: the scope or `wants_port` leave some out.
@@ -45,7 +46,7 @@ pub struct Session {
     missed: Option<Lost>,
     decoder: Decoder,
     ports: Ports,
-    wants_port: Box<dyn Fn(&str) -> bool>,
+    wants_port: Box<dyn Fn(&str) -> bool + Send + Sync>,
     watch: Watch,
     topology: Topology,
     attached: Vec<Attached>,
@@ -123,9 +124,7 @@ impl Session {
             more: false,
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
-        for event in links {
-            session.apply(event);
-        }
+        session.changed(links);
         log::debug!("ports are attached after {} ms", session.now() / 1_000_000);
         if let Some(loaded) = &mut session.loaded {
             session.ovs.start(loaded, ovs_is_built_in);
@@ -200,20 +199,28 @@ impl Session {
         monotonic().saturating_sub(self.start)
     }
 
-    /// Waits until there may be hops; meanwhile follows the topology.
-    pub async fn wait(&mut self) -> anyhow::Result<()> {
-        loop {
-            let more = self.more;
-            tokio::select! {
-                biased;
-                e = self.kernel_log.follow() => return Err(e),
-                events = self.watch.next() => match events {
-                    Some(events) => events.into_iter().for_each(|e| self.apply(e)),
-                    None => bail!("the topology can no longer be followed"),
-                },
-                ready = self.ring.ready(), if !more => return ready,
-                () = tokio::task::yield_now(), if more => return Ok(()),
-            }
+    /// Waits until there may be hops, or until the topology has changed: how, is to be handed to
+    /// [`Session::changed`].
+    pub async fn wait(&mut self) -> anyhow::Result<Vec<LinkEvent>> {
+        let more = self.more;
+        tokio::select! {
+            biased;
+            e = self.kernel_log.follow() => Err(e),
+            events = self.watch.next() => match events {
+                Some(events) => Ok(events),
+                None => bail!("the topology can no longer be followed"),
+            },
+            ready = self.ring.ready(), if !more => ready.map(|()| Vec::new()),
+            () = tokio::task::yield_now(), if more => Ok(Vec::new()),
+        }
+    }
+
+    /// Attaches to the ports that have appeared, and lets go of those that have gone.
+    pub fn changed(&mut self, events: Vec<LinkEvent>) {
+        let appeared = |event: &&LinkEvent| matches!(event, LinkEvent::Appeared(_));
+        let _expedited = Expedited::for_hooks(2 * events.iter().filter(appeared).count());
+        for event in events {
+            self.apply(event);
         }
     }
 
@@ -248,7 +255,9 @@ impl Session {
     pub fn detach(&mut self) {
         let now = self.now();
         self.missed = self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now));
+        let expedited = Expedited::for_hooks(self.ports.hooks());
         self.ports.detach_all();
+        drop(expedited);
         self.loaded = None;
         self.kernel_log.flush();
     }

@@ -41,9 +41,13 @@ impl Child {
         }
     }
 
-    /// Ends it.
-    pub async fn end(mut self) {
+    /// Kills it. That it has exited meanwhile is as well.
+    pub fn kill(&mut self) {
         let _ = self.0.start_kill();
+    }
+
+    /// Waits until it is gone, whatever it says.
+    pub async fn reap(&mut self) {
         let _ = self.0.wait().await;
     }
 }

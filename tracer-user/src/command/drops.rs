@@ -5,6 +5,7 @@ mod screen;
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::counter::Counter;
@@ -12,6 +13,7 @@ use self::screen::Screen;
 use super::stop::{Ended, Stop};
 use crate::cli::DropsArgs;
 use crate::preflight;
+use crate::privileges::{self, Hands};
 
 /// How often the kernel's maps are emptied, and new devices given their names.
 const READ: Duration = Duration::from_millis(200);
@@ -28,22 +30,26 @@ const QUIET: Duration = Duration::from_millis(300);
 /// One line: what could not be done, and what to do.
 pub fn run(args: &DropsArgs) -> anyhow::Result<u8> {
     preflight::check()?;
+    privileges::narrow().context("cannot give up privileges")?;
+    let hands = Hands::new()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(count(args))
+    runtime.block_on(count(args, &hands))
 }
 
-async fn count(args: &DropsArgs) -> anyhow::Result<u8> {
+async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {
     let mut stop = Stop::on_signals()?;
     let mut counter = Counter::start(args)?;
     let mut screen = Screen::new(args, counter.began());
     screen.head(&counter, args)?;
+    privileges::renounce().context("cannot give up privileges")?;
     super::meta::tell_ready(counter.probes(), counter.devices());
-    stop.begin(&args.live.command, args.output.json, args.live.stop_after)?;
-    follow(&mut counter, &mut screen, &mut stop, args).await?;
-    stop.end_child().await;
-    counter.detach();
-    counter.read()?;
-    screen.last(&counter)?;
+    stop.begin(hands, &args.live, args.output.json)?;
+    follow(&mut counter, &mut screen, &mut stop, args, hands).await?;
+    stop.end_child(hands).await;
+    screen.last(hands.run(|| {
+        counter.detach();
+        counter.counts()
+    })?)?;
     Ok(0)
 }
 
@@ -53,6 +59,7 @@ async fn follow(
     screen: &mut Screen,
     stop: &mut Stop,
     args: &DropsArgs,
+    hands: &Hands,
 ) -> anyhow::Result<()> {
     let mut read = interval(READ);
     read.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -65,12 +72,11 @@ async fn follow(
                 Ended::All => return Ok(()),
                 Ended::Child => stop.no_later_than(Instant::now() + QUIET),
             },
-            _ = read.tick() => if counter.read()? {
+            _ = read.tick() => if hands.run(|| counter.read())? {
                 read.reset_after(SOON);
             },
             _ = print.tick(), if every.is_some() => {
-                counter.read()?;
-                screen.interim(counter)?;
+                screen.interim(hands.run(|| counter.counts())?)?;
             }
             events = counter.links_changed() => match events {
                 Some(events) => counter.topology_changed(events),

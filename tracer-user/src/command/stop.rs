@@ -1,12 +1,14 @@
 //! What ends a command that watches the node: a signal, `--for`, or the exit of CMD.
 
 use std::future::{Future, pending};
-use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::child::{self, Child};
+use crate::cli::LiveArgs;
+use crate::privileges::Hands;
 
 /// Waits for what ends a command.
 pub struct Stop {
@@ -39,19 +41,19 @@ impl Stop {
         })
     }
 
-    /// Runs CMD, if there is one (its standard output goes to stderr with `json`), and counts
-    /// `--for` from now.
+    /// Runs CMD, if there is one, with the privileges that lasthop was started with; its standard
+    /// output goes to stderr with `json`. `--for` counts from now.
     ///
     /// # Errors
     /// CMD cannot be run.
-    pub fn begin(
-        &mut self,
-        command: &[std::ffi::OsString],
-        json: bool,
-        stop_after: Option<Duration>,
-    ) -> anyhow::Result<()> {
-        self.deadline = stop_after.map(|d| Instant::now() + d);
-        self.child = child::spawn(command, json)?;
+    pub fn begin(&mut self, hands: &Hands, args: &LiveArgs, json: bool) -> anyhow::Result<()> {
+        self.deadline = args.stop_after.map(|d| Instant::now() + d);
+        let runtime = Handle::current();
+        self.child = hands.run(|| {
+            // Its exit is waited for here.
+            let _runtime = runtime.enter();
+            child::spawn(&args.command, json)
+        })?;
         Ok(())
     }
 
@@ -73,10 +75,11 @@ impl Stop {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
 
-    /// Ends CMD if it still runs.
-    pub async fn end_child(&mut self) {
-        if let Some(child) = self.child.take() {
-            child.end().await;
+    /// Ends CMD if it still runs, which takes the privilege to where it is another user's.
+    pub async fn end_child(&mut self, hands: &Hands) {
+        if let Some(mut child) = self.child.take() {
+            hands.run(|| child.kill());
+            child.reap().await;
         }
     }
 }

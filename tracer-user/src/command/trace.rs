@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::stop::{Ended, Stop};
@@ -12,6 +13,7 @@ use crate::netfilter::Asker;
 use crate::ovs::asking::Asking;
 use crate::ovs::ports::PortNames;
 use crate::preflight;
+use crate::privileges::{self, Hands};
 use crate::reconstruct::asked::Answer;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
@@ -32,8 +34,10 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// One line: what could not be done, and what to do.
 pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
     preflight::check()?;
+    privileges::narrow().context("cannot give up privileges")?;
+    let hands = Hands::new()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(trace(args))
+    runtime.block_on(trace(args, &hands))
 }
 
 /// What ends a trace.
@@ -44,7 +48,7 @@ struct Ends {
     last_hop: Instant,
 }
 
-async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
+async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     let mut stop = Stop::on_signals()?;
     let ports = args.clone();
     let plan = Plan {
@@ -55,7 +59,7 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
         is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
-    let mut names = PortNames::start().await;
+    let names = PortNames::start(hands.talk()).await;
     let mut report = Report::new(
         Box::new(std::io::stdout()),
         Form::for_stdout(args.output.json),
@@ -63,26 +67,28 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
     );
     report.meta(&meta(&session, &args.live.filter_text))?;
     report.flush()?;
+    privileges::renounce().context("cannot give up privileges")?;
     announce(&session);
-    stop.begin(&args.live.command, args.output.json, args.live.stop_after)?;
+    stop.begin(hands, &args.live, args.output.json)?;
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
-    let mut owners =
-        Owners { names: &mut names, open_vswitch: Asking::new(), netfilter: Asker::default() };
+    let open_vswitch = Asking::new(hands.talk());
+    let mut owners = Owners { hands, names, open_vswitch, netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
     follow(&mut session, &mut report, &mut owners, &mut ends, packets).await?;
-    ends.stop.end_child().await;
+    ends.stop.end_child(hands).await;
     // Detach, then drain: whatever the kernel wrote is read.
-    session.detach();
+    hands.run(|| session.detach());
     while session.drain(|hop| owners.see(&mut report, hop)) != 0 {}
-    let mut answers = session.answers(&mut owners.netfilter);
+    let mut answers = owners.answers(&session);
     answers.extend(owners.netfilter.wait());
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
-    for lost in session.lost()? {
+    for lost in hands.run(|| session.lost())? {
         report.lost(&lost)?;
     }
     let end = session.now();
     for question in report.close(end)? {
-        session.ask(&question).map_or(Ok(()), |answer| report.answered(answer))?;
+        let answer = hands.run(|| session.ask(&question));
+        answer.map_or(Ok(()), |answer| report.answered(answer))?;
     }
     report.flush()?;
     report.questions().into_iter().for_each(|question| owners.open_vswitch.ask(question));
@@ -95,7 +101,8 @@ async fn trace(args: TraceArgs) -> anyhow::Result<u8> {
 
 /// Those who are asked what the kernel's hooks cannot tell.
 struct Owners<'a> {
-    names: &'a mut PortNames,
+    hands: &'a Hands,
+    names: PortNames,
     open_vswitch: Asking,
     netfilter: Asker,
 }
@@ -107,6 +114,12 @@ impl Owners<'_> {
         self.netfilter.see(&hop);
         report.hop(hop);
     }
+
+    /// Lets conntrack be asked what there is to ask; the answers that there are by now.
+    fn answers(&mut self, session: &Session) -> Vec<Answer> {
+        let Self { hands, netfilter, .. } = self;
+        if netfilter.is_idle() { Vec::new() } else { hands.run(|| session.answers(netfilter)) }
+    }
 }
 
 /// Prints hops until something ends the trace.
@@ -117,14 +130,20 @@ async fn follow(
     ends: &mut Ends,
     packets: Option<u64>,
 ) -> anyhow::Result<()> {
+    let hands = owners.hands;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let stop = tokio::select! {
-            ready = session.wait() => { ready?; false }
+            events = session.wait() => {
+                let events = events?;
+                if !events.is_empty() {
+                    hands.run(|| session.changed(events));
+                }
+                false
+            }
             _ = tick.tick() => {
-                session.follow_modules();
-                for lost in session.lost()? {
+                for lost in hands.run(|| { session.follow_modules(); session.lost() })? {
                     report.lost(&lost)?;
                 }
                 report.settle(session.now())?;
@@ -140,10 +159,7 @@ async fn follow(
         if session.drain(|hop| owners.see(report, hop)) != 0 {
             ends.last_hop = Instant::now();
         }
-        session
-            .answers(&mut owners.netfilter)
-            .into_iter()
-            .try_for_each(|answer| report.answered(answer))?;
+        owners.answers(session).into_iter().try_for_each(|answer| report.answered(answer))?;
         report.flush()?;
         if stop || packets.is_some_and(|n| report.outcomes() >= n) {
             return Ok(());

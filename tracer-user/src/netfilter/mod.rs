@@ -86,6 +86,11 @@ impl Asker {
         answers
     }
 
+    /// Nothing is to be asked, and no answer is awaited.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.unblamed.is_empty() && self.readers.is_empty()
+    }
+
     /// The answers that are still to come.
     pub fn wait(&mut self) -> Vec<Answer> {
         joined(std::mem::take(&mut self.readers)).collect()

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 
@@ -24,23 +25,17 @@ pub struct Asking {
     waiting: usize,
 }
 
-impl Default for Asking {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Asking {
-    /// Nothing is asked yet. Must be called within a runtime, on which the asking is done.
-    pub fn new() -> Self {
-        Self::of(Home::find)
+    /// Nothing is asked yet; the asking is done on `runtime`.
+    pub fn new(runtime: &Handle) -> Self {
+        Self::of(runtime, Home::find)
     }
 
     /// As [`Asking::new`]; `home` finds who is asked.
-    fn of(home: impl Fn() -> Option<Home> + Send + 'static) -> Self {
+    fn of(runtime: &Handle, home: impl Fn() -> Option<Home> + Send + 'static) -> Self {
         let (questions, mut to_ask) = unbounded_channel::<Question>();
         let (told, answers) = unbounded_channel();
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let mut owner = Owner { home: Box::new(home), silent: None };
             while let Some(question) = to_ask.recv().await {
                 // Who is gone wants no answer.

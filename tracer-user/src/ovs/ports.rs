@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
@@ -136,11 +137,11 @@ pub struct PortNames {
 }
 
 impl PortNames {
-    /// Asks for the first time. Must be called within a runtime.
-    pub async fn start() -> Self {
+    /// Asks for the first time; the asking is done on `runtime`.
+    pub async fn start(runtime: &Handle) -> Self {
         let (sender, mut latest) = watch::channel(Arc::new(Ports::default()));
         let stale = Arc::new(Notify::new());
-        tokio::spawn(follow(sender, stale.clone()));
+        runtime.spawn(follow(sender, stale.clone()));
         // What comes later is taken up later.
         let _ = timeout(FIRST, latest.changed()).await;
         Self { latest, stale, named: HashMap::new() }

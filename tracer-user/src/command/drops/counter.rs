@@ -32,6 +32,16 @@ pub struct Counter {
     began: Instant,
 }
 
+/// What was counted from the beginning on.
+pub struct Counts {
+    /// The most frequent first.
+    pub rows: Vec<Drops>,
+    /// How many drops the kernel's maps had no room for.
+    pub not_held: u64,
+    /// Nanoseconds since the beginning.
+    pub ts: u64,
+}
+
 #[derive(Clone, Debug)]
 struct Seen {
     netns: Netns,
@@ -126,8 +136,16 @@ impl Counter {
         self.seen.insert(at, seen);
     }
 
-    /// What was counted, the most frequent first.
-    pub fn rows(&self) -> Vec<Drops> {
+    /// Reads, and gives what was counted so far its names.
+    ///
+    /// # Errors
+    /// A map cannot be read.
+    pub fn counts(&mut self) -> anyhow::Result<Counts> {
+        self.read()?;
+        Ok(Counts { rows: self.rows(), not_held: self.counting.not_held(), ts: self.now() })
+    }
+
+    fn rows(&self) -> Vec<Drops> {
         let in_scope = |key: &DropKey| {
             self.seen.get(&(key.netns, key.ifindex)).map_or(!self.scoped, |seen| seen.in_scope)
         };
@@ -162,18 +180,13 @@ impl Counter {
         meta(now, start, filter, self.counting.probes(), self.blind())
     }
 
-    /// How many drops the kernel's maps had no room for.
-    pub fn not_held(&self) -> u64 {
-        self.counting.not_held()
-    }
-
     /// When the counting began.
     pub fn began(&self) -> Instant {
         self.began
     }
 
     /// Nanoseconds since the beginning.
-    pub fn now(&self) -> u64 {
+    fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }

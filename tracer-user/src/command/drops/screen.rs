@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::counter::Counter;
+use super::counter::{Counter, Counts};
 use crate::cli::DropsArgs;
 use crate::drops;
 use crate::model::{Drops, Lost, Record};
@@ -72,33 +72,31 @@ impl Screen {
     }
 
     /// The rows so far, with their rates.
-    pub fn interim(&mut self, counter: &Counter) -> anyhow::Result<()> {
+    pub fn interim(&mut self, mut counts: Counts) -> anyhow::Result<()> {
         let seconds = self.previous.at.elapsed().as_secs_f64();
-        let mut rows = counter.rows();
-        let mut counts = HashMap::with_capacity(rows.len());
-        for row in &mut rows {
+        let mut latest = HashMap::with_capacity(counts.rows.len());
+        for row in &mut counts.rows {
             let name = identity(row);
             let before = self.previous.counts.get(&name).copied().unwrap_or(0);
             row.rate = Some(rate(row.count.saturating_sub(before), seconds));
-            counts.insert(name, row.count);
+            latest.insert(name, row.count);
         }
-        self.previous = Previous { at: Instant::now(), counts };
-        self.print(rows, counter, false)
+        self.previous = Previous { at: Instant::now(), counts: latest };
+        self.print(counts, false)
     }
 
     /// The rows at the end.
-    pub fn last(&mut self, counter: &Counter) -> anyhow::Result<()> {
-        self.print(counter.rows(), counter, true)
+    pub fn last(&mut self, counts: Counts) -> anyhow::Result<()> {
+        self.print(counts, true)
     }
 
-    fn print(&mut self, mut rows: Vec<Drops>, counter: &Counter, end: bool) -> anyhow::Result<()> {
-        let ts = counter.now();
+    fn print(&mut self, counts: Counts, end: bool) -> anyhow::Result<()> {
+        let Counts { mut rows, not_held, ts } = counts;
         if !self.all {
             rows = drops::fold(rows);
         }
         let hidden = self.top.map_or(0, |top| rows.len().saturating_sub(top));
         rows.truncate(rows.len() - hidden);
-        let not_held = counter.not_held();
         let mut out = std::io::stdout().lock();
         if self.json {
             for mut row in rows {
@@ -111,7 +109,7 @@ impl Screen {
                 json::write(&mut out, &Record::Lost(Lost { cpu: 0, count, ts, what }))?;
             }
         } else {
-            let seconds = counter.began().elapsed().as_secs_f64();
+            let seconds = Duration::from_nanos(ts).as_secs_f64();
             let page = self.table.page(&rows, hidden, not_held, seconds);
             // A terminal shows the latest page only; a file keeps all.
             let clear = if self.live { "\x1b[H\x1b[2J" } else { "" };

@@ -60,7 +60,7 @@ fn question(ct_states: &[&str], last_key: Option<&str>) -> Question {
 
 async fn ask(dir: &tempfile::TempDir, questions: Vec<Question>) -> Vec<OvsTrace> {
     let path = dir.path().to_owned();
-    let mut asking = Asking::of(move || Home::at(&path));
+    let mut asking = Asking::of(&Handle::current(), move || Home::at(&path));
     for question in questions {
         asking.ask(question);
     }
