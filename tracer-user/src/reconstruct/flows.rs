@@ -1,9 +1,9 @@
 //! All flows of a trace: which packet belongs to which.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::Lost;
+use crate::reconstruct::Map;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
@@ -17,10 +17,10 @@ const LOST_NEAR: u64 = 5_000_000_000;
 /// All flows of a trace.
 #[derive(Debug, Default)]
 pub struct Flows {
-    by_key: HashMap<FlowKey, u64>,
-    by_number: HashMap<u64, Flow>,
+    by_key: Map<FlowKey, u64>,
+    by_number: Map<u64, Flow>,
     /// Conversations that look as another flow does behind its translation.
-    direct: HashMap<FlowKey, u64>,
+    direct: Map<FlowKey, u64>,
     /// The flow of all packets that never showed a tuple.
     unreadable: Option<u64>,
     latest: u64,

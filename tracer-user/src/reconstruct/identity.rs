@@ -4,10 +4,11 @@
 //! kernel offers no hook on cloning, and for whatever becomes a new skb, the packet is found again
 //! by its fingerprint: what NAT, routing and encapsulation leave alone.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 
 use crate::model::{HookName, Hop};
+use crate::reconstruct::Map;
 use crate::reconstruct::tuple::FlowTuple;
 
 /// How long after a packet's last sighting a new skb with its fingerprint is the same packet,
@@ -24,8 +25,8 @@ pub struct Mark(u64);
 /// Where to look for the packet of an skb that was never seen before.
 #[derive(Debug, Default)]
 pub struct Marks {
-    hasher: RandomState,
-    recent: HashMap<Mark, u64>,
+    hasher: foldhash::fast::RandomState,
+    recent: Map<Mark, u64>,
     order: VecDeque<Mark>,
 }
 

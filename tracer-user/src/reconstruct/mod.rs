@@ -24,3 +24,7 @@ pub mod tracked;
 pub mod tuple;
 
 pub use story::Story;
+
+/// A map that is looked into for every hop. Its hashing is quick, and seeded anew in each process:
+/// what a recording holds cannot be made to collide.
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

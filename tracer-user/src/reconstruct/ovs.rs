@@ -5,10 +5,11 @@
 //! what followed it. A list is run to its end on one processor (`ovs_execute_actions`,
 //! `net/openvswitch/actions.c`), so all its outputs lie between its hop and the end of the skb.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::model::{Drop, HookName, Hop, Outcome, Ovs, Upcall};
+use crate::reconstruct::Map;
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::{Direction, Flow, Loss};
 use crate::reconstruct::identity::{SAME_WITHIN, is_handed_in};
@@ -175,7 +176,7 @@ impl Asked {
     }
 
     /// The packet that this one, which `ovs-vswitchd` hands back, is a segment of.
-    pub fn whole_of(&self, hop: &Hop, open: &HashMap<u64, Packet>) -> Option<u64> {
+    pub fn whole_of(&self, hop: &Hop, open: &Map<u64, Packet>) -> Option<u64> {
         if !is_handed_in(hop) {
             return None;
         }

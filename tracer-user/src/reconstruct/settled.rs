@@ -1,10 +1,11 @@
 //! Packets whose fate is told, kept for a while in case the kernel has more to say: a socket that
 //! is read late frees its skb late, and a fragment's missing sibling is given up after 30 s.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::model::{HookName, Journey, Outcome};
+use crate::reconstruct::Map;
 use crate::reconstruct::everyday;
 use crate::reconstruct::flow::Direction;
 use crate::reconstruct::sight::Sight;
@@ -54,7 +55,7 @@ impl Settled {
 /// The settled packets, by number.
 #[derive(Debug, Default)]
 pub struct Memory {
-    packets: HashMap<u64, Settled>,
+    packets: Map<u64, Settled>,
     order: VecDeque<u64>,
 }
 

@@ -1,10 +1,11 @@
 //! The whole trace as it unfolds: hops in, journeys and flows out.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::model::{HookName, Hop, Journey, Lost, Outcome, TcpFlags};
+use crate::reconstruct::Map;
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
@@ -40,8 +41,8 @@ pub struct Story {
     marks: Marks,
     asked: Asked,
     /// Which packet a life belongs to, open or settled.
-    lives: HashMap<u64, u64>,
-    open: HashMap<u64, Packet>,
+    lives: Map<u64, u64>,
+    open: Map<u64, Packet>,
     wakes: BinaryHeap<Reverse<(u64, u64)>>,
     settled: Memory,
     flows: Flows,
@@ -49,7 +50,7 @@ pub struct Story {
     outcomes: u64,
     packets: u64,
     previous: Option<Arc<Sight>>,
-    lost_at: HashMap<u32, u64>,
+    lost_at: Map<u32, u64>,
     incomplete: bool,
     /// What netfilter answered.
     netfilter: asked::Answers,
