@@ -1,6 +1,7 @@
 //! From the kernel's hooks to records: load, attach, read, decode.
 
-pub mod clsact;
+mod ahead;
+mod clsact;
 pub mod counters;
 pub mod counting;
 pub mod decode;

@@ -54,11 +54,13 @@ pub struct Hop {
     #[serde(default, deserialize_with = "shared::optional")]
     pub dev: Option<Arc<Dev>>,
     /// Ethernet addresses, where the packet had them at this place.
+    #[serde(default, deserialize_with = "shared::optional")]
     pub eth: Option<Eth>,
     /// VLAN tags, outermost first, the one kept beside the packet included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vlan: Vec<Vlan>,
     /// The innermost flow that could be read.
+    #[serde(default, deserialize_with = "shared::optional")]
     pub tuple: Option<Tuple>,
     /// Facts of the IP header that carries `tuple`.
     pub ip: Option<Ip>,

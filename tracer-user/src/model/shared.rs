@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Ct, Dev, Drop, Netns, Ovs, Place, Tunnel};
+use super::{Ct, Dev, Drop, Eth, Netns, Ovs, Place, Tunnel, Tuple};
 
 /// How many texts of one kind are remembered; past that it starts anew.
 const MAX_KNOWN: usize = 4096;
@@ -39,6 +39,8 @@ macro_rules! repeats {
 }
 
 repeats!(
+    Eth,
+    Tuple,
     Arc<Netns>,
     Arc<Dev>,
     Arc<Tunnel>,

@@ -138,7 +138,8 @@ impl Packet {
             last: first.clone(),
             last_ts: first.ts,
             first,
-            lives: Vec::new(),
+            // Most have one.
+            lives: Vec::with_capacity(1),
             passage: Passage::default(),
             counted: false,
             wake: u64::MAX,

@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{HookName, Journey, Outcome};
-use crate::reconstruct::Map;
+use crate::model::{HookName, Outcome};
 use crate::reconstruct::everyday;
 use crate::reconstruct::flow::Direction;
 use crate::reconstruct::sight::Sight;
+use crate::reconstruct::{Map, Way};
 
 /// How many are kept.
 const MAX_SETTLED: usize = 16_384;
@@ -81,16 +81,16 @@ impl Memory {
     }
 
     /// Its outcome turns out to be another; what is told of it then.
-    pub fn retell(&mut self, number: u64, outcome: Outcome) -> Option<Journey> {
+    pub fn retell(&mut self, number: u64, outcome: Outcome) -> Option<Way> {
         let settled = self.packets.get_mut(&number)?;
         settled.outcome = outcome;
-        Some(Journey {
+        Some(Way {
             packet: number,
             flow: settled.flow,
             outcome,
             hops: settled.hops,
-            first: settled.first.place(),
-            last: settled.last.place(),
+            first: settled.first.clone(),
+            last: settled.last.clone(),
         })
     }
 

@@ -59,7 +59,7 @@ pub struct Sight {
     /// Ethernet source and destination.
     pub eth: Option<Eth>,
     /// VLAN tags, outermost first.
-    pub vlan: Vec<Vlan>,
+    pub vlan: Box<[Vlan]>,
     /// The innermost flow.
     pub tuple: Option<FlowTuple>,
     /// TTL or hop limit.
@@ -71,7 +71,7 @@ pub struct Sight {
     /// TCP flags.
     pub tcp: Option<TcpFlags>,
     /// ICMP facts.
-    pub icmp: Option<Icmp>,
+    pub icmp: Option<Box<Icmp>>,
     /// ARP operation.
     pub arp: Option<ArpOp>,
     /// The tunnel around `tuple`.
@@ -88,10 +88,6 @@ pub struct Sight {
     pub skb: Option<Address>,
     /// The conntrack entry that it carries.
     pub ct: Option<Arc<Tracked>>,
-    /// An ICMP error: the flow that it is about, as it quotes it.
-    pub about: Option<FlowTuple>,
-    /// Of an error about an echo: its identifier.
-    pub about_id: Option<u16>,
 }
 
 impl Sight {
@@ -114,6 +110,11 @@ impl Sight {
     /// The kernel's drop reason, as it stands in the record.
     pub fn raw_reason(&self) -> Option<&str> {
         self.cause.as_ref()?.drop.as_ref()?.reason.as_deref()
+    }
+
+    /// An ICMP error: the flow that it is about, as it quotes it.
+    pub fn about(&self) -> Option<&FlowTuple> {
+        self.icmp.as_ref()?.about.as_deref()
     }
 
     /// A place where a packet enters or leaves a device.
@@ -173,7 +174,6 @@ fn share<T>(
 impl Catalog {
     /// What is worth remembering of a hop.
     pub fn sight(&mut self, hop: &Hop) -> Sight {
-        let about = hop.icmp.as_ref().and_then(|icmp| icmp.about.as_deref());
         let ovs = hop.ovs.as_ref();
         Sight {
             ts: hop.ts,
@@ -181,7 +181,7 @@ impl Catalog {
             netns: hop.netns.clone(),
             dev: hop.dev.clone(),
             eth: hop.eth,
-            vlan: hop.vlan.clone(),
+            vlan: hop.vlan.as_slice().into(),
             tuple: hop.tuple,
             ttl: hop.ip.map(|ip| ip.ttl),
             ip_id: hop.ip.and_then(|ip| ip.id),
@@ -189,7 +189,7 @@ impl Catalog {
                 .ip
                 .and_then(|ip| ip.frag_offset.or_else(|| ip.more_fragments.then_some(0))),
             tcp: hop.tcp.map(|tcp| tcp.flags),
-            icmp: hop.icmp.clone(),
+            icmp: hop.icmp.clone().map(Box::new),
             arp: hop.arp.map(|arp| arp.op),
             tunnel: hop.tunnel.clone(),
             ovs: ovs.map(|ovs| share(&mut self.ovs, OVS, |known| known == ovs, || ovs.clone())),
@@ -198,8 +198,6 @@ impl Catalog {
             pkt_type: hop.pkt_type,
             skb: hop.skb,
             ct: self.tracked(hop),
-            about: about.copied(),
-            about_id: hop.icmp.as_ref().and_then(|i| i.about_id),
         }
     }
 

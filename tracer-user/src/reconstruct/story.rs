@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::model::{HookName, Hop, Journey, Lost, Outcome, TcpFlags};
-use crate::reconstruct::Map;
+use crate::model::{HookName, Hop, Lost, Outcome, TcpFlags};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
@@ -17,6 +16,7 @@ use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::services::Services;
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight};
+use crate::reconstruct::{Map, Way};
 
 /// How long after its end a packet is held open for what may still overrule it, nanoseconds.
 const GRACE: u64 = 1_000_000_000;
@@ -30,7 +30,7 @@ const SILENCE: u64 = 5_000_000_000;
 /// milliseconds, unless it is starved.
 const ANSWER: u64 = SAME_WITHIN;
 /// How many packets are held open; past that they are settled as they stand.
-const MAX_OPEN: usize = 16_384;
+const MAX_OPEN: usize = 8_192;
 /// How many processors' losses are told apart.
 const MAX_CPUS: usize = 8192;
 
@@ -160,8 +160,8 @@ impl Story {
     /// Tells the fate of the packets that nothing more is expected of, folds them into their flows
     /// and forgets them. `now` is in nanoseconds since the trace began. A packet of which the
     /// kernel has more to say later is told again; the last word holds.
-    pub fn settle(&mut self, now: u64) -> Vec<Journey> {
-        let mut journeys = Vec::new();
+    pub fn settle(&mut self, now: u64) -> Vec<Way> {
+        let mut ways = Vec::new();
         while let Some(Reverse((wake, number))) = self.wakes.peek().copied() {
             let crowded = self.open.len() > MAX_OPEN;
             if wake > now && !crowded {
@@ -178,10 +178,10 @@ impl Story {
                 continue;
             }
             let unended = unended(packet, now);
-            journeys.extend(self.close(number, unended));
+            self.close(number, unended, &mut ways);
         }
         self.flows.age_out();
-        journeys
+        ways
     }
 
     /// Takes the flows that were retired to make room for others, since the last call.
@@ -205,28 +205,28 @@ impl Story {
 
     /// The trace is over: the fate of all packets still open, and all flows. `end` is when the last
     /// probe was detached, in nanoseconds since the trace began.
-    pub fn end(&mut self, end: u64) -> (Vec<Journey>, Vec<Flow>) {
-        let mut journeys = self.close_all(end);
+    pub fn end(&mut self, end: u64) -> (Vec<Way>, Vec<Flow>) {
+        let mut ways = self.close_all(end);
         let mut flows = self.flows.take_all();
         for flow in &mut flows {
             let retold = self.owner.tell(flow).into_iter();
             let dropped = Outcome::DroppedByOvs;
-            journeys.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
+            ways.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
         }
-        (journeys, flows)
+        (ways, flows)
     }
 
     /// The fate of all packets still open at `end`, nanoseconds since the trace began.
-    pub fn close_all(&mut self, end: u64) -> Vec<Journey> {
+    pub fn close_all(&mut self, end: u64) -> Vec<Way> {
         let mut open: Vec<_> = self.open.keys().copied().collect();
         open.sort_unstable();
-        let mut journeys = Vec::with_capacity(open.len());
+        let mut ways = Vec::with_capacity(open.len());
         for number in open {
             let unended = self.open.get(&number).map_or(Outcome::Vanished, |p| unended(p, end));
-            journeys.extend(self.close(number, unended));
+            self.close(number, unended, &mut ways);
         }
         self.wakes.clear();
-        journeys
+        ways
     }
 
     fn identify(&mut self, hop: &Hop) -> u64 {
@@ -354,9 +354,9 @@ impl Story {
     }
 
     /// Tells a packet's fate, and anew that of packets on which it sheds light.
-    fn close(&mut self, number: u64, unended: Outcome) -> Vec<Journey> {
+    fn close(&mut self, number: u64, unended: Outcome, ways: &mut Vec<Way>) {
         let Some(mut packet) = self.open.remove(&number) else {
-            return Vec::new();
+            return;
         };
         let mut fate = fate::fate(&packet, unended);
         if !packet.counted {
@@ -379,7 +379,6 @@ impl Story {
             last: fate.at.clone(),
             lives: packet.lives.iter().map(|l| l.id).collect(),
         };
-        let mut journeys = Vec::new();
         if let Some(entry) = self.flows.flow_mut(flow) {
             if packet.flow.take().is_some() {
                 entry.open = entry.open.saturating_sub(1);
@@ -389,11 +388,10 @@ impl Story {
             let folded = entry.fold(&packet, &fate);
             (settled.outcome, fate.outcome) = (folded.outcome, folded.outcome);
             let retold = folded.retold.into_iter();
-            journeys.extend(retold.filter_map(|n| self.settled.retell(n, folded.outcome)));
+            ways.extend(retold.filter_map(|n| self.settled.retell(n, folded.outcome)));
         }
         self.remember(number, settled);
-        journeys.push(journey(&packet, flow, &fate));
-        journeys
+        ways.push(way(&packet, flow, &fate));
     }
 
     fn remember(&mut self, number: u64, settled: Settled) {
@@ -441,14 +439,14 @@ fn unended(packet: &Packet, now: u64) -> Outcome {
     }
 }
 
-fn journey(packet: &Packet, flow: u64, fate: &Fate) -> Journey {
-    Journey {
+fn way(packet: &Packet, flow: u64, fate: &Fate) -> Way {
+    Way {
         packet: packet.number,
         flow,
         outcome: fate.outcome,
         hops: packet.hops,
-        first: packet.first.place(),
-        last: fate.at.place(),
+        first: packet.first.clone(),
+        last: fate.at.clone(),
     }
 }
 

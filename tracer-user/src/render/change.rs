@@ -66,7 +66,7 @@ fn tunnel(was: Option<&Tunnel>, new: Option<&Tunnel>, now: &Hop, found: &mut Vec
 }
 
 fn vlan(was: &[Vlan], now: &Hop, found: &mut Vec<String>) {
-    if was == now.vlan || (now.eth.is_none() && now.vlan.is_empty()) {
+    if *was == *now.vlan || (now.eth.is_none() && now.vlan.is_empty()) {
         return;
     }
     let ids = |tags: &[Vlan]| {

@@ -5,11 +5,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 
 use anyhow::Context as _;
+use memchr::{memchr, memrchr};
 
 use super::line::{Line, MAX_LINE, Unread, head, parse};
 
 /// How much is read and parsed at once, bytes: some hundred lines, which fit a processor's cache.
-const BLOCK: usize = 1 << 18;
+const BLOCK: u64 = 1 << 18;
 /// How many blocks each parser has before it.
 const AHEAD: usize = 2;
 /// How many parsers there are at most: what they find is put together by one thread.
@@ -40,16 +41,18 @@ impl Block {
     /// Parses the text. The lines are numbered from 1.
     fn parse(&mut self) {
         self.count = 0;
-        for line in self.text.split_inclusive(|byte| *byte == b'\n') {
+        let mut rest = &*self.text;
+        while !rest.is_empty() {
             self.count += 1;
-            let ended = line.strip_suffix(b"\n");
-            let line = ended.unwrap_or(line);
+            let newline = memchr(b'\n', rest);
+            let (line, after) = rest.split_at(newline.unwrap_or(rest.len()));
+            rest = after.get(1..).unwrap_or_default();
             if line.len() <= MAX_LINE && line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             let is_head = self.is_first && self.lines.is_empty();
             let line = if is_head { head(line).map(Line::Meta) } else { parse(line) };
-            self.lines.push(Numbered { number: self.count, line, is_unended: ended.is_none() });
+            self.lines.push(Numbered { number: self.count, line, is_unended: newline.is_none() });
         }
     }
 }
@@ -69,27 +72,15 @@ impl<R: Read> Blocks<R> {
         text.append(&mut self.begun);
         while text.len() <= MAX_LINE {
             let begin = text.len();
-            text.resize(begin + BLOCK, 0);
-            let read = read(&mut self.input, &mut text[begin..])?;
-            text.truncate(begin + read);
-            if read == 0 {
+            if self.input.by_ref().take(BLOCK).read_to_end(&mut text)? == 0 {
                 break;
             }
-            if let Some(last) = text[begin..].iter().rposition(|byte| *byte == b'\n') {
+            if let Some(last) = memrchr(b'\n', &text[begin..]) {
                 self.begun = text.split_off(begin + last + 1);
                 break;
             }
         }
         Ok(text)
-    }
-}
-
-fn read(input: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match input.read(into) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
     }
 }
 

@@ -4,14 +4,14 @@ use crate::model::HookName::{
 };
 use std::sync::Arc;
 
-use crate::model::{Hop, Journey, Outcome, PktType, Upcall, Verdict};
-use crate::reconstruct::Story;
+use crate::model::{Hop, Outcome, PktType, Upcall, Verdict};
 use crate::reconstruct::testing::{HopExt, hop, tuple};
+use crate::reconstruct::{Story, Way};
 
 /// All of it: each hop is given its packet.
 struct Told {
     hops: Vec<Hop>,
-    journeys: Vec<Journey>,
+    journeys: Vec<Way>,
     verdicts: Vec<Verdict>,
 }
 

@@ -1,6 +1,7 @@
 use crate::model::HookName::{Clone, Consume, Deliver, Drop, TcEgress, TcIngress};
-use crate::model::{Hop, Journey, Lost, Outcome};
+use crate::model::{Hop, Lost, Outcome};
 use crate::reconstruct::Story;
+use crate::reconstruct::Way;
 use crate::reconstruct::flows::MAX_FLOWS;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
 
@@ -107,10 +108,10 @@ fn a_packet_is_settled_after_a_grace_and_one_that_may_be_queued_later() {
     let mut story = Story::new();
     observe(&mut story, vec![out(0, 1), refused(1, 1), out(1, 2).print("f2")]);
     assert_eq!(story.outcomes(), 1);
-    assert_eq!(story.settle(S), []);
+    assert!(story.settle(S).is_empty());
     let settled = story.settle(S + 1_000_000);
     assert_eq!(outcomes(&settled), [(1, Outcome::Dropped)]);
-    assert_eq!(story.settle(60 * S), []);
+    assert!(story.settle(60 * S).is_empty());
     assert_eq!(outcomes(&story.settle(60 * S + 1_000_000)), [(2, Outcome::Vanished)]);
     assert_eq!(story.outcomes(), 2);
 }
@@ -119,7 +120,7 @@ fn a_packet_is_settled_after_a_grace_and_one_that_may_be_queued_later() {
 fn neighbour_resolution_may_take_3_seconds() {
     let mut story = Story::new();
     observe(&mut story, vec![out(0, 1)]);
-    assert_eq!(story.settle(4 * S), []);
+    assert!(story.settle(4 * S).is_empty());
     let failed = hop(Drop, 4001, 1).because(Some("NEIGH_FAILED"), "arp_error_report");
     observe(&mut story, vec![failed]);
     assert_eq!(outcomes(&story.settle(6 * S)), [(1, Outcome::Dropped)]);
@@ -148,7 +149,7 @@ fn reading_a_socket_late_changes_nothing() {
     let purged = hop(Drop, 70_001, 1).because(Some("QUEUE_PURGE"), "skb_queue_purge_reason");
     assert_eq!(observe(&mut story, vec![read, purged]), [(1, 3), (1, 4)]);
     let (journeys, flows) = story.end(80 * S);
-    assert_eq!(journeys, []);
+    assert!(journeys.is_empty());
     assert_eq!((flows.len(), flows[0].packets(), flows[0].delivered()), (1, 1, 1));
 }
 
@@ -270,6 +271,6 @@ fn one_packet_does_not_grow_without_end() {
     assert_eq!(story.end(0).0[0].hops, 2000);
 }
 
-fn outcomes(journeys: &[Journey]) -> Vec<(u64, Outcome)> {
-    journeys.iter().map(|j| (j.packet, j.outcome)).collect()
+fn outcomes(ways: &[Way]) -> Vec<(u64, Outcome)> {
+    ways.iter().map(|w| (w.packet, w.outcome)).collect()
 }
