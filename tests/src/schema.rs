@@ -103,7 +103,14 @@ const IP: &[Field] = &[
     may("frag_offset", SHORT),
     may("more_fragments", Kind::Flag),
 ];
-const TCP: &[Field] = &[must("flags", Kind::Text), must("seq", WORD), must("ack", WORD)];
+const TCP: &[Field] = &[
+    must("flags", Kind::Text),
+    must("seq", WORD),
+    must("ack", WORD),
+    may("window", SHORT),
+    may("data", WORD),
+    may("scale", BYTE),
+];
 const ICMP: &[Field] = &[
     must("type", BYTE),
     must("code", BYTE),
@@ -200,6 +207,7 @@ const HOP: &[Field] = &[
     may("by", Kind::Object(PLACE)),
     may("stack", Kind::List(&Kind::Text)),
     must("len", WORD),
+    may("bad_checksum", Kind::Flag),
     may("pkt_type", Kind::Text),
     may("life", LONG),
     may("parent", LONG),

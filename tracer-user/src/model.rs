@@ -20,7 +20,7 @@ pub use drops::Drops;
 pub use headers::{Arp, Eth, Icmp, Ip, Tcp, Tunnel, Tuple, Vlan};
 pub use hop::{Dev, Drop, HookName, Hop, Netns, Peer, Place};
 pub use netfilter::{Netfilter, Rule};
-pub use owner::{Acl, LogicalFlow, OvsTrace, TraceKind};
+pub use owner::{Acl, LogicalFlow, OvsTrace, OvsVlan, OvsVlanPort, TraceKind};
 
 /// One line of a recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

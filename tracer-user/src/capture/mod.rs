@@ -1,5 +1,6 @@
 //! From the kernel's hooks to records: load, attach, read, decode.
 
+pub mod blocks;
 pub mod clsact;
 pub mod counters;
 pub mod counting;

@@ -75,6 +75,10 @@ pub struct Hop {
     pub stack: Vec<String>,
     /// Bytes of the packet at this place (`skb->len`).
     pub len: u32,
+    /// The checksum of the transport header is wrong. Absent where it is right, where the network card
+    /// has judged it or is to fill it in, and where too little was recorded to tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bad_checksum: bool,
     /// For whom the frame is, as the kernel sees it: `host` `broadcast` `multicast` `otherhost`
     /// `outgoing` `loopback`.
     pub pkt_type: Option<String>,

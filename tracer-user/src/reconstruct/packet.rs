@@ -47,12 +47,13 @@ impl Life {
 
     /// What a socket has taken is no longer followed where its end may go unseen (TCP frees without
     /// a tracepoint). An end of the same skb seen then nevertheless comes as a new life.
-    fn ends_with(&self, sight: &Sight) -> bool {
+    pub fn ends_with(&self, sight: &Sight) -> bool {
         matches!(sight.hook, HookName::Drop | HookName::Consume)
             && self.delivered.is_some()
             && self.freed.is_none()
             && self.skb.is_some()
             && self.skb == sight.skb
+            && self.last.may_be_same_skb(sight)
     }
 
     fn see(&mut self, sight: &Arc<Sight>) {

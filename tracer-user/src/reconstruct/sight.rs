@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{Dev, Drop, HookName, Hop, Icmp, Netns, Ovs, Place, Tunnel, Vlan, Where};
+use crate::reconstruct::segment::Segment;
 use crate::reconstruct::tracked::Tracked;
 use crate::reconstruct::tuple::FlowTuple;
 
@@ -77,6 +78,15 @@ impl TcpFlags {
     /// Acknowledges and does nothing else.
     pub fn is_bare_ack(self) -> bool {
         self.0 == 0b1_0000
+    }
+
+    /// Whether TCP has such a combination at all (`tcp_valid_flags` of
+    /// `net/netfilter/nf_conntrack_proto_tcp.c`, which passes over PSH, ECE and CWR).
+    pub fn is_possible(self) -> bool {
+        // Bits of `SFR.AU..`.
+        let has = |letters| Self::parse(letters).0;
+        let counted = self.0 & has("SFRAU");
+        ["S", "SU", "SA", "R", "RA", "FA", "FAU", "A", "AU"].map(has).contains(&counted)
     }
 
     /// Ends a connection in order: FIN.
@@ -178,6 +188,10 @@ pub struct Sight {
     pub fragment: Option<u32>,
     /// TCP flags.
     pub tcp: Option<TcpFlags>,
+    /// TCP's numbers.
+    pub segment: Option<Segment>,
+    /// The checksum of its transport header is wrong.
+    pub bad_checksum: bool,
     /// ICMP facts.
     pub icmp: Option<Icmp>,
     /// ARP operation.
@@ -212,6 +226,15 @@ impl Sight {
             symbol: self.symbol().map(str::to_owned),
             bridge: self.dev.as_ref().and_then(|d| d.bridge.clone()),
         }
+    }
+
+    /// Whether this can be the same skb as one seen elsewhere with the same address: the kernel uses an
+    /// address again as soon as it is free, for a copy in another namespace, say.
+    pub fn may_be_same_skb(&self, other: &Self) -> bool {
+        let netns = |s: &Self| s.netns.as_ref().map(|n| n.inode);
+        let differ = |a: Option<u32>, b: Option<u32>| a.zip(b).is_some_and(|(a, b)| a != b);
+        let kinds = self.pkt_type.zip(other.pkt_type);
+        !differ(netns(self), netns(other)) && kinds.is_none_or(|(a, b)| a == b)
     }
 
     /// The function that let go of it.
@@ -286,6 +309,8 @@ impl Catalog {
                 .as_ref()
                 .and_then(|ip| ip.frag_offset.or_else(|| ip.more_fragments.then_some(0))),
             tcp: hop.tcp.as_ref().map(|t| TcpFlags::parse(&t.flags)),
+            segment: hop.tcp.as_ref().and_then(Segment::from_record),
+            bad_checksum: hop.bad_checksum,
             icmp: hop.icmp.clone(),
             arp: hop.arp.as_ref().map(|a| match a.op.as_str() {
                 "request" => ArpOp::Request,

@@ -33,6 +33,7 @@ pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
         by: None,
         stack: Vec::new(),
         len: 60,
+        bad_checksum: false,
         pkt_type: None,
         life,
         parent: None,
@@ -146,7 +147,14 @@ impl HopExt for Hop {
 
     fn tcp(mut self, flags: &str) -> Self {
         self.tuple.as_mut().unwrap().proto = "tcp".to_owned();
-        self.tcp = Some(Tcp { flags: flags.to_owned(), seq: 1, ack: 0 });
+        self.tcp = Some(Tcp {
+            flags: flags.to_owned(),
+            seq: 1,
+            ack: 0,
+            window: None,
+            data: None,
+            scale: None,
+        });
         self
     }
 
