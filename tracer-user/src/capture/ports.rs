@@ -30,27 +30,17 @@ struct Port {
     link: Link,
     /// clsact: the qdisc was not there before.
     made_qdisc: bool,
-    links: Vec<SchedClassifierLink>,
-    /// tcx: links of a device that the loader has no name for. Open as long as this lives.
-    nameless: Vec<OwnedFd>,
+    links: Vec<Hook>,
     /// clsact: blocks shared with other devices, on which the hooks are, by index.
     blocks: Vec<u32>,
 }
 
-impl Port {
-    fn new(link: &Link) -> Self {
-        Self {
-            link: link.clone(),
-            made_qdisc: false,
-            links: Vec::new(),
-            nameless: Vec::new(),
-            blocks: Vec::new(),
-        }
-    }
-
-    fn hooks(&self) -> usize {
-        self.links.len() + self.nameless.len() + self.blocks.len()
-    }
+/// One program on one port.
+enum Hook {
+    /// Attached by the device's name.
+    Named(SchedClassifierLink),
+    /// Attached by its index: a tcx link, for as long as this is open.
+    Indexed { _link: OwnedFd },
 }
 
 /// The ports that have hooks.
@@ -104,7 +94,7 @@ impl Ports {
 
     /// How many hooks there are.
     pub fn hooks(&self) -> usize {
-        self.attached.values().map(Port::hooks).sum()
+        self.attached.values().map(|port| port.links.len() + port.blocks.len()).sum()
     }
 
     /// Whether this device has hooks.
@@ -123,7 +113,8 @@ impl Ports {
             self.remove_leftovers(link);
         }
         let programs = if link.mac.is_some() { ETHERNET } else { NETWORK };
-        let mut port = Port::new(link);
+        let mut port =
+            Port { link: link.clone(), made_qdisc: false, links: Vec::new(), blocks: Vec::new() };
         for hook @ (name, _) in programs {
             let program = loaded_program(loaded, name)?;
             let (tier, blocks) = (self.tier, &mut self.blocks);
@@ -136,13 +127,12 @@ impl Ports {
                 done => done?,
             };
             match done {
-                Ok(Hook::Own(hook, made_qdisc)) => {
+                Ok(Done::Own(hook, made_qdisc)) => {
                     port.links.push(hook);
                     port.made_qdisc |= made_qdisc;
                 }
-                Ok(Hook::Nameless(link)) => port.nameless.push(link),
-                Ok(Hook::Shared(block)) => port.blocks.push(block),
-                Ok(Hook::NoEgress) => log::warn!(
+                Ok(Done::Shared(block)) => port.blocks.push(block),
+                Ok(Done::NoEgress) => log::warn!(
                     "packets that leave by {} in {} are not seen there: its qdisc `ingress` is in \
                      the way of an egress hook (before Linux 6.6)",
                     link.name.escape_debug(),
@@ -159,7 +149,7 @@ impl Ports {
                 }
             }
         }
-        if port.hooks() != 0 {
+        if !port.links.is_empty() || !port.blocks.is_empty() {
             self.attached.insert(key, port);
         }
         Ok(())
@@ -261,11 +251,10 @@ fn release(port: Port, tier: Tier, blocks: &mut Blocks) {
     let (link, made_qdisc) = (port.link.clone(), port.made_qdisc);
     let mut hooks = Some(port.links);
     let done = enter(&link.netns, || {
-        hooks
-            .take()
-            .into_iter()
-            .flatten()
-            .try_for_each(|hook| hook.detach().map_err(|e| chain(&e)))?;
+        hooks.take().into_iter().flatten().try_for_each(|hook| match hook {
+            Hook::Named(hook) => hook.detach().map_err(|e| chain(&e)),
+            Hook::Indexed { .. } => Ok(()),
+        })?;
         for block in port.blocks {
             blocks.leave((link.netns.inode, block)).map_err(|e| e.to_string())?;
         }
@@ -287,12 +276,10 @@ fn release(port: Port, tier: Tier, blocks: &mut Blocks) {
     }
 }
 
-/// A hook on one direction of a port.
-enum Hook {
-    /// The port's own, and whether a qdisc was made for it.
-    Own(SchedClassifierLink, bool),
-    /// The port's own, attached by its index.
-    Nameless(OwnedFd),
+/// What came of attaching to one direction of a port.
+enum Done {
+    /// A hook of the port's own, and whether a qdisc was made for it.
+    Own(Hook, bool),
     /// On the block of this index, which the port shares with others.
     Shared(u32),
     /// The port's qdisc has no place for one.
@@ -306,7 +293,7 @@ fn attach_here(
     port: &Port,
     tier: Tier,
     blocks: &mut Blocks,
-) -> Result<Hook, ProgramError> {
+) -> Result<Done, ProgramError> {
     let link = &port.link;
     // A device that was renamed since netlink told of it is found by its index.
     let now = nix::net::if_::if_indextoname(link.ifindex).map_err(|e| io_error(e.into()))?;
@@ -315,7 +302,7 @@ fn attach_here(
     };
     if tier == Tier::Tcx {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        return attach_own(program, name, direction, options).map(|hook| Hook::Own(hook, false));
+        return attach_own(program, name, direction, options).map(|hook| Done::Own(hook, false));
     }
     let made_qdisc = add_clsact(name)?;
     if !made_qdisc && !port.made_qdisc {
@@ -324,32 +311,17 @@ fn attach_here(
         let qdisc = clsact::qdisc_here(link.ifindex).inspect_err(|e| log::debug!("{name}: {e}"));
         let qdisc = qdisc.unwrap_or(Qdisc { has_egress: true, ..Qdisc::default() });
         if is_egress && !qdisc.has_egress {
-            return Ok(Hook::NoEgress);
+            return Ok(Done::NoEgress);
         }
         let block = if is_egress { qdisc.egress_block } else { qdisc.ingress_block };
         if let Some(block) = block {
             blocks.join((link.netns.inode, block), program.fd()?.as_fd(), program_name)?;
-            return Ok(Hook::Shared(block));
+            return Ok(Done::Shared(block));
         }
     }
     // Priority 0: the kernel puts it in front of the filters that are there.
     let options = TcAttachOptions::Netlink(NlOptions::default());
-    attach_own(program, name, direction, options).map(|hook| Hook::Own(hook, made_qdisc))
-}
-
-/// Attaches to a device whose name is no UTF-8.
-fn attach_nameless(
-    program: &SchedClassifier,
-    ifindex: u32,
-    direction: TcAttachType,
-    tier: Tier,
-) -> Result<Hook, ProgramError> {
-    if tier == Tier::Clsact {
-        let why = "its name is no UTF-8, and without tcx devices are hooked by name";
-        return Err(io_error(std::io::Error::other(why)));
-    }
-    let link = tcx::attach(program.fd()?.as_fd(), ifindex, direction).map_err(io_error)?;
-    Ok(Hook::Nameless(link))
+    attach_own(program, name, direction, options).map(|hook| Done::Own(hook, made_qdisc))
 }
 
 fn attach_own(
@@ -357,10 +329,10 @@ fn attach_own(
     name: &str,
     direction: TcAttachType,
     options: TcAttachOptions,
-) -> Result<SchedClassifierLink, ProgramError> {
+) -> Result<Hook, ProgramError> {
     let id = program.attach_with_options(name, direction, options)?;
     // Out of aya's table, which takes devices of the same index in two namespaces for one.
-    program.take_link(id)
+    program.take_link(id).map(Hook::Named)
 }
 
 /// Gives the device a clsact qdisc; `false` where there is one in its place.
@@ -372,6 +344,21 @@ fn add_clsact(name: &str) -> Result<bool, ProgramError> {
         Err(e) if chain(&e).contains("File exists") => Ok(false),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Attaches to a device whose name is no UTF-8.
+fn attach_nameless(
+    program: &SchedClassifier,
+    ifindex: u32,
+    direction: TcAttachType,
+    tier: Tier,
+) -> Result<Done, ProgramError> {
+    if tier == Tier::Clsact {
+        let why = "its name is no UTF-8, and without tcx devices are hooked by name";
+        return Err(io_error(std::io::Error::other(why)));
+    }
+    let link = tcx::attach(program.fd()?.as_fd(), ifindex, direction).map_err(io_error)?;
+    Ok(Done::Own(Hook::Indexed { _link: link }, false))
 }
 
 fn io_error(e: std::io::Error) -> ProgramError {
