@@ -33,6 +33,9 @@ const ANSWER: u64 = SAME_WITHIN;
 const MAX_OPEN: usize = 8_192;
 /// How many packets whose end was seen are looked at together, to ask about them at once.
 const MAX_ENDED: usize = 256;
+/// How many times at which a packet was to be looked at, and is not any more, are left where they
+/// are.
+const SPARE_WAKES: usize = 4096;
 /// How many processors' losses are told apart.
 const MAX_CPUS: usize = 8192;
 
@@ -188,7 +191,16 @@ impl Story {
             self.close(number, unended, &mut ways);
         }
         self.flows.age_out();
+        self.forget_wakes();
         ways
+    }
+
+    /// A packet that ends is looked at sooner than it was to be when it came, a minute ahead: what is
+    /// left of the later time would be most of the heap.
+    fn forget_wakes(&mut self) {
+        if self.wakes.len() > 2 * self.open.len() + SPARE_WAKES {
+            self.wakes = self.open.values().map(|p| Reverse((p.wake, p.number))).collect();
+        }
     }
 
     /// Takes the flows that were retired to make room for others, since the last call.

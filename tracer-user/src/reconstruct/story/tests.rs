@@ -299,4 +299,9 @@ fn no_life_outlives_its_packet() {
     }
     let packets = story.open.len() + 16_384;
     assert!(story.lives.len() <= 2 * packets, "{} of {packets} packets", story.lives.len());
+    assert!(
+        story.wakes.len() <= 2 * story.open.len() + super::SPARE_WAKES,
+        "{}",
+        story.wakes.len()
+    );
 }
