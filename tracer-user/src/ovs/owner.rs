@@ -56,7 +56,7 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
             return found;
         }
         found.kind = TraceKind::Passes;
-        found.disagrees = unlike_live(question, found.datapath_actions.as_deref());
+        found.disagrees = unlike_live(question, trace);
         return found;
     };
     name(&mut found, &end);
@@ -241,13 +241,15 @@ pub fn is_assumed(state: &str) -> bool {
     words == ["new", "trk"]
 }
 
-/// The tables send on what died in the datapath: what it ran is not what they say now, or what they
-/// say could not be done.
-fn unlike_live(question: &Question, now: Option<&str>) -> Option<String> {
-    let (live, now) = (question.actions.as_deref()?, now?);
-    if same_actions(live, now) {
+/// The tables send on what died in the datapath: what it ran is not what they say now. Where it is, the
+/// datapath could not do what they say (a `ct` that failed, a port that is down).
+fn unlike_live(question: &Question, trace: &Trace) -> Option<String> {
+    let live = question.actions.as_deref()?;
+    let lists = || trace.passes.iter().filter_map(|pass| pass.actions.as_deref());
+    if lists().any(|now| same_actions(live, now)) {
         return None;
     }
+    let now = lists().next_back()?;
     Some(format!(
         "the tables would send it on now, with the datapath actions {}, and the datapath flow that it \
          met says {}: that flow is stale, or the tables were changed since",
