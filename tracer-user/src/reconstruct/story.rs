@@ -350,6 +350,16 @@ impl Story {
         if due < packet.wake {
             packet.wake = due;
             self.wakes.push(Reverse((due, number)));
+            self.forget_old_wakes();
+        }
+    }
+
+    /// A packet that is to be looked at sooner than was thought leaves its old time behind, up to a
+    /// minute ahead: in a flood those would be nearly all of the queue.
+    fn forget_old_wakes(&mut self) {
+        if self.wakes.len() > 2 * MAX_OPEN + 4 * self.open.len() {
+            let wakes = self.open.iter().map(|(number, packet)| Reverse((packet.wake, *number)));
+            self.wakes = wakes.filter(|Reverse((wake, _))| *wake != u64::MAX).collect();
         }
     }
 

@@ -257,6 +257,18 @@ fn a_flood_without_end_is_settled_as_it_stands() {
 }
 
 #[test]
+fn times_that_no_longer_hold_are_forgotten() {
+    let mut story = Story::new();
+    for n in 0..60_000 {
+        let taken = hop(Deliver, n, n + 1).on("server", "eth0", None);
+        observe(&mut story, [out(n, n + 1), taken].map(|h| h.print(&n.to_string())).into());
+        story.settle(n * 1_000_000);
+    }
+    assert!(story.open.len() <= 1001, "settled after a second: {}", story.open.len());
+    assert!(story.wakes.len() <= 2 * super::MAX_OPEN + 4 * 1001 + 1, "{}", story.wakes.len());
+}
+
+#[test]
 fn one_packet_does_not_grow_without_end() {
     let mut story = Story::new();
     let looped = |n: u64| {
