@@ -16,7 +16,7 @@ use crate::reconstruct::tuple::FlowTuple;
 /// where the packet has been already.
 pub const SAME_WITHIN: u64 = 2_000_000_000;
 /// How many fingerprints and datagrams are remembered.
-const MAX_RECENT: usize = 65_536;
+const MAX_RECENT: usize = 32_768;
 
 /// One of the marks by which a packet's copies are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

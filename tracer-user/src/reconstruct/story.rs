@@ -30,7 +30,7 @@ const SILENCE: u64 = 5_000_000_000;
 /// milliseconds, unless it is starved.
 const ANSWER: u64 = SAME_WITHIN;
 /// How many packets are held open; past that they are settled as they stand.
-const MAX_OPEN: usize = 8_192;
+const MAX_OPEN: usize = 4_096;
 /// How many processors' losses are told apart.
 const MAX_CPUS: usize = 8192;
 
