@@ -82,6 +82,124 @@ lh_ovs_pair() {
 		-- add-port br0 p-s -- set interface p-s ofport_request=2
 }
 
+# lh_ovs_pods CPE-MAC BAW-MAC GATEWAY-MAC: two pods on one node, CPE (lh-client, $CLIENT) --- vethcpe
+# (port 3) [br0] vethbaw (port 4) --- BAW (lh-server, $SERVER). CPE reaches all others by $GATEWAY. br0
+# has no flows yet and forwards nothing without.
+lh_ovs_pods() {
+	lh_netns lh-client lh-node lh-server
+	lh_port lh-client eth0 "$1" vethcpe
+	lh_port lh-server eth0 "$2" vethbaw
+	lh_addr lh-client eth0 "$CLIENT"
+	lh_addr lh-server eth0 "$SERVER"
+	ip -n lh-client route add default via "$GATEWAY"
+	lh_neigh lh-client eth0 "$GATEWAY" "$3"
+	lh_neigh lh-client eth0 "$SERVER" "$2"
+	lh_neigh lh-server eth0 "$CLIENT" "$1"
+	lh_ovs_start
+	ovs-vsctl add-br br0 -- set-fail-mode br0 secure \
+		-- add-port br0 vethcpe -- set interface vethcpe ofport_request=3 \
+		-- add-port br0 vethbaw -- set interface vethbaw ofport_request=4
+}
+
+# lh_ovs_undnat RETURN-FLOWS: on lh_ovs_pods, a service whose address is translated in zone 1 and the
+# source port in zone 2 (what it is translated to tells the service's connections from direct ones);
+# the answers come back through zone 2 and then meet the flows given, which may go on to table 5.
+lh_ovs_undnat() {
+	lh_flows br0 <<-FLOWS
+		table=0,priority=200,in_port=3,$IP,$NW_DST=$SERVICE,actions=resubmit(,1)
+		table=0,priority=200,in_port=4,tcp$V6,tp_src=9443,tp_dst=59904/0xfff0,actions=resubmit(,3)
+		table=0,priority=100,in_port=3,actions=output:4
+		table=0,priority=100,in_port=4,actions=output:3
+		table=1,priority=100,tcp$V6,tp_dst=9443,actions=ct(commit,zone=1,nat(dst=$SERVER_AT:9443),table=2)
+		table=2,priority=100,tcp$V6,actions=set_field:$BAW_MAC->eth_dst,ct(commit,zone=2,nat(src=$CLIENT_AT:$PORTS),table=6)
+		table=3,priority=100,tcp$V6,actions=ct(zone=2,nat,table=4)
+		$1
+		table=5,priority=100,actions=output:3
+		table=6,priority=100,actions=output:4
+	FLOWS
+}
+
+# lh_ovs_tunnel KIND REMOTE-KEY REMOTE-OPTION...: client eth0 --- p-c (port 1) [br0 of lh-node] tun0
+# (port 2), a tunnel with key 42, over underlay --- underlay of lh-remote, whose tunnel device is made
+# with the options given, [br0] port-s --- eth0 server.
+lh_ovs_tunnel() {
+	kind=$1
+	shift
+	lh_netns lh-client lh-node lh-remote lh-server
+	lh_veth lh-node underlay 02:00:00:00:03:01 lh-remote underlay 02:00:00:00:03:02
+	ip -n lh-node addr add 192.0.2.1/24 dev underlay
+	ip -n lh-remote addr add 192.0.2.2/24 dev underlay
+	lh_neigh lh-node underlay 192.0.2.2 02:00:00:00:03:02
+	lh_neigh lh-remote underlay 192.0.2.1 02:00:00:00:03:01
+	ip -n lh-remote link add tunnel mtu 1400 type "$@" remote 192.0.2.1
+	lh_port lh-client eth0 $CLIENT_MAC p-c
+	ip -n lh-server link add eth0 address $SERVER_MAC mtu 1400 type veth peer name port-s netns lh-remote
+	ip -n lh-server link set eth0 up
+	ip -n lh-remote link add br0 type bridge mcast_snooping 0 forward_delay 0
+	for dev in tunnel port-s; do
+		ip -n lh-remote link set $dev master br0 up
+	done
+	ip -n lh-remote link set br0 up
+	lh_addr lh-client eth0 "$CLIENT"
+	lh_addr lh-server eth0 "$SERVER"
+	lh_neigh lh-client eth0 "$SERVER" $SERVER_MAC
+	lh_neigh lh-server eth0 "$CLIENT" $CLIENT_MAC
+	lh_ovs_start
+	ovs-vsctl add-br br0 -- set-fail-mode br0 secure \
+		-- add-port br0 p-c -- set interface p-c ofport_request=1 \
+		-- add-port br0 tun0 -- set interface tun0 type="$kind" ofport_request=2 \
+		options:remote_ip=192.0.2.2 options:local_ip=192.0.2.1 options:key=flow
+	lh_flows br0 <<-FLOWS
+		priority=100,in_port=1,actions=set_field:42->tun_id,output:2
+		priority=100,in_port=2,tun_id=42,actions=output:1
+	FLOWS
+	lh_echo_server
+}
+
+MGNT_MAC=2e:ce:c1:bb:f4:d9
+PEER_MAC=04:40:a9:dc:61:a4
+ETH0_MAC=10:51:72:29:1b:4f
+ETH1_MAC=10:51:72:29:1b:50
+
+# lh_uplinks: a host (lh-node) with two uplinks, eth0 and eth1 --- port0 and port1 of a learning switch
+# (lh-switch) port-p --- eth0 of its peer (lh-server, $PEER). It has an Open vSwitch without bridges.
+lh_uplinks() {
+	lh_netns lh-node lh-switch lh-server
+	ip -n lh-switch link add br0 type bridge mcast_snooping 0 forward_delay 0
+	lh_veth lh-node eth0 $ETH0_MAC lh-switch port0 02:00:00:00:02:00
+	lh_veth lh-node eth1 $ETH1_MAC lh-switch port1 02:00:00:00:02:01
+	lh_veth lh-server eth0 $PEER_MAC lh-switch port-p 02:00:00:00:02:02
+	for dev in port0 port1 port-p; do
+		ip -n lh-switch link set $dev master br0
+	done
+	ip -n lh-switch link set br0 up
+	ip -n lh-server addr add "$PEER/24" broadcast + dev eth0
+	lh_ovs_start
+}
+
+# lh_ovs_bond MODE [OVS-VSCTL-ARG...]: on lh_uplinks, both as bond1 of br-bond, eth1 active.
+lh_ovs_bond() {
+	mode=$1
+	shift
+	ovs-vsctl add-br br-bond "$@" -- add-bond br-bond bond1 eth0 eth1 bond_mode="$mode"
+	lh_mgnt
+	ovs-appctl bond/set-active-member bond1 eth1 >/dev/null
+}
+
+# lh_mgnt: the host's address, $HOST, on mgnt of br-bond.
+lh_mgnt() {
+	ovs-vsctl add-port br-bond mgnt -- set interface mgnt type=internal
+	ip -n lh-node link set mgnt address $MGNT_MAC up
+	ip -n lh-node addr add "$HOST/24" broadcast + dev mgnt
+}
+
+# lh_acquainted: host and peer know each other's addresses, and the switch where all are.
+lh_acquainted() {
+	lh_neigh lh-node mgnt "$PEER" $PEER_MAC
+	lh_neigh lh-server eth0 "$HOST" $MGNT_MAC
+	ip netns exec lh-node ping -n -c 2 -i 0.2 -W 1 "$PEER"
+}
+
 # lh_echo COUNT: as many datagrams from the client to the server, each awaited; what came back is kept.
 lh_echo() {
 	lh_peer lh-client udp-send --from "$CLIENT_AT:4000" --to "$SERVER_AT:4444" --count "$1" \
@@ -141,12 +259,24 @@ lh_datagrams() {
 		END { print sum + 0 }'
 }
 
+# lh_resets NS: TCP resets that the namespace has sent.
+lh_resets() {
+	ip netns exec "$1" awk '/^Tcp:/ { if ($15 != "OutRsts") print $15 }' /proc/net/snmp
+}
+
 # lh_want WHAT ACTUAL TEST-ARG...: a fact of the witness's; says it, and fails where it is not so.
 lh_want() {
 	what=$1 actual=$2
 	shift 2
 	echo "$what: $actual (wanted $*)"
 	[ "$actual" "$@" ] 2>/dev/null || WITNESS=1
+}
+
+# lh_want_of TWIN WHAT ACTUAL FAULTY HEALTHY: a number that is another in each twin.
+lh_want_of() {
+	wanted=$4
+	[ "$1" = faulty ] || wanted=$5
+	lh_want "$2" "$3" -eq "$wanted"
 }
 
 # lh_witness: ends a witness.sh. Where it was not as wanted, what Open vSwitch says is kept.

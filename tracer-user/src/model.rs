@@ -22,7 +22,7 @@ pub use drops::Drops;
 pub use headers::{Arp, Eth, Icmp, Ip, Tcp, Tunnel, Tuple, Vlan};
 pub use hop::{Dev, Drop, HookName, Hop, Netns, Peer, Place};
 pub use netfilter::{Netfilter, Rule};
-pub use owner::{Acl, LogicalFlow, OvsTrace, TraceKind};
+pub use owner::{Acl, LogicalFlow, OvsTrace, OvsVlan, OvsVlanPort, TraceKind};
 pub use words::{Address, ArpOp, Fingerprint, Mac, PktType, Proto, TcpFlags, Via};
 
 /// One line of a recording, to be written. To read one, its `"type"` is looked at first.

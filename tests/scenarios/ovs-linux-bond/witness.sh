@@ -2,9 +2,5 @@
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/../lib-ovs.sh"
 
-if [ "$1" = faulty ]; then
-	lh_want "answers" "$(lh_answers)" -eq 0
-else
-	lh_want "answers" "$(lh_answers)" -eq 3
-fi
+lh_want_of "$1" "answers" "$(lh_answers)" 0 3
 lh_witness

@@ -6,21 +6,8 @@ CPE_MAC=0a:58:0a:80:02:0a
 BAW_MAC=0a:58:0a:80:02:06
 GATEWAY_MAC=0a:58:0a:80:02:01
 
-# Two pods on one node: CPE (lh-client) --- vethcpe [br0] vethbaw --- BAW (lh-server).
 build() {
-	lh_netns lh-client lh-node lh-server
-	lh_port lh-client eth0 $CPE_MAC vethcpe
-	lh_port lh-server eth0 $BAW_MAC vethbaw
-	lh_addr lh-client eth0 "$CLIENT"
-	lh_addr lh-server eth0 "$SERVER"
-	ip -n lh-client route add default via "$GATEWAY"
-	lh_neigh lh-client eth0 "$GATEWAY" $GATEWAY_MAC
-	lh_neigh lh-client eth0 "$SERVER" $BAW_MAC
-	lh_neigh lh-server eth0 "$CLIENT" $CPE_MAC
-	lh_ovs_start
-	ovs-vsctl add-br br0 -- set-fail-mode br0 secure \
-		-- add-port br0 vethcpe -- set interface vethcpe ofport_request=3 \
-		-- add-port br0 vethbaw -- set interface vethbaw ofport_request=4
+	lh_ovs_pods $CPE_MAC $BAW_MAC $GATEWAY_MAC
 	flows "$1"
 	lh_hold listener.log lh-server tcp-listen --on "$SERVER_AT:9443" --count 100
 }

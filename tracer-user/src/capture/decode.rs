@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use tracer_common::abi::{
-    Event, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_LINK_HEADER, FLAG_TRUNCATED, Hook,
+    CHECKSUM_NONE, Event, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_LINK_HEADER, FLAG_TRUNCATED, Hook,
 };
+use tracer_common::checksum;
 use tracer_common::codec::Decoded;
 use tracer_common::fingerprint::fingerprint;
 use tracer_common::flow::{self, Addr, proto};
 use tracer_common::packet::{self, Bytes, Network, VlanTag, arp_fields};
-use tracer_common::transport::{Transport, icmp, tcp};
+use tracer_common::transport::{Transport, icmp, tcp, window_scale};
 use tracer_common::tunnel::{self, Kind, Layer, MAX_LAYERS};
 
 use crate::kernel::btf::KernelBtf;
@@ -61,6 +62,9 @@ impl Names {
         Self { symbols, ..self }
     }
 }
+
+/// SYN among the flags of a TCP header.
+const SYN: u8 = 2;
 
 /// Turns events into hops.
 pub struct Decoder {
@@ -115,6 +119,7 @@ impl Decoder {
             by: end.by,
             stack: end.stack,
             len: event.len,
+            bad_checksum: false,
             pkt_type: pkt_type(event.pkt_type),
             life: event.life,
             parent: (decoded.hook == Hook::Clone).then_some(event.parent),
@@ -125,6 +130,10 @@ impl Decoder {
         };
         if let Some(Layer { network, transport }) = &seen.layer {
             fill_layer(&mut hop, &seen.bytes, network, transport);
+            // That of what a tunnel carries is not what `ip_summed` speaks of.
+            hop.bad_checksum = event.ip_summed == CHECKSUM_NONE
+                && hop.tunnel.is_none()
+                && checksum::is_right(seen.bytes.0, network) == Some(false);
         }
         hop
     }
@@ -243,6 +252,11 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
             flags: TcpFlags::from_wire(tcp.flags),
             seq: tcp.seq,
             ack: tcp.ack,
+            window: Some(tcp.window),
+            data: n.transport_len().and_then(|len| len.checked_sub(tcp.header_len)),
+            scale: (tcp.flags & SYN != 0)
+                .then(|| window_scale(bytes, n.transport_at, tcp.header_len))
+                .flatten(),
         });
     }
     let about = tunnel::quotation(n, t).and_then(|(kind, at)| tunnel::layer(bytes, kind, at));

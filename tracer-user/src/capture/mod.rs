@@ -1,7 +1,8 @@
 //! From the kernel's hooks to records: load, attach, read, decode.
 
 mod ahead;
-mod clsact;
+pub mod blocks;
+pub mod clsact;
 pub mod counters;
 pub mod counting;
 pub mod decode;
@@ -15,3 +16,4 @@ pub mod ports;
 pub mod probes;
 pub mod ring;
 pub mod session;
+mod tcx;

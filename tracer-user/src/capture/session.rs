@@ -15,6 +15,7 @@ use super::ovs::{self, OvsHooks};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
 use super::ring::Ring;
+use crate::few::Few;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Hop, Lost};
@@ -45,6 +46,8 @@ pub struct Session {
     misses: Misses,
     /// What was missed until the detaching.
     missed: Option<Lost>,
+    /// Devices that have no hooks.
+    unhooked: Few,
     decoder: Decoder,
     ports: Ports,
     wants_port: Box<dyn Fn(&str) -> bool + Send + Sync>,
@@ -118,6 +121,7 @@ impl Session {
             counters,
             misses: Misses::default(),
             missed: None,
+            unhooked: Few::default(),
             decoder: Decoder::new(names, start),
             ports,
             wants_port: plan.wants_port,
@@ -274,7 +278,8 @@ impl Session {
                     if (self.wants_port)(&link.name)
                         && let Err(e) = self.ports.attach(loaded, link)
                     {
-                        log::warn!("packets are not seen at {}: {e:#}", link.name.escape_debug());
+                        self.unhooked
+                            .warn(&format!("packets are not seen at {}: {e:#}", link.name));
                     }
                 }
                 LinkEvent::Gone { netns, ifindex } => self.ports.gone(*netns, *ifindex),

@@ -71,6 +71,7 @@ pub struct Ip {
 }
 
 /// From the TCP header.
+#[skip_serializing_none]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tcp {
     /// `S` `SA` `A` `F` `R` `P` `U` ….
@@ -79,6 +80,13 @@ pub struct Tcp {
     pub seq: u32,
     /// Acknowledgement number.
     pub ack: u32,
+    /// The window as the header has it; what a SYN's `scale` says is still to be applied to later
+    /// ones.
+    pub window: Option<u16>,
+    /// Bytes of data behind the header.
+    pub data: Option<u32>,
+    /// A SYN's window scale: bits by which later windows are shifted (RFC 7323).
+    pub scale: Option<u8>,
 }
 
 /// From the ICMP or `ICMPv6` header.

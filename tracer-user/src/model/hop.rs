@@ -94,6 +94,10 @@ pub struct Hop {
     pub stack: Arc<[String]>,
     /// Bytes of the packet at this place (`skb->len`).
     pub len: u32,
+    /// The checksum of the transport header is wrong. Absent where it is right, where the network card
+    /// has judged it or is to fill it in, and where too little was recorded to tell.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bad_checksum: bool,
     /// For whom the frame is, as the kernel sees it.
     pub pkt_type: Option<PktType>,
     /// Identity of the skb in this trace: the same as long as the kernel keeps the same skb.

@@ -47,8 +47,10 @@ pub struct OvsTrace {
     pub rule_actions: Option<String>,
     /// `missing-port`: the port, by number.
     pub port: Option<String>,
-    /// `refused`: why, in Open vSwitch's words.
+    /// Why, in Open vSwitch's words: of what it refuses, and of what it switches normally.
     pub words: Option<String>,
+    /// The VLAN that the frame was in, where that is why no port takes it.
+    pub vlan: Option<OvsVlan>,
     /// The connection tracking states that the live packet had after each recirculation, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ct_states: Vec<String>,
@@ -71,6 +73,37 @@ pub struct OvsTrace {
     pub acl: Option<Acl>,
     /// What could not be found out, and why.
     pub lacks: Option<String>,
+}
+
+/// A VLAN of a bridge in which a frame finds nobody.
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OvsVlan {
+    /// Its number; 0 is that of frames without a tag.
+    pub id: u16,
+    /// The port by which the frame came in.
+    pub port: String,
+    /// That port's tag.
+    pub tag: Option<u16>,
+    /// Other ports that are in the VLAN.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inside: Vec<String>,
+    /// Ports that are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<OvsVlanPort>,
+}
+
+/// What a port has to do with VLANs.
+#[skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OvsVlanPort {
+    /// Its name.
+    pub port: String,
+    /// Its tag.
+    pub tag: Option<u16>,
+    /// The VLANs that it carries tagged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trunks: Vec<u16>,
 }
 
 /// A row of OVN's southbound table `Logical_Flow`.

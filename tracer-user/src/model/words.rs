@@ -237,6 +237,21 @@ impl TcpFlags {
         self.0 == 0b1_0000
     }
 
+    /// Whether all of these letters' flags are set.
+    pub fn has(self, letters: &str) -> bool {
+        let wanted = Self::parse(letters).0;
+        self.0 & wanted == wanted
+    }
+
+    /// Whether TCP has such a combination at all (`tcp_valid_flags` of
+    /// `net/netfilter/nf_conntrack_proto_tcp.c`, which passes over PSH, ECE and CWR).
+    pub fn is_possible(self) -> bool {
+        // Bits of `SFR.AU..`.
+        let has = |letters| Self::parse(letters).0;
+        let counted = self.0 & has("SFRAU");
+        ["S", "SU", "SA", "R", "RA", "FA", "FAU", "A", "AU"].map(has).contains(&counted)
+    }
+
     /// Ends a connection in order: FIN.
     pub fn is_fin(self) -> bool {
         self.0 & 0b10 != 0

@@ -7,12 +7,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 
-use crate::model::OvsTrace;
+use crate::model::{OvsTrace, OvsVlan};
 use crate::ovs::home::Home;
 use crate::ovs::ovn;
-use crate::ovs::owner::{Traced, arguments, conclude, is_assumed};
+use crate::ovs::owner::{Traced, arguments, conclude, is_assumed, switched};
 use crate::ovs::pipeline::Trace;
 use crate::ovs::rpc::Error;
+use crate::ovs::vlan;
 use crate::reconstruct::owner::Question;
 
 /// How long a trace that is over waits for what is still being asked.
@@ -89,7 +90,8 @@ impl Owner {
     async fn answer(&mut self, question: &Question) -> OvsTrace {
         let (traced, lacks) = self.trace(question).await;
         let mut found = conclude(question, &traced);
-        found.lacks = lacks;
+        found.lacks = lacks.or(found.lacks);
+        found.vlan = self.vlan(question, &traced, &found).await;
         if let Some(cookie) = found.cookie.as_deref().and_then(ovn::uuid_start) {
             match ovn::look_up(cookie).await {
                 Ok(Some((flow, acl))) => (found.logical_flow, found.acl) = (Some(flow), acl),
@@ -99,6 +101,19 @@ impl Owner {
             }
         }
         found
+    }
+
+    /// The VLAN that explains why a frame found no port. Without the database the verdict stands without.
+    async fn vlan(
+        &mut self,
+        question: &Question,
+        traced: &Traced,
+        found: &OvsTrace,
+    ) -> Option<OvsVlan> {
+        let (bridge, in_port, tag) = switched(question, traced, found)?;
+        let home = (self.home)()?;
+        let asked = vlan::ask(&home, bridge, in_port, tag).await;
+        asked.inspect_err(|e| log::debug!("VLANs of {bridge}: {e}")).ok().flatten()
     }
 
     async fn trace(&mut self, question: &Question) -> (Traced, Option<String>) {

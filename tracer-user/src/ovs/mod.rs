@@ -10,3 +10,4 @@ pub mod owner;
 pub mod pipeline;
 pub mod ports;
 pub mod rpc;
+pub mod vlan;

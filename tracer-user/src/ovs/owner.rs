@@ -2,7 +2,7 @@
 //! [`super::asking`].
 
 use crate::model::{OvsTrace, TraceKind};
-use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Trace, sends_out};
+use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Trace, sends_out, words};
 use crate::reconstruct::owner::Question;
 use crate::verdict::words::shell;
 
@@ -17,6 +17,10 @@ pub struct Traced {
     pub last: Option<Trace>,
 }
 
+/// Why nothing is said of a packet's end.
+const STRAYS: &str = "ovs-vswitchd has forgotten the recirculation in which the packet ended, and \
+                      ofproto/trace, given the packet as it came in, takes another way";
+
 /// How much of an action list goes into a sentence, characters.
 const QUOTED: usize = 160;
 
@@ -30,7 +34,15 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
     };
     // The live last pass is the packet as it was; a simulation knows only the first address of a
     // range that it is translated to, and nothing of connections that exist.
-    let (last, live) = (traced.last.as_ref(), traced.live.as_ref());
+    let last = traced.last.as_ref();
+    // The pass in which it died is forgotten: a simulation of the whole way that strays from what the
+    // packet met tells of another end than its own.
+    let strays = |t: &&Trace| last.is_none() && question.last_key.is_some() && t.strays(question);
+    let live = traced.live.as_ref();
+    if live.is_some_and(|t| strays(&t)) {
+        found.lacks = Some(STRAYS.to_owned());
+        return found;
+    }
     let ended = [last, live].into_iter().flatten().find_map(Trace::end);
     let Some(trace) = last.or(live) else {
         return found;
@@ -76,6 +88,22 @@ impl Trace {
         }
         self.passes.iter().rev().find_map(Pass::end)
     }
+
+    /// Whether it ends with other actions than the packet did; a hash, as select groups want it, is
+    /// not followed at all.
+    fn strays(&self, question: &Question) -> bool {
+        let Some(now) = self.passes.last().and_then(|pass| pass.actions.as_deref()) else {
+            return true;
+        };
+        let live = question.actions.as_deref();
+        live.is_some_and(|live| names(live) != names(now)) || names(now).contains(&"recirc")
+    }
+}
+
+/// The names of the actions of a list, in order; what does nothing has none.
+fn names(actions: &str) -> Vec<&str> {
+    let named = words(actions).map(|action| action.split('(').next().unwrap_or(action));
+    named.filter(|name| !matches!(*name, "" | "drop")).collect()
 }
 
 fn last_actions(trace: &Trace) -> Option<String> {
@@ -107,9 +135,41 @@ fn name(found: &mut OvsTrace, end: &End<'_>) {
             _ => None,
         });
         found.rule_actions = Some(actions.collect::<Vec<_>>().join(","));
+        if found.kind == TraceKind::Rule && is_normal(found.rule_actions.as_deref()) {
+            let details = end.step.lines.iter().filter_map(|line| match line {
+                Line::Detail(detail) => Some(detail.as_str()),
+                _ => None,
+            });
+            found.words = details.last().map(str::to_owned);
+        }
     }
     found.show = Some(show(found));
     found.fix = fix(found);
+}
+
+/// Whether a rule leaves it to the bridge to switch the frame.
+fn is_normal(actions: Option<&str>) -> bool {
+    actions.is_some_and(|actions| words(actions).any(|a| a.eq_ignore_ascii_case("normal")))
+}
+
+/// Where a frame found no port on a bridge that switches normally: the bridge, the port by which it came
+/// in, and its tag. `None` where it is not known to be as it came in.
+pub fn switched<'a>(
+    question: &'a Question,
+    traced: &Traced,
+    found: &'a OvsTrace,
+) -> Option<(&'a str, &'a str, Option<u16>)> {
+    let is_normal = found.kind == TraceKind::Rule && is_normal(found.rule_actions.as_deref());
+    let trace = traced.live.as_ref().filter(|_| is_normal && question.last_key.is_none())?;
+    let lines = || trace.passes.iter().flat_map(|pass| &pass.steps).flat_map(|step| &step.lines);
+    let is_retagged = lines().any(|l| matches!(l, Line::Action(action) if action.contains("vlan")));
+    let tag =
+        question.key.split_once("vlan(vid=").and_then(|(_, rest)| rest.split([',', ')']).next());
+    let tag = tag.map(|tag| tag.parse::<u16>().ok());
+    if is_retagged || tag == Some(None) {
+        return None;
+    }
+    Some((found.bridge.as_deref()?, question.in_port.as_deref()?, tag.flatten()))
 }
 
 fn show(found: &OvsTrace) -> String {

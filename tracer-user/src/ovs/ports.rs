@@ -115,12 +115,13 @@ impl Ports {
     }
 }
 
-fn text(value: &Value) -> Option<String> {
+/// A column of text, where it has one.
+pub fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
 /// The UUIDs of a column: one, or a set of them (RFC 7047, 5.1).
-fn uuids(value: &Value) -> Vec<String> {
+pub fn uuids(value: &Value) -> Vec<String> {
     match (value[0].as_str(), &value[1]) {
         (Some("uuid"), Value::String(uuid)) => vec![uuid.clone()],
         (Some("set"), Value::Array(members)) => members.iter().flat_map(uuids).collect(),

@@ -7,6 +7,7 @@ use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::related::Related;
+use crate::reconstruct::segment::Extent;
 use crate::reconstruct::services::Passed;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
@@ -42,6 +43,8 @@ pub struct Side {
     pub last_good_ts: u64,
     /// Openings (SYN without ACK) among the packets.
     pub syns: u64,
+    /// How far the good ones have come, of TCP.
+    pub extent: Extent,
 }
 
 /// One kind of harm that befell packets of the flow: same outcome, place, reason and direction.
@@ -218,6 +221,9 @@ impl Flow {
         side.syns += u64::from(packet.first.tcp.is_some_and(TcpFlags::is_syn));
         if matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.good += 1;
+            if let Some(segment) = &packet.first.segment {
+                side.extent.add(segment);
+            }
             side.left += u64::from(fate.outcome == Outcome::Forwarded);
             side.last_good_ts = side.last_good_ts.max(ts);
             side.arrived = Some(fate.at.clone());

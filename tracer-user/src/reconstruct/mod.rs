@@ -14,6 +14,7 @@ pub mod ovs;
 pub mod owner;
 pub mod packet;
 pub mod related;
+pub mod segment;
 pub mod services;
 mod settled;
 pub mod sight;

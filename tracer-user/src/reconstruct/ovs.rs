@@ -53,6 +53,11 @@ impl Passage {
         }
     }
 
+    /// The packet was in the datapath.
+    pub fn is_known(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
     /// Whether this end of a copy, which `sight` shows, is a drop for which the kernel has no event.
     pub fn is_silent_drop(&self, hop: &Hop, sight: &Sight) -> bool {
         hop.hook == HookName::Consume

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{HookName, Outcome, OvsTrace, TraceKind};
+use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 
@@ -22,6 +23,8 @@ pub struct Question {
     pub packet: u64,
     /// Name of the datapath.
     pub dp: Option<String>,
+    /// The port by which it came into the datapath.
+    pub in_port: Option<String>,
     /// Its flow key at its first pass.
     pub key: String,
     /// What conntrack made of it before each later pass, as OVS prints it (`inv|trk`).
@@ -32,26 +35,46 @@ pub struct Question {
     pub actions: Option<String>,
 }
 
-impl Question {
-    /// The question about a loss; `None` where Open vSwitch has no part in it, or where the record
-    /// lacks what makes one.
-    pub fn about(loss: &Loss) -> Option<Self> {
+/// A packet that came to harm, as far as it matters for a question.
+#[derive(Clone, Copy, Debug)]
+struct Harm<'a> {
+    packet: u64,
+    outcome: Outcome,
+    at: &'a Sight,
+    passage: &'a [Arc<Sight>],
+}
+
+impl<'a> Harm<'a> {
+    /// The first packet of a loss.
+    fn of_loss(loss: &'a Loss) -> Option<Self> {
         let packet = *loss.evidence.first()?;
-        let facts = || loss.passage.iter().filter_map(|s| s.ovs.as_deref());
+        Some(Self { packet, outcome: loss.outcome, at: &loss.at, passage: &loss.passage })
+    }
+}
+
+impl Question {
+    /// The question about a packet; `None` where Open vSwitch has no part in its end, or where the
+    /// record lacks what makes one.
+    fn about(harm: Harm<'_>) -> Option<Self> {
+        let Harm { packet, outcome, at, passage } = harm;
+        let facts = || passage.iter().filter_map(|s| s.ovs.as_deref());
         let keyed = || facts().filter(|ovs| ovs.key.is_some());
-        let first = keyed().find(|ovs| ovs.recirc_id == Some(0)).filter(|_| is_its(loss))?;
+        let first = keyed().find(|ovs| ovs.recirc_id == Some(0)).filter(|_| is_its(outcome, at))?;
         let key = first.key.clone()?;
-        let last_key = keyed().next_back()?.key.clone().filter(|last| *last != key);
+        // What `ovs-vswitchd` hands back has a key without the recirculation that it belongs to.
+        let last_key = keyed().rfind(|ovs| !ovs.from_userspace).and_then(|ovs| ovs.key.clone());
+        let last_key = last_key.filter(|last| *last != key);
         let is_run = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
-        let run = loss.passage.iter().rfind(is_run);
+        let run = passage.iter().rfind(is_run);
         // What comes after a run and goes up has another pass before it.
-        let after = loss.passage.last().is_some_and(|s| s.hook == HookName::OvsUpcall);
+        let after = passage.last().is_some_and(|s| s.hook == HookName::OvsUpcall);
         let run = run.and_then(|s| s.ovs.as_deref()).filter(|ovs| !ovs.cut && !after);
         Some(Self {
             packet,
             dp: facts().find_map(|ovs| ovs.dp.clone()),
+            in_port: facts().find_map(|ovs| ovs.in_port.clone()),
             key,
-            ct_states: ct_states(&loss.passage),
+            ct_states: ct_states(passage),
             last_key,
             actions: run.and_then(|ovs| ovs.actions.clone()),
         })
@@ -59,11 +82,11 @@ impl Question {
 }
 
 /// Open vSwitch had the packet when it came to harm, and nothing else explains that.
-fn is_its(loss: &Loss) -> bool {
-    match loss.outcome {
+fn is_its(outcome: Outcome, at: &Sight) -> bool {
+    match outcome {
         Outcome::DroppedByOvs => true,
-        Outcome::UpcallLost => loss.at.upcall().is_some_and(|upcall| upcall.result.is_none()),
-        Outcome::Vanished => loss.at.ovs.is_some(),
+        Outcome::UpcallLost => at.upcall().is_some_and(|upcall| upcall.result.is_none()),
+        Outcome::Vanished => at.ovs.is_some(),
         _ => false,
     }
 }
@@ -115,6 +138,8 @@ fn tracked_pass(list: &str) -> Option<u32> {
 #[derive(Debug, Default)]
 pub struct Answers {
     asked: HashSet<u64>,
+    /// The pass in which a packet of a flow was dropped, about which it was asked at once.
+    at_once: HashSet<(u64, Option<(u32, u32)>)>,
     by_packet: HashMap<u64, Arc<OvsTrace>>,
 }
 
@@ -134,7 +159,7 @@ impl Answers {
                 break;
             }
             if !loss.evidence.iter().any(|packet| self.asked.contains(packet))
-                && let Some(question) = Question::about(loss)
+                && let Some(question) = Harm::of_loss(loss).and_then(Question::about)
             {
                 self.asked.insert(question.packet);
                 questions.push(question);
@@ -143,13 +168,29 @@ impl Answers {
         questions
     }
 
+    /// What to ask at once about a packet of this flow that Open vSwitch has dropped: a little later
+    /// `ovs-vswitchd` may have forgotten the recirculation that the packet was in.
+    pub fn question_at_once(&mut self, flow: u64, packet: u64, fate: &Fate) -> Option<Question> {
+        let Fate { outcome, at, passage, .. } = fate;
+        if *outcome != Outcome::DroppedByOvs || self.asked.len() >= MAX_QUESTIONS {
+            return None;
+        }
+        let pass = passage.iter().rev().find_map(|s| s.pass());
+        let question = Question::about(Harm { packet, outcome: *outcome, at, passage })?;
+        if !self.at_once.insert((flow, pass)) {
+            return None;
+        }
+        self.asked.insert(packet);
+        Some(question)
+    }
+
     /// Gives the flow's losses the answers about them. A packet that did not come back from
     /// `ovs-vswitchd` and that the tables drop was dropped: what is to be dropped never comes back.
     /// Gives back the packets of which that is now said.
     pub fn tell(&self, flow: &mut Flow) -> Vec<u64> {
         let mut retold = Vec::new();
         // A recording may have an answer about any packet.
-        for loss in flow.losses.iter_mut().filter(|loss| is_its(loss)) {
+        for loss in flow.losses.iter_mut().filter(|loss| is_its(loss.outcome, &loss.at)) {
             loss.owner = loss.evidence.iter().find_map(|n| self.by_packet.get(n)).cloned();
             let dropped = loss.owner.as_deref().is_some_and(OvsTrace::drops);
             if dropped && loss.outcome != Outcome::DroppedByOvs {
@@ -204,7 +245,42 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
-    use super::tracked_pass;
+    use std::sync::Arc;
+
+    use super::{Harm, Question, tracked_pass};
+    use crate::model::{HookName, Outcome, Ovs};
+    use crate::reconstruct::sight::{Catalog, Sight};
+    use crate::reconstruct::testing::hop;
+
+    fn passed(hook: HookName, recirc_id: u32, key: &str, actions: Option<&str>) -> Arc<Sight> {
+        let mut hop = hop(hook, 1, 1);
+        hop.ovs = Some(Arc::new(Ovs {
+            recirc_id: Some(recirc_id),
+            key: Some(key.to_owned()),
+            actions: actions.map(str::to_owned),
+            from_userspace: actions.is_some(),
+            ..Ovs::default()
+        }));
+        Arc::new(Catalog::default().sight(&hop))
+    }
+
+    #[test]
+    fn the_last_pass_is_that_of_the_packet_which_went_up() {
+        use HookName::{OvsActions, OvsUpcall};
+        let passage = [
+            passed(OvsUpcall, 0, "first", None),
+            passed(OvsActions, 0, "first", Some("ct,recirc(0x5)")),
+            passed(OvsUpcall, 5, "recirc_id(0x5),last", None),
+            passed(OvsActions, 0, "last", Some("ct_clear")),
+        ];
+        let at = passage.last().unwrap();
+        let harm = Harm { packet: 1, outcome: Outcome::DroppedByOvs, at, passage: &passage };
+        let question = Question::about(harm).unwrap();
+        assert_eq!(question.key, "first");
+        assert_eq!(question.last_key.as_deref(), Some("recirc_id(0x5),last"));
+        assert_eq!(question.actions.as_deref(), Some("ct_clear"));
+        assert_eq!(question.ct_states.len(), 1);
+    }
 
     #[test]
     fn only_what_conntrack_recirculates_has_a_state_of_its_own() {

@@ -47,12 +47,13 @@ impl Life {
 
     /// What a socket has taken is no longer followed where its end may go unseen (TCP frees without
     /// a tracepoint). An end of the same skb seen then nevertheless comes as a new life.
-    fn ends_with(&self, sight: &Sight) -> bool {
+    pub fn ends_with(&self, sight: &Sight) -> bool {
         matches!(sight.hook, HookName::Drop | HookName::Consume)
             && self.delivered.is_some()
             && self.freed.is_none()
             && self.skb.is_some()
             && self.skb == sight.skb
+            && self.last.may_be_same_skb(sight)
     }
 
     fn see(&mut self, sight: &Arc<Sight>) {
@@ -119,6 +120,8 @@ pub struct Packet {
     pub last_ts: u64,
     /// Its copies, in order of appearance; never empty.
     pub lives: Vec<Life>,
+    /// Lives that turned out to be one of those: an skb that a socket took is a new life at its end.
+    pub aliases: Vec<u64>,
     /// Its hops in Open vSwitch's datapath.
     pub passage: Passage,
     /// It counts among those that have an outcome.
@@ -140,6 +143,7 @@ impl Packet {
             first,
             // Most have one.
             lives: Vec::with_capacity(1),
+            aliases: Vec::new(),
             passage: Passage::default(),
             counted: false,
             wake: u64::MAX,
@@ -165,6 +169,9 @@ impl Packet {
             _ => None,
         };
         let previous = if let Some(i) = known.or_else(|| full.then_some(MAX_LIVES - 1)) {
+            if life != 0 && self.lives[i].id != life && !self.aliases.contains(&life) {
+                self.aliases.push(life);
+            }
             let previous = self.lives[i].last.clone();
             self.lives[i].see(&sight);
             self.lives[i].ovs_end = ovs_end.or(self.lives[i].ovs_end.take());

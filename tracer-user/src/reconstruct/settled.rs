@@ -32,9 +32,18 @@ pub struct Settled {
     pub last: Arc<Sight>,
     /// Its copies.
     pub lives: Box<[u64]>,
+    /// See [`Packet::aliases`](crate::reconstruct::packet::Packet::aliases).
+    pub aliases: Vec<u64>,
 }
 
 impl Settled {
+    /// One more copy of it was seen, late: it is forgotten when the packet is.
+    pub fn remember(&mut self, life: u64) {
+        if life != 0 && !self.lives.contains(&life) && !self.aliases.contains(&life) {
+            self.aliases.push(life);
+        }
+    }
+
     /// Whether a late hop says something else than what was told.
     pub fn is_contradicted_by(&self, late: &Sight) -> bool {
         match self.outcome {

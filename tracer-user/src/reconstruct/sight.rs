@@ -9,6 +9,7 @@ use crate::model::{
     Address, ArpOp, Dev, Drop, Eth, HookName, Hop, Icmp, Netns, Ovs, PktType, Place, TcpFlags,
     Tunnel, Vlan, Where,
 };
+use crate::reconstruct::segment::Segment;
 use crate::reconstruct::tracked::Tracked;
 use crate::reconstruct::tuple::FlowTuple;
 
@@ -70,6 +71,10 @@ pub struct Sight {
     pub fragment: Option<u32>,
     /// TCP flags.
     pub tcp: Option<TcpFlags>,
+    /// TCP's numbers.
+    pub segment: Option<Segment>,
+    /// The checksum of its transport header is wrong.
+    pub bad_checksum: bool,
     /// ICMP facts.
     pub icmp: Option<Box<Icmp>>,
     /// ARP operation.
@@ -100,6 +105,15 @@ impl Sight {
             symbol: self.symbol().map(str::to_owned),
             bridge: self.dev.as_ref().and_then(|d| d.bridge.clone()),
         }
+    }
+
+    /// Whether this can be the same skb as one seen elsewhere with the same address: the kernel uses an
+    /// address again as soon as it is free, for a copy in another namespace, say.
+    pub fn may_be_same_skb(&self, other: &Self) -> bool {
+        let netns = |s: &Self| s.netns.as_ref().map(|n| n.inode);
+        let differ = |a: Option<u32>, b: Option<u32>| a.zip(b).is_some_and(|(a, b)| a != b);
+        let kinds = self.pkt_type.zip(other.pkt_type);
+        !differ(netns(self), netns(other)) && kinds.is_none_or(|(a, b)| a == b)
     }
 
     /// The function that let go of it.
@@ -189,6 +203,8 @@ impl Catalog {
                 .ip
                 .and_then(|ip| ip.frag_offset.or_else(|| ip.more_fragments.then_some(0))),
             tcp: hop.tcp.map(|tcp| tcp.flags),
+            segment: hop.tcp.as_ref().and_then(Segment::from_record),
+            bad_checksum: hop.bad_checksum,
             icmp: hop.icmp.clone().map(Box::new),
             arp: hop.arp.map(|arp| arp.op),
             tunnel: hop.tunnel.clone(),

@@ -31,6 +31,8 @@ const SILENCE: u64 = 5_000_000_000;
 const ANSWER: u64 = SAME_WITHIN;
 /// How many packets are held open; past that they are settled as they stand.
 const MAX_OPEN: usize = 4_096;
+/// How many packets whose end was seen are looked at together, to ask about them at once.
+const MAX_ENDED: usize = 256;
 /// How many processors' losses are told apart.
 const MAX_CPUS: usize = 8192;
 
@@ -56,6 +58,8 @@ pub struct Story {
     netfilter: asked::Answers,
     /// What Open vSwitch answered.
     owner: owner::Answers,
+    /// Packets whose end was seen, about which it may be asked at once.
+    ended: Vec<u64>,
     /// Addresses that are translated for some.
     services: Services,
 }
@@ -76,7 +80,7 @@ impl Story {
             return;
         }
         if live {
-            hop.packet = self.identify(hop);
+            hop.packet = self.identify(hop, &sight);
             hop.hop = 0;
         } else {
             self.latest = self.latest.max(hop.packet);
@@ -86,6 +90,9 @@ impl Story {
                 self.reopen(hop.packet);
             } else {
                 settled.hops = settled.hops.saturating_add(1);
+                if live {
+                    settled.remember(hop.life);
+                }
                 hop.hop = if hop.hop == 0 { settled.hops } else { hop.hop };
                 self.previous = Some(settled.last.clone());
                 return;
@@ -195,7 +202,15 @@ impl Story {
 
     /// What Open vSwitch is to be asked about packets that died in it, since the last call.
     pub fn questions(&mut self) -> Vec<owner::Question> {
-        self.owner.questions(self.flows.all().into_iter())
+        let mut questions = Vec::new();
+        for number in std::mem::take(&mut self.ended) {
+            let Some(packet) = self.open.get(&number) else { continue };
+            let fate = fate::fate(packet, Outcome::InFlight);
+            let flow = packet.flow.unwrap_or_default();
+            questions.extend(self.owner.question_at_once(flow, number, &fate));
+        }
+        questions.extend(self.owner.questions(self.flows.all().into_iter()));
+        questions
     }
 
     /// What conntrack is to be asked once all packets have their fate.
@@ -229,8 +244,8 @@ impl Story {
         ways
     }
 
-    fn identify(&mut self, hop: &Hop) -> u64 {
-        let known = self.known(hop);
+    fn identify(&mut self, hop: &Hop, sight: &Sight) -> u64 {
+        let known = self.known(hop, sight);
         let number = known.unwrap_or_else(|| {
             // A hostile recording may have used the last number; 0 means unknown.
             self.latest = self.latest.checked_add(1).unwrap_or(1);
@@ -252,7 +267,7 @@ impl Story {
         number
     }
 
-    fn known(&self, hop: &Hop) -> Option<u64> {
+    fn known(&self, hop: &Hop, sight: &Sight) -> Option<u64> {
         if let Some(number) = self.lives.get(&hop.life) {
             return Some(*number);
         }
@@ -262,7 +277,7 @@ impl Story {
         {
             return Some(*number);
         }
-        if let Some(number) = self.taken_by_socket(hop) {
+        if let Some(number) = self.taken_by_socket(hop, sight) {
             return Some(number);
         }
         let mark = if identity::is_fragment(hop) {
@@ -284,12 +299,13 @@ impl Story {
 
     /// The packet whose skb a socket took before this end of it. Its bytes need not be what
     /// they were: `tcp_add_to_backlog` merges segments that wait for their socket.
-    fn taken_by_socket(&self, hop: &Hop) -> Option<u64> {
+    fn taken_by_socket(&self, hop: &Hop, sight: &Sight) -> Option<u64> {
         if !matches!(hop.hook, HookName::Drop | HookName::Consume) {
             return None;
         }
         let number = self.marks.packet(self.marks.taken(hop)?)?;
         let packet = self.open.get(&number)?;
+        packet.lives.iter().find(|life| life.ends_with(sight))?;
         let same_flow = packet.last.tuple == hop.tuple;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         (same_flow && fresh && packet.has_room()).then_some(number)
@@ -345,6 +361,9 @@ impl Story {
         if fate::is_decided(packet) && !packet.counted {
             packet.counted = true;
             self.outcomes += 1;
+            if packet.passage.is_known() && self.ended.len() < MAX_ENDED {
+                self.ended.push(number);
+            }
         }
         let due = due(packet);
         if due < packet.wake {
@@ -388,6 +407,7 @@ impl Story {
             first: packet.first.clone(),
             last: fate.at.clone(),
             lives: packet.lives.iter().map(|l| l.id).collect(),
+            aliases: std::mem::take(&mut packet.aliases),
         };
         if let Some(entry) = self.flows.flow_mut(flow) {
             if packet.flow.take().is_some() {
@@ -408,7 +428,7 @@ impl Story {
         let Some(forgotten) = self.settled.put(number, settled) else {
             return;
         };
-        for life in &forgotten.lives {
+        for life in forgotten.lives.iter().chain(&forgotten.aliases) {
             self.lives.remove(life);
         }
     }
@@ -419,6 +439,7 @@ impl Story {
         };
         let mut packet = Packet::new(number, settled.first.clone());
         packet.resume(&settled.lives, &settled.last, settled.hops);
+        packet.aliases = settled.aliases;
         packet.counted = true;
         if let Some(flow) = self.flows.flow_mut(settled.flow) {
             flow.unfold(number, settled.direction, settled.outcome, settled.was_syn);

@@ -39,6 +39,7 @@ pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
         by: None,
         stack: Arc::default(),
         len: 60,
+        bad_checksum: false,
         pkt_type: None,
         life,
         parent: None,
@@ -159,7 +160,14 @@ impl HopExt for Hop {
 
     fn tcp(mut self, flags: &str) -> Self {
         self.tuple.as_mut().unwrap().proto = Proto::Tcp;
-        self.tcp = Some(Tcp { flags: TcpFlags::parse(flags), seq: 1, ack: 0 });
+        self.tcp = Some(Tcp {
+            flags: TcpFlags::parse(flags),
+            seq: 1,
+            ack: 0,
+            window: None,
+            data: None,
+            scale: None,
+        });
         self
     }
 

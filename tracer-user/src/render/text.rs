@@ -238,6 +238,9 @@ fn facts(hop: &Hop) -> String {
             let _ = write!(text, " fragment at {offset}");
         }
     }
+    if hop.bad_checksum {
+        text.push_str(" bad checksum");
+    }
     text.push_str(&ovs::facts(hop));
     end(hop, &mut text);
     text

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::model::{Conntrack, CtEntry, Rule, TcpFlags};
 use crate::reconstruct::asked::{is_datapath, is_netfilter};
-use crate::reconstruct::flow::{Flow, Loss};
+use crate::reconstruct::flow::{Direction, Flow, Loss};
+use crate::reconstruct::segment::{Misfit, misfit};
 use crate::reconstruct::sight::{Cause, Sight};
 use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::{next, words};
@@ -74,7 +75,7 @@ pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
         return None;
     }
     let mut found = clash(flow, at).or_else(|| full(flow, at)).or_else(|| by_rule(flow, at))?;
-    if let Some(why) = invalid(flow, at) {
+    if let Some(why) = invalid(flow, loss) {
         found.words.push_str(&why);
     }
     Some(found)
@@ -82,7 +83,8 @@ pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
 
 /// What conntrack could make nothing of carries no entry, although the namespace tracks the flow
 /// (`nf_conntrack_in`): why, as far as it can be told.
-fn invalid(flow: &Flow, at: &Sight) -> Option<String> {
+fn invalid(flow: &Flow, loss: &Loss) -> Option<String> {
+    let at = &*loss.at;
     let hook = HookPoint::of(at.cause.as_deref()?)?;
     let tracked = matches!(hook, HookPoint::Input | HookPoint::Forward | HookPoint::Postrouting);
     let by_state = flow.rules.iter().any(|answer| {
@@ -92,14 +94,17 @@ fn invalid(flow: &Flow, at: &Sight) -> Option<String> {
     if at.ct.is_some() || !tracked || !by_state {
         return None;
     }
+    if let Some(why) = unfit(flow, loss) {
+        return Some(format!(". Conntrack called it invalid: {why}"));
+    }
     let own = |a: &&Conntrack| a.tuple == at.tuple;
     let answer = answers(flow, at).find(own).filter(|a| a.failed.is_none())?;
     let opens = at.tcp.is_none_or(TcpFlags::is_syn);
     Some(match &answer.entry {
         Some(found) => format!(
             ". Conntrack knows the connection, {}, and called this packet invalid all the same: its \
-             sequence numbers are outside of the window, its flags do not fit the state, or its \
-             checksum is wrong",
+             flags do not fit the state, or what is not on the record (its numbers, its checksum) is \
+             wrong",
             entry(found)
         ),
         None if opens => ". Conntrack has no entry for it and made none".to_owned(),
@@ -108,6 +113,40 @@ fn invalid(flow: &Flow, at: &Sight) -> Option<String> {
                  does not open one"
                 .to_owned()
         }
+    })
+}
+
+/// What is wrong with the packet itself, in the light of the connection's others.
+pub fn unfit(flow: &Flow, loss: &Loss) -> Option<String> {
+    let sights = || [&loss.at, &loss.first].into_iter().chain(&loss.before);
+    if sights().any(|sight| sight.bad_checksum) {
+        return Some("its checksum is wrong: it was damaged on the way, or forged".to_owned());
+    }
+    let at = &*loss.first;
+    if at.tcp.is_some_and(|flags| !flags.is_possible()) {
+        return Some("no TCP sends these flags together".to_owned());
+    }
+    let (own, peer) = match loss.direction {
+        Direction::Forward => (&flow.out, &flow.back),
+        Direction::Reply => (&flow.back, &flow.out),
+    };
+    let segment = at.segment.as_ref()?;
+    Some(match misfit(segment, &own.extent, &peer.extent)? {
+        Misfit::Beyond(by) => format!(
+            "its sequence number {} is outside of the window, {by} bytes beyond what the other side \
+             has room for",
+            segment.seq
+        ),
+        Misfit::Before(by) => format!(
+            "its sequence number {} is outside of the window, {by} bytes before what may still be \
+             repeated",
+            segment.seq
+        ),
+        Misfit::Unsent(by) => format!(
+            "its acknowledgement number {} is outside of the window, {by} bytes beyond what the \
+             other side has sent",
+            segment.ack.unwrap_or_default()
+        ),
     })
 }
 

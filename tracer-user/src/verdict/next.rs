@@ -129,7 +129,9 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
         Matter::Ring | Matter::Tap => vec![link(), readers_of(&dev)],
         Matter::Device => vec![link()],
         Matter::Tunnel => {
-            vec![link(), spot.iproute("bridge", &format!("fdb show dev {dev}"))]
+            // Tunnels are devices of their own: all of them, with their keys.
+            let tunnels = spot.iproute("ip", "-d link show");
+            vec![tunnels, spot.iproute("bridge", &format!("fdb show dev {dev}"))]
         }
         Matter::Ipsec => vec![spot.iproute("ip", "-s xfrm policy"), spot.run("nstat -az 'Xfrm*'")],
         Matter::Ipv6 => vec![spot.run("sysctl -ar 'net.ipv6.conf.*.disable_ipv6'")],

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{Acl, LogicalFlow, OvsTrace, TraceKind};
-use crate::verdict::words::safe;
+use crate::model::{Acl, LogicalFlow, OvsTrace, OvsVlan, OvsVlanPort, TraceKind};
+use crate::verdict::words::{safe, shell};
 
+/// That of a rule which was given none; Open vSwitch does not print it.
+const DEFAULT_PRIORITY: u16 = 32768;
 /// How much of a match or an action list is quoted, characters.
 const QUOTED: usize = 200;
 
@@ -15,7 +17,11 @@ pub fn end(trace: &OvsTrace) -> Option<String> {
     let rule = rule(trace);
     let why = match trace.kind {
         TraceKind::NoMatch => "no matching flow".to_owned(),
-        TraceKind::Rule => format!("by {rule}"),
+        TraceKind::Rule => {
+            let words = trace.words.as_deref().map(|words| format!(" ({})", safe(words)));
+            let vlan = trace.vlan.as_ref().map(vlan).unwrap_or_default();
+            format!("by {rule}{}{vlan}", words.unwrap_or_default())
+        }
         TraceKind::MissingPort => {
             let port = trace.port.as_deref().map(|port| format!(" {}", safe(port)));
             format!("nonexistent output port{} in {rule}", port.unwrap_or_default())
@@ -35,12 +41,44 @@ fn rule(trace: &OvsTrace) -> String {
     let Some(priority) = trace.priority else {
         return "its rule".to_owned();
     };
-    let matching = trace.r#match.as_deref().filter(|m| !m.is_empty());
-    let matching = matching.map(|m| format!(",{}", short(m))).unwrap_or_default();
+    let matching = trace.r#match.as_deref().filter(|m| !m.is_empty()).map(short);
+    let priority = (priority != DEFAULT_PRIORITY).then(|| format!("priority={priority}"));
+    let selects = [priority, matching].into_iter().flatten().collect::<Vec<_>>().join(",");
+    let selects = if selects.is_empty() { selects } else { format!("{selects} ") };
     let actions = short(trace.rule_actions.as_deref().unwrap_or("drop"));
     let cookie = trace.cookie.as_deref().filter(|cookie| *cookie != "0x0");
     let cookie = cookie.map(|cookie| format!(", cookie {}", safe(cookie))).unwrap_or_default();
-    format!("the rule `priority={priority}{matching} actions={actions}`{cookie}")
+    format!("the rule `{selects}actions={actions}`{cookie}")
+}
+
+/// `: the frame is in VLAN 10, which port p-c puts it in, and no other port of …`.
+fn vlan(vlan: &OvsVlan) -> String {
+    let port = safe(&vlan.port);
+    let is_in = match (vlan.id, vlan.tag) {
+        (0, _) => format!("the frame is in no VLAN, as port {port} has no tag"),
+        (id, Some(tag)) if id == tag => {
+            format!("the frame is in VLAN {id}, the tag of port {port}")
+        }
+        (id, _) => format!("the frame that came by port {port} is in VLAN {id}"),
+    };
+    let others = match vlan.inside.as_slice() {
+        [] => "no other port is".to_owned(),
+        own => format!("of the other ports only {} is", safe(&own.join(", "))),
+    };
+    let outside: Vec<_> = vlan.outside.iter().map(vlan_port).collect();
+    let outside =
+        if outside.is_empty() { String::new() } else { format!(" ({})", outside.join(", ")) };
+    format!(": {is_in}, in which {others}{outside}")
+}
+
+fn vlan_port(port: &OvsVlanPort) -> String {
+    let name = safe(&port.port);
+    let trunks: Vec<_> = port.trunks.iter().map(ToString::to_string).collect();
+    match (port.tag, trunks.is_empty()) {
+        (Some(tag), _) => format!("{name} has tag {tag}"),
+        (None, false) => format!("{name} carries only {}", trunks.join(", ")),
+        (None, true) => name.into_owned(),
+    }
 }
 
 /// Sentences besides: where the trace and what was seen differ, what OVN made the rule of, and what
@@ -89,7 +127,12 @@ fn access_list(acl: &Acl) -> String {
 
 /// The commands that show the rule and mend it.
 pub fn commands(trace: &OvsTrace) -> Vec<String> {
-    trace.show.iter().chain(&trace.fix).chain(&trace.asked).cloned().collect()
+    let vlan = trace.vlan.as_ref().map(|vlan| {
+        let others = vlan.outside.iter().map(|other| &other.port);
+        let ports: Vec<_> = std::iter::once(&vlan.port).chain(others).map(|p| shell(p)).collect();
+        format!("ovs-vsctl --columns=name,tag,trunks,vlan_mode list port {}", ports.join(" "))
+    });
+    trace.show.iter().chain(&vlan).chain(&trace.fix).chain(&trace.asked).cloned().collect()
 }
 
 fn short(text: &str) -> String {

@@ -56,7 +56,7 @@ pub fn proto(tuple: &FlowTuple) -> Cow<'static, str> {
     }
 }
 
-/// What kind of packet it is: `TCP SYN`, `ICMP echo request`, `UDP packet`. Takes a plural `s`.
+/// What kind of packet it is: `TCP SYN`, `ICMP echo request`, `UDP packet`.
 pub fn kind(sight: &Sight) -> String {
     let Some(tuple) = &sight.tuple else {
         return "packet".to_owned();
@@ -157,7 +157,15 @@ pub fn symbol(sight: &Sight) -> Option<String> {
 
 /// One or many: `1 packet`, `3 packets`.
 pub fn count(n: u64, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    if n == 1 { format!("1 {what}") } else { format!("{n} {}", many(what)) }
+}
+
+/// The plural: `packets`, `echo replies`.
+pub fn many(what: &str) -> String {
+    match what.strip_suffix("reply") {
+        Some(which) => format!("{which}replies"),
+        None => format!("{what}s"),
+    }
 }
 
 /// A word of a shell command, quoted where the shell would do more than read it.

@@ -11,6 +11,7 @@ fn question(ct_states: &[&str], actions: &str) -> Question {
     Question {
         packet: 7,
         dp: Some("ovs-system".to_owned()),
+        in_port: Some("p-c".to_owned()),
         key: "in_port(8),eth_type(0x0800)".to_owned(),
         ct_states: ct_states.iter().map(|s| (*s).to_owned()).collect(),
         last_key: None,

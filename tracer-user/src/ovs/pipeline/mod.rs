@@ -122,7 +122,7 @@ fn leads_to(actions: &str, more: &dyn Fn(&str) -> bool) -> bool {
 const SAMPLES: &[&str] = &["sFlow(", "flow_sample(", "ipfix("];
 
 /// The actions of a list: split at the commas that are outside of all parentheses.
-fn words(actions: &str) -> impl Iterator<Item = &str> {
+pub fn words(actions: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_u32;
     actions.split(move |c| {
         match c {

@@ -1,5 +1,5 @@
 use crate::model::HookName::{Clone, Consume, Deliver, Drop, TcEgress, TcIngress};
-use crate::model::{Hop, Lost, Outcome};
+use crate::model::{Address, Fingerprint, Hop, Lost, Outcome};
 use crate::reconstruct::Story;
 use crate::reconstruct::Way;
 use crate::reconstruct::flows::MAX_FLOWS;
@@ -285,4 +285,30 @@ fn one_packet_does_not_grow_without_end() {
 
 fn outcomes(ways: &[Way]) -> Vec<(u64, Outcome)> {
     ways.iter().map(|w| (w.packet, w.outcome)).collect()
+}
+
+/// A socket's reader frees the skb late, which then is a life that nobody has seen: it is forgotten
+/// with its packet, however long the trace is.
+#[test]
+fn no_life_outlives_its_packet() {
+    let mut story = Story::new();
+    let skb = Some(Address(0xffff_8880_0000_0100));
+    for n in 0..40_000_u64 {
+        let (ms, life) = (n * 10, n * 8 + 1);
+        let port = 1000 + u16::try_from(n % 5000).unwrap();
+        let flow = tuple("udp", "10.0.0.1", port, "10.0.0.2", 53);
+        let of = |mut h: Hop| {
+            h.skb = skb;
+            h.fingerprint = Some(Fingerprint(n));
+            h.tuple(flow)
+        };
+        let late = |ms, life| of(hop(Consume, ms, life).on("server", "veth-s", Some("veth")));
+        let taken = of(hop(Deliver, ms + 1, life).on("server", "veth-s", Some("veth")));
+        let numbers =
+            observe(&mut story, vec![of(arrive(ms, life)), taken, late(ms + 2, life + 1)]);
+        assert_eq!(numbers, [(n + 1, 1), (n + 1, 2), (n + 1, 3)]);
+        story.settle((ms + 3) * 1_000_000);
+    }
+    let packets = story.open.len() + 16_384;
+    assert!(story.lives.len() <= 2 * packets, "{} of {packets} packets", story.lives.len());
 }

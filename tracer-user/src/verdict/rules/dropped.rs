@@ -3,6 +3,7 @@
 use crate::model::{Outcome, Where};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
+use crate::verdict::matter::Matter;
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, matter, netfilter, next, related, words};
 
@@ -29,6 +30,17 @@ fn kept_by_master(at: &Sight) -> String {
     }
 }
 
+/// What the packet came in, where that is the matter: ` It came in gre with key 42 from … to ….`
+fn around(at: &Sight, matter: Matter) -> String {
+    let Some(tunnel) = at.tunnel.as_ref().filter(|_| matter == Matter::Tunnel) else {
+        return String::new();
+    };
+    let key =
+        tunnel.key.map_or_else(|| "without a key".to_owned(), |key| format!("with key {key}"));
+    let kind = words::safe(&tunnel.kind);
+    format!(" It came in {kind} {key}, from {} to {}.", tunnel.src, tunnel.dst)
+}
+
 fn finding(flow: &Flow, loss: &Loss) -> Finding {
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let (matter, meaning) = matter::of(at, before);
@@ -47,10 +59,11 @@ fn finding(flow: &Flow, loss: &Loss) -> Finding {
     let named = reason.map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let by = words::symbol(at).map(|s| format!(" by {s}")).unwrap_or_default();
     let text = format!(
-        "{} dropped{}{by}{}{why}{named}.{}{}",
+        "{} dropped{}{by}{}{why}{named}.{}{}{}",
         sentence::subject(flow, loss),
         words::place(at),
         sentence::translation(&loss.first, at),
+        around(at, matter),
         sentence::way(at, before),
         sentence::rest(flow, loss),
     );

@@ -28,13 +28,14 @@ pub fn subject(flow: &Flow, loss: &Loss) -> String {
     };
     let who = loss.first.tuple.map(|t| format!(" {}", words::ends(&t))).unwrap_or_default();
     let reply = if loss.direction == Direction::Reply { "reply, a " } else { "" };
+    let many = words::many(&kind);
     match (loss.count, side.packets) {
         (1, 1) if reply.is_empty() => format!("The {kind}{who} was"),
         (1, 1) => format!("The {reply}{kind}{who}, was"),
-        (2, 2) => format!("Both {kind}s{who} were"),
-        (n, all) if n == all => format!("All {n} {kind}s{who} were"),
-        (1, all) => format!("1 of {all} {kind}s{who} was"),
-        (n, all) => format!("{n} of {all} {kind}s{who} were"),
+        (2, 2) => format!("Both {many}{who} were"),
+        (n, all) if n == all => format!("All {n} {many}{who} were"),
+        (1, all) => format!("1 of {all} {many}{who} was"),
+        (n, all) => format!("{n} of {all} {many}{who} were"),
     }
 }
 
