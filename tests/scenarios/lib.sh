@@ -117,6 +117,18 @@ lh_service() {
 	RULES
 }
 
+# lh_no_invalid NS: the namespace forwards nothing that conntrack cannot place.
+lh_no_invalid() {
+	ip netns exec "$1" nft -f - <<-RULES
+		table inet filter {
+			chain forward {
+				type filter hook forward priority filter; policy accept;
+				ct state invalid drop
+			}
+		}
+	RULES
+}
+
 # lh_tracked NS N WORD: waits until the namespace's conntrack has N entries with this word, 5 s at most.
 lh_tracked() {
 	tries=0

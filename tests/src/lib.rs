@@ -17,3 +17,4 @@ pub mod scenario;
 pub mod schema;
 pub mod standing;
 pub mod trial;
+pub mod usage;

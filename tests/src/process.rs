@@ -138,6 +138,14 @@ impl Running {
         Self::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
+    /// Starts `command` with its standard output in a file: for a recording that is too long to be
+    /// held here.
+    pub fn start_into(command: &mut Command, file: &Path) -> Result<Self> {
+        let file =
+            File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+        Self::spawn(command.stdout(file).stderr(Stdio::piped()))
+    }
+
     /// Starts `command` with its output as the caller has set it.
     fn spawn(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();

@@ -74,6 +74,10 @@ pub const FLAG_TRUNCATED: u8 = 8;
 /// `Event::flags`: a matched tuple was learned from an earlier translation of the same skb.
 pub const FLAG_BY_LEARNED: u8 = 16;
 
+/// `Event::ip_summed`: nobody has looked at the checksum (`CHECKSUM_NONE`); what leaves has it
+/// filled in.
+pub const CHECKSUM_NONE: u8 = 0;
+
 /// One sighting of one packet at one hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -119,8 +123,10 @@ pub struct Event {
     pub pkt_type: u8,
     /// `PART_*`: what follows the event, in the order of the bits.
     pub parts: u8,
+    /// `skb->ip_summed` (`CHECKSUM_*` of `include/linux/skbuff.h`); 255 unknown.
+    pub ip_summed: u8,
     /// Zero.
-    pub pad: [u8; 2],
+    pub pad: u8,
     /// Device name, NUL-terminated.
     pub dev_name: [u8; DEV_NAME_BYTES],
     /// The packet's own bytes.
@@ -203,6 +209,10 @@ pub struct Layout {
     pub skb_pkt_type: u32,
     /// How far `pkt_type` is from that byte's low bit.
     pub pkt_type_shift: u32,
+    /// The byte that holds `ip_summed`.
+    pub skb_ip_summed: u32,
+    /// How far `ip_summed` is from that byte's low bit.
+    pub ip_summed_shift: u32,
     pub dev_ifindex: u32,
     pub dev_promiscuity: u32,
     pub dev_name: u32,
@@ -239,6 +249,8 @@ impl Layout {
         vlan_present_mask: 0,
         skb_pkt_type: 0,
         pkt_type_shift: 0,
+        skb_ip_summed: 0,
+        ip_summed_shift: 0,
         dev_ifindex: 0,
         dev_promiscuity: 0,
         dev_name: 0,

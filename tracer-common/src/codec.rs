@@ -87,7 +87,8 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Error> {
         flags: int!(u8, flags),
         pkt_type: int!(u8, pkt_type),
         parts: int!(u8, parts),
-        pad: [0; 2],
+        ip_summed: int!(u8, ip_summed),
+        pad: 0,
         dev_name: array::<DEV_NAME_BYTES>(bytes, offset_of!(Event, dev_name))?,
         headers: array::<HEADER_BYTES>(bytes, offset_of!(Event, headers))?,
     };

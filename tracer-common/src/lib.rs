@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod checksum;
 pub mod codec;
 pub mod conntrack;
 pub mod drops;

@@ -31,6 +31,16 @@ pub trait Source {
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes<'a>(pub &'a [u8]);
 
+impl Network {
+    /// Bytes from the transport header to the end of the packet; `None` where the length contradicts
+    /// itself, or says nothing (a fragment's is not that of the whole).
+    pub fn transport_len(&self) -> Option<u32> {
+        let is_fragment = self.frag_offset != 0 || self.more_fragments;
+        let end = self.at.checked_add(self.total_len)?;
+        end.checked_sub(self.transport_at).filter(|_| !is_fragment)
+    }
+}
+
 impl Source for Bytes<'_> {
     #[inline]
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {

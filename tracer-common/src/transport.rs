@@ -85,18 +85,48 @@ pub struct Tcp {
     pub flags: u8,
     /// Bytes of the header, options included.
     pub header_len: u32,
+    /// The window as the header has it, to be scaled.
+    pub window: u16,
 }
 
 /// The TCP header at `at`.
 #[inline]
 pub fn tcp<S: Source>(s: &S, at: u32) -> Option<Tcp> {
-    let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags] = s.read::<14>(at)?;
+    let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, w0, w1] = s.read::<16>(at)?;
     Some(Tcp {
         seq: u32::from_be_bytes([s0, s1, s2, s3]),
         ack: u32::from_be_bytes([a0, a1, a2, a3]),
         flags,
         header_len: u32::from(offset >> 4) * 4,
+        window: be16([w0, w1]),
     })
+}
+
+/// The window scale option of the TCP header at `at` (RFC 7323, 2.2): by how many bits the windows
+/// of later segments are shifted.
+pub fn window_scale<S: Source>(s: &S, at: u32, header_len: u32) -> Option<u8> {
+    const END: u8 = 0;
+    const NOTHING: u8 = 1;
+    const SCALE: u8 = 3;
+    let end = at.checked_add(header_len)?;
+    let mut option = at.checked_add(20)?;
+    while option < end {
+        let [kind] = s.read::<1>(option)?;
+        if kind == END {
+            return None;
+        }
+        if kind == NOTHING {
+            option += 1;
+            continue;
+        }
+        let [len] = s.read::<1>(option + 1)?;
+        if kind == SCALE && len == 3 && option + 3 <= end {
+            let [scale] = s.read::<1>(option + 2)?;
+            return Some(scale.min(14));
+        }
+        option = option.checked_add(u32::from(len.max(2)))?;
+    }
+    None
 }
 
 /// ICMP or `ICMPv6` header fields.

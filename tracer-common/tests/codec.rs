@@ -31,8 +31,7 @@ fn encode(e: &Event) -> Vec<u8> {
     for half in [e.protocol, e.vlan_tci, e.vlan_proto, e.header_len, e.l3_offset] {
         out.extend(half.to_ne_bytes());
     }
-    out.extend([e.hook, e.flags, e.pkt_type, e.parts]);
-    out.extend(e.pad);
+    out.extend([e.hook, e.flags, e.pkt_type, e.parts, e.ip_summed, e.pad]);
     out.extend(e.dev_name);
     out.extend(e.headers);
     out
@@ -45,7 +44,7 @@ fn event() -> impl Strategy<Value = Event> {
         any::<[u32; 6]>(),
         any::<[u16; 3]>(),
         lengths,
-        (1_u8..=12, any::<u8>(), any::<u8>()),
+        (1_u8..=12, any::<u8>(), any::<u8>(), any::<u8>()),
         any::<[u8; DEV_NAME_BYTES]>(),
         vec(any::<u8>(), HEADER_BYTES),
     )
@@ -53,7 +52,7 @@ fn event() -> impl Strategy<Value = Event> {
             let [ts, life, skb, parent, location] = words;
             let [netns, ifindex, cpu, len, reason, mark] = ints;
             let [protocol, vlan_tci, vlan_proto] = halves;
-            let ((header_len, l3_offset), (hook, flags, pkt_type)) = (lengths, bytes);
+            let ((header_len, l3_offset), (hook, flags, pkt_type, ip_summed)) = (lengths, bytes);
             Event {
                 ts,
                 life,
@@ -75,7 +74,8 @@ fn event() -> impl Strategy<Value = Event> {
                 flags,
                 pkt_type,
                 parts: 0,
-                pad: [0; 2],
+                ip_summed,
+                pad: 0,
                 dev_name,
                 headers: headers.try_into().unwrap(),
             }

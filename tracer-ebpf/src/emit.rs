@@ -173,9 +173,11 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
         (*event).hook = sighting.hook as u8;
         (*event).flags = sighting.found.flags;
         (*event).parts = parts;
-        (*event).pad = [0; 2];
+        (*event).pad = 0;
         let pkt_type = Probed::load::<u8>(skb, at!(skb_pkt_type));
         (*event).pkt_type = pkt_type.map_or(u8::MAX, |b| (b >> (at!(pkt_type_shift) & 7)) & 7);
+        let ip_summed = Probed::load::<u8>(skb, at!(skb_ip_summed));
+        (*event).ip_summed = ip_summed.map_or(u8::MAX, |b| (b >> (at!(ip_summed_shift) & 7)) & 3);
     }
     fill_vlan(event, skb);
     let dev = match sighting.dev {

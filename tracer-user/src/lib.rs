@@ -9,6 +9,7 @@ pub mod capture;
 pub mod cli;
 pub mod command;
 pub mod drops;
+mod few;
 pub mod filter;
 pub mod kernel;
 pub mod model;

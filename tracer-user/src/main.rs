@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use lasthop::cli::{self, Cli, Command};
 use lasthop::command;
+use lasthop::verdict::words::safe;
 
 /// It could not be done.
 const FAILED: u8 = 1;
@@ -88,7 +89,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// One line to stderr; what stderr says when it is gone is of no interest.
 fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "lasthop: {}", line.replace('\n', " "));
+    let _ = writeln!(io::stderr(), "lasthop: {}", safe(&line.replace('\n', " ")));
 }
 
 /// Warnings always; with `-v` what was done, with `-vv` how.

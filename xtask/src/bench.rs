@@ -12,9 +12,12 @@
 mod aims;
 mod count;
 mod empty;
+mod explain;
 mod flood;
 mod guest;
 mod lab;
+mod lossless;
+mod others;
 mod programs;
 mod report;
 mod rows;
@@ -32,8 +35,8 @@ use crate::toolchain::{Toolchain, say};
 use crate::{ebpf, packages, step};
 use flood::Flood;
 use report::{Account, Attach, Program, Report, Round, RowReport};
-use rows::Row;
-use tracer::Usage;
+use rows::{Kind, Row};
+use tracer::{Tracer, Usage};
 
 /// How long each flood is.
 const FLOOD: Duration = Duration::from_secs(3);
@@ -59,6 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
         "the benchmark needs root: namespaces and BPF programs"
     );
     packages::ensure(packages::RUN_TIME)?;
+    packages::ensure(packages::COMPARED)?;
     let lasthop = ebpf::build(&Toolchain::ensure()?)?;
     let _lock = lock()?;
     let mut report = Report::new(args.rounds)?;
@@ -83,14 +87,19 @@ fn here(args: &Args, lasthop: &Path, report: &mut Report) -> Result<()> {
     let _lab = lab::flooded()?;
     flood::run(WARM_UP)?;
     measure(report, &rows, lasthop, args.rounds)?;
-    let traced: Vec<Row> = rows.iter().copied().filter(|row| row.is_lasthop()).collect();
-    if !traced.is_empty() {
-        step::note("counting what the programs cost, and what they write");
-        let costs = empty_costs()?;
-        for row in traced {
-            let account = account(row, lasthop, &costs)?;
-            report.row(row)?.account = Some(account);
-        }
+    step::note("counting what the programs cost, and what they write");
+    let costs = empty_costs()?;
+    for &row in &rows {
+        let account = account(row, lasthop, &costs).with_context(|| row.label())?;
+        report.row(row)?.account = Some(account);
+    }
+    if rows.contains(&Row::All) {
+        step::note("looking for the rate at which nothing is lost");
+        let all = report.find(Row::All).and_then(|row| row.account.as_ref());
+        let most = all.map_or(0.0, |account| account.packets_per_second);
+        report.lossless = Some(lossless::find(lasthop, most)?);
+        step::note("explaining a recording");
+        report.explain = Some(explain::measure(lasthop, args.rounds)?);
     }
     if rows.contains(&Row::Nothing) {
         step::note("attaching to many ports");
@@ -99,17 +108,24 @@ fn here(args: &Args, lasthop: &Path, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// All rows in turn, as often as asked for.
+/// All rows in turn, as often as asked for, each after the same flood without anybody watching.
 fn measure(report: &mut Report, rows: &[Row], lasthop: &Path, rounds: u8) -> Result<()> {
     report.rows = rows.iter().map(|&row| RowReport::new(row)).collect();
     for number in 1..=rounds {
-        let untraced = flood::run(FLOOD)?;
-        report.untraced.push(untraced.rate());
-        let mut said = format!("round {number}: untraced {:.0}/s", untraced.rate());
-        for &row in rows {
-            let round = round(row, lasthop, &untraced)?;
-            let _ = write!(said, ", {} {:.1} %", row.label(), 100.0 * round.ratio);
-            report.row(row)?.rounds.push(round);
+        let mut said = format!("round {number}:");
+        for kind in [Kind::Received, Kind::Dropped] {
+            let of_kind: Vec<Row> = rows.iter().copied().filter(|row| row.kind() == kind).collect();
+            if of_kind.is_empty() {
+                continue;
+            }
+            let untraced = kind.flood(FLOOD)?;
+            report.untraced(kind).push(untraced.rate());
+            let _ = write!(said, " {} {:.0}/s", kind.untraced(), untraced.rate());
+            for row in of_kind {
+                let round = round(row, lasthop, &untraced).with_context(|| row.label())?;
+                let _ = write!(said, ", {} {:.1} %", row.label(), 100.0 * round.ratio);
+                report.row(row)?.rounds.push(round);
+            }
         }
         step::note(&said);
     }
@@ -120,12 +136,12 @@ fn measure(report: &mut Report, rows: &[Row], lasthop: &Path, rounds: u8) -> Res
 fn round(row: Row, lasthop: &Path, untraced: &Flood) -> Result<Round> {
     let tracers = row.start(lasthop, false)?;
     let before = used(&tracers)?;
-    let flood = flood::run(FLOOD)?;
+    let flood = row.kind().flood(FLOOD)?;
     let after = used(&tracers)?;
     let ready = tracers.iter().map(|tracer| tracer.ready).max();
     let mut stopping = Duration::ZERO;
     for tracer in tracers {
-        stopping = stopping.max(tracer.stop().with_context(|| row.label())?.took);
+        stopping = stopping.max(tracer.stop()?.took);
     }
     Ok(Round {
         rate: flood.rate(),
@@ -139,7 +155,7 @@ fn round(row: Row, lasthop: &Path, untraced: &Flood) -> Result<Round> {
 }
 
 /// What all of them have used together.
-fn used(tracers: &[tracer::Tracer]) -> Result<Usage> {
+fn used(tracers: &[Tracer]) -> Result<Usage> {
     let mut sum = Usage::default();
     for tracer in tracers {
         let usage = tracer.usage()?;
@@ -161,14 +177,24 @@ fn empty_costs() -> Result<Vec<empty::Cost>> {
 /// arrives and what is lost.
 fn account(row: Row, lasthop: &Path, costs: &[empty::Cost]) -> Result<Account> {
     let _counting = enable_stats(Stats::RunTime).context("the kernel cannot count BPF runs")?;
-    let mut tracers = row.start(lasthop, true)?;
-    let tracer = tracers.pop().context("no tracer")?;
-    let before = programs::of(tracer.pid())?;
-    let flood = flood::run(FLOOD)?;
-    let after = programs::of(tracer.pid())?;
-    let memory = tracer.usage()?.memory;
-    let stopped = tracer.stop().with_context(|| row.label())?;
-    let count = stopped.count.context("nothing was counted")?;
+    let tracers = row.start(lasthop, row.has_programs())?;
+    let programs_of =
+        || tracers.first().map_or(Ok(programs::Held::new()), |t| programs::of(t.pid()));
+    let before = programs_of()?;
+    let flood = row.kind().flood(FLOOD)?;
+    let after = programs_of()?;
+    let memory = used(&tracers)?.memory;
+    let (mut events, mut lost) = (0, 0);
+    for tracer in tracers {
+        let stopped = tracer.stop()?;
+        let count = stopped.count.unwrap_or_default();
+        events += count.hops + count.drops + stopped.seen;
+        lost += count.lost + stopped.lost;
+    }
+    if row.kind() == Kind::Dropped {
+        // Whether or not it says so: every packet was a drop.
+        lost = lost.max(flood.sent.saturating_sub(events));
+    }
     let programs = programs::between(&before, &after).into_iter().map(|runs| {
         let empty = costs.iter().find(|cost| cost.kind == runs.kind);
         Program {
@@ -181,9 +207,9 @@ fn account(row: Row, lasthop: &Path, costs: &[empty::Cost]) -> Result<Account> {
     });
     Ok(Account {
         packets_per_second: flood.rate(),
-        events: count.hops,
-        events_per_second: count.hops as f64 / flood.seconds,
-        lost: count.lost,
+        events,
+        events_per_second: events as f64 / flood.seconds,
+        lost,
         memory,
         programs: programs.collect(),
     })

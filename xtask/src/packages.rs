@@ -41,6 +41,10 @@ pub(crate) const RUN_TIME: &[Package] = &[
     package("tcpdump", "tcpdump", "what lasthop's cost is compared with"),
 ];
 
+/// What the benchmark compares with beside those.
+pub(crate) const COMPARED: &[Package] =
+    &[package("bpftrace", "bpftrace", "what lasthop's cost is compared with")];
+
 /// What the scenarios in guests run. None of it runs on this machine.
 pub(crate) const OPEN_VSWITCH: &[Package] = &[
     package("openvswitch-switch", "ovs-vswitchd", "the switch that packets die in"),

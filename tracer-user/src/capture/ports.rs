@@ -2,7 +2,8 @@
 //! a clsact qdisc. Always in front of what is there already, and always passing the packet on.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd as _;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, anyhow};
 use aya::programs::links::{Link as _, LinkOrder};
@@ -12,6 +13,7 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use super::blocks::Blocks;
 use super::clsact::{self, Classifier, InUse, Qdisc};
 use super::load::{Loaded, chain};
+use super::tcx;
 use crate::topology::{Link, enter};
 
 /// How packets are seen at a port.
@@ -28,9 +30,17 @@ struct Port {
     link: Link,
     /// clsact: the qdisc was not there before.
     made_qdisc: bool,
-    links: Vec<SchedClassifierLink>,
+    links: Vec<Hook>,
     /// clsact: blocks shared with other devices, on which the hooks are, by index.
     blocks: Vec<u32>,
+}
+
+/// One program on one port.
+enum Hook {
+    /// Attached by the device's name.
+    Named(SchedClassifierLink),
+    /// Attached by its index: a tcx link, for as long as this is open.
+    Indexed { _link: OwnedFd },
 }
 
 /// The ports that have hooks.
@@ -45,7 +55,8 @@ pub struct Ports {
     alone: bool,
 }
 
-const ETHERNET: [(&str, TcAttachType); 2] =
+/// For Ethernet devices.
+pub const ETHERNET: [(&str, TcAttachType); 2] =
     [("lasthop_in", TcAttachType::Ingress), ("lasthop_out", TcAttachType::Egress)];
 const NETWORK: [(&str, TcAttachType); 2] =
     [("lasthop_l3_in", TcAttachType::Ingress), ("lasthop_l3_out", TcAttachType::Egress)];
@@ -92,7 +103,8 @@ impl Ports {
         self.attached.contains_key(&(netns, ifindex))
     }
 
-    /// Attaches both hooks to a device. One that vanished meanwhile is no error.
+    /// Attaches both hooks to a device. One that vanished meanwhile, or whose namespace did, is no
+    /// error.
     pub fn attach(&mut self, loaded: &mut Loaded, link: &Link) -> anyhow::Result<()> {
         let key = (link.netns.inode, link.ifindex);
         if self.attached.contains_key(&key) {
@@ -107,14 +119,21 @@ impl Ports {
         for hook @ (name, _) in programs {
             let program = loaded_program(loaded, name)?;
             let (tier, blocks) = (self.tier, &mut self.blocks);
-            let done = enter(&link.netns, || attach_here(program, hook, &port, tier, blocks))?;
+            let done = match enter(&link.netns, || attach_here(program, hook, &port, tier, blocks))
+            {
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    log::debug!("{}: {e}", link.name);
+                    break;
+                }
+                done => done?,
+            };
             match done {
-                Ok(Hook::Own(hook, made_qdisc)) => {
+                Ok(Done::Own(hook, made_qdisc)) => {
                     port.links.push(hook);
                     port.made_qdisc |= made_qdisc;
                 }
-                Ok(Hook::Shared(block)) => port.blocks.push(block),
-                Ok(Hook::NoEgress) => log::warn!(
+                Ok(Done::Shared(block)) => port.blocks.push(block),
+                Ok(Done::NoEgress) => log::warn!(
                     "packets that leave by {} in {} are not seen there: its qdisc `ingress` is in \
                      the way of an egress hook (before Linux 6.6)",
                     link.name.escape_debug(),
@@ -142,9 +161,7 @@ impl Ports {
     pub fn leftovers(&self, link: &Link) -> Vec<String> {
         self.find_leftovers(link)
             .iter()
-            .map(|l| {
-                format!("{} on {} in {}", l.name, link.name.escape_debug(), link.netns.label())
-            })
+            .map(|l| format!("{} on {} in {}", l.name, link.name, link.netns.label()))
             .collect()
     }
 
@@ -235,11 +252,10 @@ fn release(port: Port, tier: Tier, blocks: &mut Blocks) {
     let (link, made_qdisc) = (port.link.clone(), port.made_qdisc);
     let mut hooks = Some(port.links);
     let done = enter(&link.netns, || {
-        hooks
-            .take()
-            .into_iter()
-            .flatten()
-            .try_for_each(|hook| hook.detach().map_err(|e| chain(&e)))?;
+        hooks.take().into_iter().flatten().try_for_each(|hook| match hook {
+            Hook::Named(hook) => hook.detach().map_err(|e| chain(&e)),
+            Hook::Indexed { .. } => Ok(()),
+        })?;
         for block in port.blocks {
             blocks.leave((link.netns.inode, block)).map_err(|e| e.to_string())?;
         }
@@ -261,10 +277,10 @@ fn release(port: Port, tier: Tier, blocks: &mut Blocks) {
     }
 }
 
-/// A hook on one direction of a port.
-enum Hook {
-    /// The port's own, and whether a qdisc was made for it.
-    Own(SchedClassifierLink, bool),
+/// What came of attaching to one direction of a port.
+enum Done {
+    /// A hook of the port's own, and whether a qdisc was made for it.
+    Own(Hook, bool),
     /// On the block of this index, which the port shares with others.
     Shared(u32),
     /// The port's qdisc has no place for one.
@@ -278,14 +294,16 @@ fn attach_here(
     port: &Port,
     tier: Tier,
     blocks: &mut Blocks,
-) -> Result<Hook, ProgramError> {
+) -> Result<Done, ProgramError> {
     let link = &port.link;
     // A device that was renamed since netlink told of it is found by its index.
     let now = nix::net::if_::if_indextoname(link.ifindex).map_err(|e| io_error(e.into()))?;
-    let name = now.to_str().unwrap_or(&link.name);
+    let Ok(name) = now.to_str() else {
+        return attach_nameless(program, link.ifindex, direction, tier);
+    };
     if tier == Tier::Tcx {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        return attach_own(program, name, direction, options).map(|hook| Hook::Own(hook, false));
+        return attach_own(program, name, direction, options).map(|hook| Done::Own(hook, false));
     }
     let made_qdisc = add_clsact(name)?;
     if !made_qdisc && !port.made_qdisc {
@@ -294,17 +312,17 @@ fn attach_here(
         let qdisc = clsact::qdisc_here(link.ifindex).inspect_err(|e| log::debug!("{name}: {e}"));
         let qdisc = qdisc.unwrap_or(Qdisc { has_egress: true, ..Qdisc::default() });
         if is_egress && !qdisc.has_egress {
-            return Ok(Hook::NoEgress);
+            return Ok(Done::NoEgress);
         }
         let block = if is_egress { qdisc.egress_block } else { qdisc.ingress_block };
         if let Some(block) = block {
             blocks.join((link.netns.inode, block), program.fd()?.as_fd(), program_name)?;
-            return Ok(Hook::Shared(block));
+            return Ok(Done::Shared(block));
         }
     }
     // Priority 0: the kernel puts it in front of the filters that are there.
     let options = TcAttachOptions::Netlink(NlOptions::default());
-    attach_own(program, name, direction, options).map(|hook| Hook::Own(hook, made_qdisc))
+    attach_own(program, name, direction, options).map(|hook| Done::Own(hook, made_qdisc))
 }
 
 fn attach_own(
@@ -312,10 +330,10 @@ fn attach_own(
     name: &str,
     direction: TcAttachType,
     options: TcAttachOptions,
-) -> Result<SchedClassifierLink, ProgramError> {
+) -> Result<Hook, ProgramError> {
     let id = program.attach_with_options(name, direction, options)?;
     // Out of aya's table, which takes devices of the same index in two namespaces for one.
-    program.take_link(id)
+    program.take_link(id).map(Hook::Named)
 }
 
 /// Gives the device a clsact qdisc; `false` where there is one in its place.
@@ -327,6 +345,21 @@ fn add_clsact(name: &str) -> Result<bool, ProgramError> {
         Err(e) if chain(&e).contains("File exists") => Ok(false),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Attaches to a device whose name is no UTF-8.
+fn attach_nameless(
+    program: &SchedClassifier,
+    ifindex: u32,
+    direction: TcAttachType,
+    tier: Tier,
+) -> Result<Done, ProgramError> {
+    if tier == Tier::Clsact {
+        let why = "its name is no UTF-8, and without tcx devices are hooked by name";
+        return Err(io_error(std::io::Error::other(why)));
+    }
+    let link = tcx::attach(program.fd()?.as_fd(), ifindex, direction).map_err(io_error)?;
+    Ok(Done::Own(Hook::Indexed { _link: link }, false))
 }
 
 fn io_error(e: std::io::Error) -> ProgramError {

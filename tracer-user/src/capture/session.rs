@@ -4,16 +4,18 @@ use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_gettime};
 use tracer_common::flow::Filter;
 
+use super::ahead::load_ahead;
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
 use super::expedite::Expedited;
 use super::kernel_log::KernelLog;
-use super::load::{Loaded, Purpose, load};
+use super::load::{Loaded, Purpose, load, loader};
 use super::misses::Misses;
 use super::ovs::{self, OvsHooks};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
 use super::ring::Ring;
+use crate::few::Few;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Hop, Lost};
@@ -44,6 +46,8 @@ pub struct Session {
     misses: Misses,
     /// What was missed until the detaching.
     missed: Option<Lost>,
+    /// Devices that have no hooks.
+    unhooked: Few,
     decoder: Decoder,
     ports: Ports,
     wants_port: Box<dyn Fn(&str) -> bool + Send + Sync>,
@@ -80,14 +84,18 @@ impl Session {
     /// packet's end is seen before its way.
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
+        let loader = loader();
         let kernel = KernelBtf::open()?;
         let names = Names::read(&kernel);
         let ovs_is_built_in = ovs::is_built_in(&kernel);
         // Two things that take long and have nothing to do with each other.
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
-            let loaded =
-                load(kernel, &plan.filter, Purpose::Follow { ring_bytes: plan.ring_bytes });
+            let purpose = Purpose::Follow { ring_bytes: plan.ring_bytes };
+            let loaded = load(loader, kernel, &plan.filter, purpose).map(|mut loaded| {
+                load_ahead(&mut loaded);
+                loaded
+            });
             let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (symbols, loaded)
         });
@@ -113,6 +121,7 @@ impl Session {
             counters,
             misses: Misses::default(),
             missed: None,
+            unhooked: Few::default(),
             decoder: Decoder::new(names, start),
             ports,
             wants_port: plan.wants_port,
@@ -269,7 +278,8 @@ impl Session {
                     if (self.wants_port)(&link.name)
                         && let Err(e) = self.ports.attach(loaded, link)
                     {
-                        log::warn!("packets are not seen at {}: {e:#}", link.name.escape_debug());
+                        self.unhooked
+                            .warn(&format!("packets are not seen at {}: {e:#}", link.name));
                     }
                 }
                 LinkEvent::Gone { netns, ifindex } => self.ports.gone(*netns, *ifindex),

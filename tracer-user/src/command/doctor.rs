@@ -10,7 +10,7 @@ use std::io::Write as _;
 use serde::Serialize;
 use tracer_common::flow::Filter;
 
-use crate::capture::load::{Loaded, Purpose, load};
+use crate::capture::load::{Loaded, Purpose, load, loader};
 use crate::capture::ovs::{self, OvsHooks};
 use crate::capture::ports::{Ports, Tier};
 use crate::capture::probes::{Attached, attach_all};
@@ -19,7 +19,9 @@ use crate::kernel::btf::{BTF_DIR, KernelBtf};
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
 use crate::preflight;
+use crate::render::json;
 use crate::topology::{LinkEvent, Scope, Watch};
+use crate::verdict::words::safe;
 
 /// How a check came out, from fine to fatal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -73,7 +75,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<u8> {
     let mut out = anstream::stdout().lock();
     for check in &checks {
         if args.output.json {
-            writeln!(out, "{}", serde_json::to_string(check)?)?;
+            json::write(&mut out, check)?;
         } else {
             write_text(&mut out, check)?;
         }
@@ -97,10 +99,11 @@ fn write_text(out: &mut impl std::io::Write, check: &Check) -> std::io::Result<(
         Status::Missing => ("missing", anstyle::AnsiColor::Red),
     };
     let style = anstyle::Style::new().fg_color(Some(colour.into()));
-    writeln!(out, "{style}{mark}{style:#}  {:<14} {}", check.name, check.detail)?;
+    let detail = safe(&check.detail);
+    writeln!(out, "{style}{mark}{style:#}  {:<14} {detail}", check.name)?;
     for (label, text) in [("costs", &check.costs), ("fix", &check.fix)] {
         if let Some(text) = text {
-            writeln!(out, "{:25}{label}: {text}", "")?;
+            writeln!(out, "{:25}{label}: {}", "", safe(text))?;
         }
     }
     Ok(())
@@ -172,7 +175,7 @@ fn symbols() -> Check {
 /// Attaches every hook for real and lets go of it.
 fn hooks(btf: KernelBtf) -> Vec<Check> {
     let ovs_is_built_in = ovs::is_built_in(&btf);
-    let mut loaded = match load(btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
+    let mut loaded = match load(loader(), btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
     };
@@ -198,7 +201,7 @@ fn devices(ports: &mut Ports, loaded: &mut Loaded) -> Vec<Check> {
         };
         leftovers.extend(ports.leftovers(&link));
         if let Err(e) = ports.attach(loaded, &link) {
-            let detail = format!("{} in {}: {e:#}", link.name.escape_debug(), link.netns.label());
+            let detail = format!("{} in {}: {e:#}", link.name, link.netns.label());
             checks.push(
                 Check::new("tc", Status::Limited, detail)
                     .costs("packets are not seen at this device"),

@@ -8,6 +8,7 @@ use super::btf::{Error, KernelBtf};
 pub fn layout(btf: &KernelBtf) -> Result<Layout, Error> {
     let at = |path: &[&str]| btf.field(path).map(super::btf::Field::byte);
     let pkt_type = btf.field(&["sk_buff", "pkt_type"])?;
+    let ip_summed = btf.field(&["sk_buff", "ip_summed"])?;
     // A bit of its own until 6.1; since then a set `vlan_all` says that there is a tag.
     let vlan_present = btf.field(&["sk_buff", "vlan_present"]).ok();
     Ok(Layout {
@@ -27,6 +28,8 @@ pub fn layout(btf: &KernelBtf) -> Result<Layout, Error> {
         vlan_present_mask: vlan_present.map_or(0, |f| 1 << (f.bit % 8)),
         skb_pkt_type: pkt_type.byte(),
         pkt_type_shift: pkt_type.bit % 8,
+        skb_ip_summed: ip_summed.byte(),
+        ip_summed_shift: ip_summed.bit % 8,
         dev_ifindex: at(&["net_device", "ifindex"])?,
         dev_promiscuity: at(&["net_device", "promiscuity"])?,
         dev_name: at(&["net_device", "name"])?,

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace, TcpFlags};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::related::Related;
+use crate::reconstruct::segment::Extent;
 use crate::reconstruct::services::Passed;
-use crate::reconstruct::sight::{Sight, TcpFlags};
+use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
 /// How many packets are named as evidence of one kind of loss.
@@ -42,6 +43,8 @@ pub struct Side {
     pub last_good_ts: u64,
     /// Openings (SYN without ACK) among the packets.
     pub syns: u64,
+    /// How far the good ones have come, of TCP.
+    pub extent: Extent,
 }
 
 /// One kind of harm that befell packets of the flow: same outcome, place, reason and direction.
@@ -207,7 +210,7 @@ impl Flow {
 
     /// Counts a settled packet.
     pub fn fold(&mut self, packet: &Packet, fate: &Fate) -> Folded {
-        if packet.first.about.is_some() && self.opening.about.is_none() {
+        if packet.first.about().is_some() && self.opening.about().is_none() {
             Related::fold(&mut self.related, packet, fate);
             return Folded { outcome: fate.outcome, retold: Vec::new() };
         }
@@ -218,6 +221,9 @@ impl Flow {
         side.syns += u64::from(packet.first.tcp.is_some_and(TcpFlags::is_syn));
         if matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.good += 1;
+            if let Some(segment) = &packet.first.segment {
+                side.extent.add(segment);
+            }
             side.left += u64::from(fate.outcome == Outcome::Forwarded);
             side.last_good_ts = side.last_good_ts.max(ts);
             side.arrived = Some(fate.at.clone());

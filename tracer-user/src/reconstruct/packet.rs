@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{HookName, Hop};
+use crate::model::{Address, HookName, Hop};
 use crate::reconstruct::ovs::{OvsEnd, Passage};
 use crate::reconstruct::sight::Sight;
 
@@ -28,7 +28,7 @@ pub struct Life {
     /// It is a fragment of the packet.
     pub is_fragment: bool,
     /// Where the kernel keeps it.
-    skb: Option<u64>,
+    skb: Option<Address>,
 }
 
 impl Life {
@@ -100,7 +100,7 @@ impl Position {
             netns: hop.netns.as_ref().map_or(0, |n| n.inode),
             ifindex: hop.dev.as_ref().map_or(0, |d| d.ifindex),
             hook: hop.hook,
-            fragment: hop.ip.as_ref().and_then(|ip| ip.frag_offset),
+            fragment: hop.ip.and_then(|ip| ip.frag_offset),
             recirc_id: hop.ovs.as_ref().and_then(|ovs| ovs.recirc_id),
         }
     }
@@ -128,6 +128,8 @@ pub struct Packet {
     pub last_ts: u64,
     /// Its copies, in order of appearance; never empty.
     pub lives: Vec<Life>,
+    /// Lives that turned out to be one of those: an skb that a socket took is a new life at its end.
+    pub aliases: Vec<u64>,
     /// Its hops in Open vSwitch's datapath.
     pub passage: Passage,
     /// It counts among those that have an outcome.
@@ -147,7 +149,9 @@ impl Packet {
             last: first.clone(),
             last_ts: first.ts,
             first,
-            lives: Vec::new(),
+            // Most have one.
+            lives: Vec::with_capacity(1),
+            aliases: Vec::new(),
             passage: Passage::default(),
             counted: false,
             wake: u64::MAX,
@@ -173,6 +177,9 @@ impl Packet {
             _ => None,
         };
         let previous = if let Some(i) = known.or_else(|| full.then_some(MAX_LIVES - 1)) {
+            if life != 0 && self.lives[i].id != life && !self.aliases.contains(&life) {
+                self.aliases.push(life);
+            }
             let previous = self.lives[i].last.clone();
             self.lives[i].see(&sight);
             self.lives[i].ovs_end = ovs_end.or(self.lives[i].ovs_end.take());

@@ -68,7 +68,7 @@ impl RawLink {
             let value = attribute.value();
             match attribute.kind() {
                 IFLA_WIRELESS => return None,
-                IFLA_IFNAME => link.name = parse_string(value).unwrap_or_default(),
+                IFLA_IFNAME => link.name = device_name(value),
                 IFLA_ADDRESS => link.mac = value.try_into().ok(),
                 IFLA_MTU => link.mtu = parse_u32(value).ok(),
                 IFLA_CARRIER => link.carrier = value.first().map(|n| *n != 0),
@@ -89,6 +89,12 @@ impl RawLink {
     pub fn is_paired(&self) -> bool {
         matches!(self.kind.as_deref(), Some("veth" | "netkit" | "vxcan"))
     }
+}
+
+/// A device's name may be no UTF-8 (`dev_valid_name`, net/core/dev.c); what of it is none is shown
+/// by U+FFFD, as in the name that a packet's event carries.
+fn device_name(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
 }
 
 fn info_kind(info: &[u8]) -> Option<String> {

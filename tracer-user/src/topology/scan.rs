@@ -3,6 +3,7 @@
 //! Looks only: one `stat` a name, so that it can be done at every change of the mount table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ pub(super) struct Scanner {
     /// From the last walk over all processes.
     of_processes: BTreeMap<u32, PathBuf>,
     /// Names without a namespace, and in how many thorough scans, 2 at most.
-    dead: BTreeMap<String, u8>,
+    dead: BTreeMap<OsString, u8>,
 }
 
 impl Scanner {
@@ -62,7 +63,7 @@ impl Scanner {
         let by_name = self.by_name(thorough);
         let mut found = Found::default();
         for (name, inode) in &by_name {
-            found.names.entry(*inode).or_insert_with(|| name.clone());
+            found.names.entry(*inode).or_insert_with(|| name.to_string_lossy().into_owned());
         }
         // Process 1 may be out of sight, even to root (Landlock, for one).
         let host = self.inode(HOST.0).unwrap_or(INITIAL);
@@ -97,7 +98,7 @@ impl Scanner {
         found
     }
 
-    fn add_named_and_current(&self, by_name: &BTreeMap<String, u32>, found: &mut Found) {
+    fn add_named_and_current(&self, by_name: &BTreeMap<OsString, u32>, found: &mut Found) {
         if let Some(inode) = self.inode(CURRENT) {
             found.wanted.insert(inode, CURRENT.into());
         }
@@ -109,7 +110,7 @@ impl Scanner {
     /// Names under [`NAMES_DIR`] that have a namespace. Says of the others, once, that they have
     /// none, when `thorough` finds them for the second time: `ip netns add` needs a moment between
     /// making the file and mounting the namespace on it.
-    fn by_name(&mut self, thorough: bool) -> BTreeMap<String, u32> {
+    fn by_name(&mut self, thorough: bool) -> BTreeMap<OsString, u32> {
         let mut alive = BTreeMap::new();
         let mut dead = BTreeMap::new();
         for name in names_in(Path::new(NAMES_DIR)) {
@@ -119,6 +120,7 @@ impl Scanner {
             }
             let seen = self.dead.get(&name).copied().unwrap_or_default();
             if thorough && seen == 1 {
+                let name = name.display();
                 log::warn!("{NAMES_DIR}/{name} has no network namespace on it: skipped");
             }
             dead.insert(name, if thorough { (seen + 1).min(2) } else { seen });
@@ -133,8 +135,8 @@ impl Scanner {
         namespace_inode(&fs::metadata(path).ok()?, self.nsfs)
     }
 
-    fn path_of(&self, name: &str, by_name: &BTreeMap<String, u32>) -> PathBuf {
-        if name != HOST.1 || by_name.contains_key(name) {
+    fn path_of(&self, name: &str, by_name: &BTreeMap<OsString, u32>) -> PathBuf {
+        if name != HOST.1 || by_name.contains_key(OsStr::new(name)) {
             return Path::new(NAMES_DIR).join(name);
         }
         let hidden = self.inode(HOST.0).is_none() && self.inode(CURRENT) == Some(INITIAL);
@@ -143,7 +145,10 @@ impl Scanner {
 
     fn walk_processes(&self) -> BTreeMap<u32, PathBuf> {
         let mut found = BTreeMap::new();
-        for pid in names_in(Path::new("/proc")).into_iter().filter(|n| n.parse::<u32>().is_ok()) {
+        for pid in names_in(Path::new("/proc")) {
+            if !pid.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+                continue;
+            }
             let path = Path::new("/proc").join(pid).join("ns/net");
             if let Some(inode) = self.inode(&path) {
                 found.entry(inode).or_insert(path);
@@ -152,7 +157,7 @@ impl Scanner {
         found
     }
 
-    fn check(&self, selector: &Selector, by_name: &BTreeMap<String, u32>) -> anyhow::Result<()> {
+    fn check(&self, selector: &Selector, by_name: &BTreeMap<OsString, u32>) -> anyhow::Result<()> {
         match selector {
             Selector::All => Ok(()),
             Selector::Name(name) if self.inode(self.path_of(name, by_name)).is_some() => Ok(()),
@@ -177,12 +182,13 @@ impl Scanner {
 }
 
 /// What a wrong `--netns` could have been.
-fn existing(by_name: &BTreeMap<String, u32>) -> String {
+fn existing(by_name: &BTreeMap<OsString, u32>) -> String {
     const SHOWN: usize = 20;
     if by_name.is_empty() {
         return format!("{NAMES_DIR} has none (`host` and `all` always exist)");
     }
-    let mut names = by_name.keys().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let shown = by_name.keys().take(SHOWN).map(|name| name.to_string_lossy());
+    let mut names = shown.collect::<Vec<_>>().join(", ");
     if by_name.len() > SHOWN {
         names = format!("{names} and {} more", by_name.len() - SHOWN);
     }
@@ -190,7 +196,7 @@ fn existing(by_name: &BTreeMap<String, u32>) -> String {
 }
 
 /// Names of the entries of `dir`, sorted; none when it does not exist yet.
-fn names_in(dir: &Path) -> BTreeSet<String> {
+fn names_in(dir: &Path) -> BTreeSet<OsString> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    entries.map(|entry| entry.file_name()).collect()
 }

@@ -24,6 +24,7 @@ use super::message::NsidQuery;
 use super::monitor::{DATAGRAM_BYTES, Monitor, Update};
 use super::scan::{Found, Scanner};
 use super::{LinkEvent, Netns, Scope};
+use crate::few::Few;
 
 /// How often to look for what nothing tells of: namespaces without a name, and names that are
 /// symbolic links.
@@ -97,6 +98,7 @@ struct Follower {
     followed: BTreeMap<u32, (Arc<Netns>, Monitor)>,
     /// Namespaces that could not be followed, so that this is said once.
     refused: HashSet<u32>,
+    unfollowed: Few,
     inventory: Inventory,
     /// The namespace this thread began in, and comes back to.
     home: Netns,
@@ -119,6 +121,7 @@ impl Follower {
             mounts,
             followed: BTreeMap::new(),
             refused: HashSet::new(),
+            unfollowed: Few::default(),
             inventory: Inventory::default(),
             here: home.inode,
             home,
@@ -232,8 +235,10 @@ impl Follower {
                 }
                 // It may have gone since the look, or the next look may have more luck.
                 Err(error) => {
-                    if self.refused.insert(inode) {
-                        log::warn!("{error:#}");
+                    if is_gone(&error) {
+                        log::debug!("{error:#}");
+                    } else if self.refused.insert(inode) {
+                        self.unfollowed.warn(&format!("{error:#}"));
                     }
                 }
             }
@@ -294,7 +299,8 @@ impl Follower {
         });
         if let Err(error) = result {
             // The next look begins anew with it.
-            log::warn!("lost sight of the network namespace {}: {error}", netns.label());
+            let what = format!("lost sight of the network namespace {}: {error}", netns.label());
+            self.unfollowed.warn(&what);
             self.unfollow(inode);
         }
     }
@@ -334,6 +340,13 @@ impl Follower {
         }
         Ok(meanings)
     }
+}
+
+/// It went between the look and the opening, its name or all of it.
+fn is_gone(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|e| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput))
 }
 
 fn is_forbidden(error: &anyhow::Error) -> bool {

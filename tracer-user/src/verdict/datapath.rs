@@ -46,6 +46,12 @@ pub fn after_ct(passage: &[Arc<Sight>]) -> String {
     }
 }
 
+/// Conntrack found the packet invalid in its last pass.
+pub fn is_invalid(passage: &[Arc<Sight>]) -> bool {
+    let state = facts(passage).last().and_then(|ovs| ovs.ct_state.as_deref());
+    state.is_some_and(|state| state.split('|').any(|flag| flag == "inv"))
+}
+
 /// `` `ct(zone=5),recirc(0x2)` ``, shortened where it is long.
 pub fn quoted(run: &Ovs) -> Option<String> {
     let actions = run.actions.as_deref()?;

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Conntrack, CtEntry, Rule};
+use crate::model::{Conntrack, CtEntry, Rule, TcpFlags};
 use crate::reconstruct::asked::{is_datapath, is_netfilter};
-use crate::reconstruct::flow::{Flow, Loss};
-use crate::reconstruct::sight::{Cause, Sight, TcpFlags};
+use crate::reconstruct::flow::{Direction, Flow, Loss};
+use crate::reconstruct::segment::{Misfit, misfit};
+use crate::reconstruct::sight::{Cause, Sight};
 use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::{next, words};
 
@@ -74,7 +75,7 @@ pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
         return None;
     }
     let mut found = clash(flow, at).or_else(|| full(flow, at)).or_else(|| by_rule(flow, at))?;
-    if let Some(why) = invalid(flow, at) {
+    if let Some(why) = invalid(flow, loss) {
         found.words.push_str(&why);
     }
     Some(found)
@@ -82,7 +83,8 @@ pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
 
 /// What conntrack could make nothing of carries no entry, although the namespace tracks the flow
 /// (`nf_conntrack_in`): why, as far as it can be told.
-fn invalid(flow: &Flow, at: &Sight) -> Option<String> {
+fn invalid(flow: &Flow, loss: &Loss) -> Option<String> {
+    let at = &*loss.at;
     let hook = HookPoint::of(at.cause.as_deref()?)?;
     let tracked = matches!(hook, HookPoint::Input | HookPoint::Forward | HookPoint::Postrouting);
     let by_state = flow.rules.iter().any(|answer| {
@@ -92,14 +94,17 @@ fn invalid(flow: &Flow, at: &Sight) -> Option<String> {
     if at.ct.is_some() || !tracked || !by_state {
         return None;
     }
-    let own = |a: &&Conntrack| a.tuple.as_ref().and_then(FlowTuple::from_record) == at.tuple;
+    if let Some(why) = unfit(flow, loss) {
+        return Some(format!(". Conntrack called it invalid: {why}"));
+    }
+    let own = |a: &&Conntrack| a.tuple == at.tuple;
     let answer = answers(flow, at).find(own).filter(|a| a.failed.is_none())?;
     let opens = at.tcp.is_none_or(TcpFlags::is_syn);
     Some(match &answer.entry {
         Some(found) => format!(
             ". Conntrack knows the connection, {}, and called this packet invalid all the same: its \
-             sequence numbers are outside of the window, its flags do not fit the state, or its \
-             checksum is wrong",
+             flags do not fit the state, or what is not on the record (its numbers, its checksum) is \
+             wrong",
             entry(found)
         ),
         None if opens => ". Conntrack has no entry for it and made none".to_owned(),
@@ -111,15 +116,47 @@ fn invalid(flow: &Flow, at: &Sight) -> Option<String> {
     })
 }
 
+/// What is wrong with the packet itself, in the light of the connection's others.
+pub fn unfit(flow: &Flow, loss: &Loss) -> Option<String> {
+    let sights = || [&loss.at, &loss.first].into_iter().chain(&loss.before);
+    if sights().any(|sight| sight.bad_checksum) {
+        return Some("its checksum is wrong: it was damaged on the way, or forged".to_owned());
+    }
+    let at = &*loss.first;
+    if at.tcp.is_some_and(|flags| !flags.is_possible()) {
+        return Some("no TCP sends these flags together".to_owned());
+    }
+    let (own, peer) = match loss.direction {
+        Direction::Forward => (&flow.out, &flow.back),
+        Direction::Reply => (&flow.back, &flow.out),
+    };
+    let segment = at.segment.as_ref()?;
+    Some(match misfit(segment, &own.extent, &peer.extent)? {
+        Misfit::Beyond(by) => format!(
+            "its sequence number {} is outside of the window, {by} bytes beyond what the other side \
+             has room for",
+            segment.seq
+        ),
+        Misfit::Before(by) => format!(
+            "its sequence number {} is outside of the window, {by} bytes before what may still be \
+             repeated",
+            segment.seq
+        ),
+        Misfit::Unsent(by) => format!(
+            "its acknowledgement number {} is outside of the window, {by} bytes beyond what the \
+             other side has sent",
+            segment.ack.unwrap_or_default()
+        ),
+    })
+}
+
 /// The rules that may have dropped it, or at least the hook.
 pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
     let hook = HookPoint::of(at.cause.as_deref()?)?;
     let netns = at.netns.as_ref()?.inode;
     let tuple = at.tuple?;
     let answer = flow.rules.iter().rfind(|answer| {
-        answer.netns.inode == netns
-            && FlowTuple::from_record(&answer.tuple) == Some(tuple)
-            && answer.hook == hook.name()
+        answer.netns.inode == netns && answer.tuple == tuple && answer.hook == hook.name()
     });
     let spot = next::Spot::new(at, None);
     let Some(answer) = answer.filter(|answer| answer.failed.is_none()) else {
@@ -209,7 +246,7 @@ fn clash(flow: &Flow, at: &Sight) -> Option<Explained> {
     let own = at.ct.as_deref().filter(|ct| !ct.confirmed)?;
     let (orig, reply) = (own.orig?, own.reply?);
     let (tuple, holder) = answers(flow, at).find_map(|answer| {
-        let tuple = FlowTuple::from_record(answer.tuple.as_ref()?)?;
+        let tuple = answer.tuple?;
         let holder = answer.entry.as_ref().filter(|_| tuple == orig || tuple == reply)?;
         Some((tuple, holder))
     })?;
@@ -223,7 +260,7 @@ fn clash(flow: &Flow, at: &Sight) -> Option<Explained> {
     let spot = next::Spot::new(at, None);
     let list = |t: &FlowTuple| {
         let family = if matches!(t.src, IpAddr::V4(_)) { "ipv4" } else { "ipv6" };
-        spot.run(&format!("conntrack -L -f {family} -p {} -r {}", t.proto.name(), t.src))
+        spot.run(&format!("conntrack -L -f {family} -p {} -r {}", t.proto, t.src))
     };
     Some(Explained {
         words,
@@ -238,7 +275,7 @@ fn clash(flow: &Flow, at: &Sight) -> Option<Explained> {
 
 /// `10.0.0.1:1 -> 10.0.0.2:2, whose replies are 10.0.0.2:2 -> 10.0.0.9:1`.
 fn entry(entry: &CtEntry) -> String {
-    let ends = |t: &crate::model::Tuple| FlowTuple::from_record(t).map(|t| words::ends(&t));
+    let ends = |t: &FlowTuple| Some(words::ends(t));
     let orig = entry.orig.as_ref().and_then(ends).unwrap_or_default();
     match entry.reply.as_ref().and_then(ends) {
         Some(reply) => format!("{orig} (its replies: {reply})"),

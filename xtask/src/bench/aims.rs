@@ -21,19 +21,25 @@ pub(super) fn of(report: &Report) -> Vec<Aim> {
     if let Some(nothing) = report.find(Row::Nothing) {
         not_matching(&mut aims, nothing, report.find(Row::Tcpdump));
     }
-    if let Some(account) = report.find(Row::All).and_then(|row| row.account.as_ref()) {
+    if let Some(lossless) = &report.lossless {
         aims.push(Aim {
-            what: "events a second, all matching".to_owned(),
-            is: format!("{:.0}", account.events_per_second),
+            what: "events a second without loss, all matching".to_owned(),
+            is: format!("{:.0}", lossless.events_per_second),
             wanted: ">= 1000000",
-            met: account.events_per_second >= 1e6,
+            met: lossless.events_per_second >= 1e6,
         });
+    }
+    if let Some(explain) = &report.explain {
+        let rate = median(explain.rates.iter().copied());
         aims.push(Aim {
-            what: "events lost, all matching".to_owned(),
-            is: account.lost.to_string(),
-            wanted: "0",
-            met: account.lost == 0,
+            what: "hops a second explained".to_owned(),
+            is: format!("{rate:.0}"),
+            wanted: ">= 1000000",
+            met: rate >= 1e6,
         });
+    }
+    if let Some(drops) = report.find(Row::Drops) {
+        counting_drops(&mut aims, drops, report.find(Row::BpftraceDrops));
     }
     if let Some(attach) = &report.attach {
         let ms = median(attach.ms.iter().copied());
@@ -61,6 +67,38 @@ pub(super) fn of(report: &Report) -> Vec<Aim> {
         });
     }
     aims
+}
+
+/// What a drop costs.
+fn counting_drops(aims: &mut Vec<Aim>, drops: &RowReport, other: Option<&RowReport>) {
+    let programs = drops.account.iter().flat_map(|account| &account.programs);
+    let dearest = programs.filter(|p| p.runs_per_packet > 0.5).max_by(|a, b| a.ns.total_cmp(&b.ns));
+    if let Some(program) = dearest {
+        let empty = program.empty_ns.map_or(String::new(), |ns| format!(" ({ns:.0} when empty)"));
+        aims.push(Aim {
+            what: format!("a drop counted{empty}"),
+            is: format!("{:.0} ns", program.ns),
+            wanted: "<= 60 ns",
+            met: program.ns <= 60.0,
+        });
+    }
+    if let Some(account) = &drops.account {
+        aims.push(Aim {
+            what: format!("drops not counted, at {:.0} a second", account.packets_per_second),
+            is: account.lost.to_string(),
+            wanted: "0",
+            met: account.lost == 0,
+        });
+    }
+    if let Some(other) = other {
+        let (own, other) = (drops.median(|round| round.ratio), other.median(|round| round.ratio));
+        aims.push(Aim {
+            what: format!("rate, all dropped; bpftrace has {other:.3}"),
+            is: format!("{own:.3}"),
+            wanted: "more than bpftrace",
+            met: own > other,
+        });
+    }
 }
 
 /// What a packet costs that does not concern the flow.

@@ -10,12 +10,15 @@ use serde::Deserialize;
 pub(super) struct Count {
     /// Events that arrived.
     pub hops: u64,
-    /// Events that did not, as the recording says.
+    /// Drops that were counted.
+    pub drops: u64,
+    /// Events that did not arrive, or drops that were not counted, as the recording says.
     pub lost: u64,
 }
 
+/// A record of losses, or a row of drops.
 #[derive(Deserialize)]
-struct Lost {
+struct Counted {
     count: u64,
 }
 
@@ -29,12 +32,22 @@ pub(super) fn count(from: impl Read) -> Result<Count> {
         if line.starts_with(br#"{"type":"hop""#) {
             count.hops += 1;
         } else if line.starts_with(br#"{"type":"lost""#) {
-            let lost: Lost = serde_json::from_slice(&line).context("a record of losses")?;
+            let lost: Counted = serde_json::from_slice(&line).context("a record of losses")?;
             count.lost += lost.count;
+        } else if line.starts_with(br#"{"type":"drops""#) {
+            let row: Counted = serde_json::from_slice(&line).context("a row of drops")?;
+            count.drops += row.count;
+        } else if line.starts_with(b"@drops[") {
+            count.drops += of_map(&line).context("a row of a map")?;
         }
         line.clear();
     }
     Ok(count)
+}
+
+/// The number in a line of a map that bpftrace prints at its end: `@drops[2, 0xffff…]: 17`.
+fn of_map(line: &[u8]) -> Option<u64> {
+    std::str::from_utf8(line).ok()?.rsplit_once(": ")?.1.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -48,9 +61,11 @@ mod tests {
 {"type":"lost","cpu":0,"count":40,"ts":2}
 {"type":"hop","ts":3}
 {"type":"lost","cpu":1,"count":2,"ts":4}
+{"type":"drops","ts":9,"reason":"NETFILTER_DROP","count":7,"bytes":420}
+@drops[2, 0xffffffff820db82e]: 14
 {"type":"verdict","text":"{\"type\":\"hop\"}"}
 "#;
-        let expected = Count { hops: 2, lost: 42 };
+        let expected = Count { hops: 2, drops: 21, lost: 42 };
         assert_eq!(count(&recording[..]).expect("is well formed"), expected);
     }
 }

@@ -56,8 +56,32 @@ pub(super) fn address(number: u16) -> Ipv4Addr {
     Ipv4Addr::new(10, 78, high, low)
 }
 
+/// An address whose packets are dropped, by its number.
+fn dropped_address(number: u16) -> Ipv4Addr {
+    let [_, _, high, low] = address(number).octets();
+    Ipv4Addr::new(10, 80, high, low)
+}
+
+/// Floods for so long with what is dropped at the other end. Nothing is queued on the way: the
+/// sender's processor goes it to its end.
+pub(super) fn run_dropped(duration: Duration) -> Result<Flood> {
+    let cpus = processors()?;
+    let from = lab::inside(lab::A, || Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
+    let pace = Pace { duration, rate: None, window: None };
+    thread::scope(|scope| {
+        let source = scope.spawn(|| source(&from, cpus[0], &pace, dropped_address));
+        let (sent, seconds) = source.join().map_err(|_| anyhow!("the source panicked"))??;
+        Ok(Flood { sent, received: sent, seconds })
+    })
+}
+
 /// Floods for so long.
 pub(super) fn run(duration: Duration) -> Result<Flood> {
+    run_paced(duration, None)
+}
+
+/// Floods for so long, at `rate` packets a second at most.
+pub(super) fn run_paced(duration: Duration, rate: Option<f64>) -> Result<Flood> {
     let received = AtomicU64::new(0);
     let over = AtomicBool::new(false);
     let cpus = processors()?;
@@ -65,7 +89,8 @@ pub(super) fn run(duration: Duration) -> Result<Flood> {
     let from = lab::inside(lab::A, || Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
     thread::scope(|scope| {
         let sink = scope.spawn(|| sink(&to, cpus[1], &received, &over));
-        let source = scope.spawn(|| source(&from, cpus[0], duration, &received));
+        let pace = Pace { duration, rate, window: Some(&received) };
+        let source = scope.spawn(move || source(&from, cpus[0], &pace, address));
         let sent = source.join().map_err(|_| anyhow!("the source panicked"));
         over.store(true, Ordering::Relaxed);
         sink.join().map_err(|_| anyhow!("the sink panicked"))??;
@@ -88,12 +113,21 @@ fn pin(cpu: usize) -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
+/// How fast is sent, and for how long.
+struct Pace<'a> {
+    duration: Duration,
+    /// Packets a second.
+    rate: Option<f64>,
+    /// How many were received: never more than [`WINDOW`] are on the way.
+    window: Option<&'a AtomicU64>,
+}
+
 /// Sends until the time is over; how many packets, in how many seconds.
 fn source(
     socket: &UdpSocket,
     cpu: usize,
-    duration: Duration,
-    received: &AtomicU64,
+    pace: &Pace<'_>,
+    address: fn(u16) -> Ipv4Addr,
 ) -> Result<(u64, f64)> {
     pin(cpu)?;
     let payload = [0x5a; PAYLOAD];
@@ -106,10 +140,17 @@ fn source(
     let began = Instant::now();
     // Whole batches, so that every address gets the same number of packets.
     for batch in addresses.chunks_exact(BATCH).cycle() {
-        if began.elapsed() >= duration {
+        if began.elapsed() >= pace.duration {
             break;
         }
-        lost += wait_for_room(sent - lost, received);
+        if let Some(received) = pace.window {
+            lost += wait_for_room(sent - lost, received);
+        }
+        if let Some(rate) = pace.rate {
+            while began.elapsed().as_secs_f64() * rate < sent as f64 {
+                thread::yield_now();
+            }
+        }
         let mut rest = batch;
         while !rest.is_empty() {
             let done =
@@ -190,6 +231,7 @@ mod tests {
         let all: BTreeSet<Ipv4Addr> = (0..ADDRESSES).map(address).collect();
         assert_eq!(all.len(), usize::from(ADDRESSES));
         assert_eq!(usize::from(ADDRESSES) % BATCH, 0, "whole batches");
+        assert_eq!(dropped_address(1001), Ipv4Addr::new(10, 80, 0, 1));
     }
 
     #[test]

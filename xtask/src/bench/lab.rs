@@ -9,6 +9,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
 
+use crate::packages;
 use crate::toolchain::say;
 
 /// Sends; its end of the pair is [`PORT_A`].
@@ -40,7 +41,9 @@ impl Drop for Namespace {
 }
 
 /// The pair that is flooded. Every address of 10.78.0.0/16 is behind [`PORT_B`]'s and is its
-/// namespace's own: one socket there receives a flood to any number of addresses.
+/// namespace's own: one socket there receives a flood to any number of addresses. What goes to
+/// 10.80.0.0/16 a rule of nftables drops there, before anything else is done with it: of all drops
+/// the one that costs least besides.
 pub(super) fn flooded() -> Result<(Namespace, Namespace)> {
     let made = (Namespace::make(A)?, Namespace::make(B)?);
     run(&["link", "add", PORT_A, "netns", A, "type", "veth", "peer", "name", PORT_B, "netns", B])?;
@@ -51,6 +54,11 @@ pub(super) fn flooded() -> Result<(Namespace, Namespace)> {
     run(&["-n", B, "link", "set", "lo", "up"])?;
     run(&["-n", A, "route", "add", "10.78.0.0/16", "via", "10.77.0.2"])?;
     run(&["-n", B, "route", "add", "local", "10.78.0.0/16", "dev", "lo"])?;
+    run(&["-n", A, "route", "add", "10.80.0.0/16", "via", "10.77.0.2"])?;
+    let mut nft = ip(&["netns", "exec", B]);
+    nft.arg(packages::command("nft").context("no nft, though it is installed")?);
+    say(nft.args(["add table ip bench; add chain ip bench early { type filter hook prerouting \
+                   priority raw; }; add rule ip bench early ip daddr 10.80.0.0/16 drop"]))?;
     Ok(made)
 }
 

@@ -17,8 +17,11 @@ pub(super) struct Runs {
     pub ns: u64,
 }
 
+/// Programs by their ids.
+pub(super) type Held = BTreeMap<u32, Runs>;
+
 /// The programs that a process holds, by their ids, from the start of the kernel's counting.
-pub(super) fn of(pid: u32) -> Result<BTreeMap<u32, Runs>> {
+pub(super) fn of(pid: u32) -> Result<Held> {
     let held = held_by(pid)?;
     let mut programs = BTreeMap::new();
     for program in loaded_programs() {
@@ -47,7 +50,7 @@ pub(super) fn kind(info: &ProgramInfo) -> String {
 
 /// What was added between two readings, programs of one name and kind taken together; those that
 /// never ran are left out.
-pub(super) fn between(before: &BTreeMap<u32, Runs>, after: &BTreeMap<u32, Runs>) -> Vec<Runs> {
+pub(super) fn between(before: &Held, after: &Held) -> Vec<Runs> {
     let mut sums: Vec<Runs> = Vec::new();
     for (id, later) in after {
         let (count, ns) = before.get(id).map_or((0, 0), |earlier| (earlier.count, earlier.ns));

@@ -7,8 +7,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::aims;
+use super::explain::Explain;
 use super::guest;
-use super::rows::Row;
+use super::lossless::Lossless;
+use super::rows::{Kind, Row};
 
 /// When and on what it was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -61,6 +63,17 @@ pub(super) struct Account {
     pub programs: Vec<Program>,
 }
 
+impl Account {
+    /// Nanoseconds a run of its programs, the mean of those that run on every packet; none where
+    /// it has no programs.
+    pub(super) fn hook_ns(&self) -> Option<f64> {
+        let often = || self.programs.iter().filter(|program| program.runs_per_packet > 0.01);
+        let runs: f64 = often().map(|program| program.runs_per_packet).sum();
+        let ns: f64 = often().map(|program| program.ns * program.runs_per_packet).sum();
+        (runs > 0.0).then_some(ns / runs)
+    }
+}
+
 /// All of one row.
 #[derive(Clone, Debug)]
 pub(super) struct RowReport {
@@ -83,9 +96,11 @@ pub(super) struct Attach {
 pub(super) struct Report {
     pub machine: Machine,
     pub count: u8,
-    /// Packets a second with no tracer, each round.
-    pub untraced: Vec<f64>,
+    /// Packets a second with no tracer, each round, by what becomes of them.
+    untraced: [Vec<f64>; 2],
     pub rows: Vec<RowReport>,
+    pub lossless: Option<Lossless>,
+    pub explain: Option<Explain>,
     pub attach: Option<Attach>,
     /// Measured in a guest; empty where it was not.
     pub guest: Vec<guest::Row>,
@@ -122,11 +137,22 @@ impl Report {
         Ok(Self {
             machine: super::machine()?,
             count,
-            untraced: Vec::new(),
+            untraced: [Vec::new(), Vec::new()],
             rows: Vec::new(),
+            lossless: None,
+            explain: None,
             attach: None,
             guest: Vec::new(),
         })
+    }
+
+    /// The untraced rates of a flood.
+    pub(super) fn untraced(&mut self, kind: Kind) -> &mut Vec<f64> {
+        let [received, dropped] = &mut self.untraced;
+        match kind {
+            Kind::Received => received,
+            Kind::Dropped => dropped,
+        }
     }
 
     pub(super) fn row(&mut self, row: Row) -> Result<&mut RowReport> {
@@ -149,10 +175,17 @@ impl Report {
         json!({
             "machine": self.machine,
             "rounds": self.count,
-            "untraced": {
-                "packets_per_second": median(self.untraced.iter().copied()),
-                "rounds": self.untraced,
-            },
+            "untraced": self.untraced.each_ref().map(|rounds| json!({
+                "packets_per_second": median(rounds.iter().copied()),
+                "rounds": rounds,
+            })),
+            "lossless": self.lossless,
+            "explain": self.explain.as_ref().map(|explain| json!({
+                "hops": explain.hops,
+                "bytes": explain.bytes,
+                "hops_per_second": median(explain.rates.iter().copied()),
+                "rounds": explain.rates,
+            })),
             "rows": self.rows.iter().map(RowReport::json).collect::<Vec<_>>(),
             "attach": attach,
             "guest": self.guest,
@@ -176,15 +209,7 @@ impl Report {
         if !self.guest.is_empty() {
             text += &guest::table(&self.guest);
         }
-        if let Some(attach) = &self.attach {
-            let _ = writeln!(
-                text,
-                "\nattached to {} ports in {:.0} ms, {:.1} MiB resident",
-                attach.ports,
-                median(attach.ms.iter().copied()),
-                attach.memory as f64 / 1024.0
-            );
-        }
+        self.others(&mut text);
         text += "\naims\n";
         for aim in aims::of(self) {
             let _ = writeln!(
@@ -200,31 +225,82 @@ impl Report {
     }
 
     fn rates(&self, text: &mut String) {
-        let untraced = median(self.untraced.iter().copied());
         let _ = writeln!(
             text,
-            "{:<28} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9}",
-            "", "packets/s", "ratio", "cpu", "MiB", "ready ms", "stop ms"
+            "{:<28} {:>10} {:>7} {:>8} {:>10} {:>10} {:>6} {:>7} {:>9} {:>8}",
+            "",
+            "packets/s",
+            "ratio",
+            "ns/hook",
+            "events/s",
+            "lost",
+            "cpu",
+            "MiB",
+            "ready ms",
+            "stop ms"
         );
-        let _ = writeln!(text, "{:<28} {untraced:>10.0} {:>8}", "untraced", "1.000");
-        for row in &self.rows {
+        for (kind, untraced) in [Kind::Received, Kind::Dropped].into_iter().zip(&self.untraced) {
+            if untraced.is_empty() {
+                continue;
+            }
+            let untraced = median(untraced.iter().copied());
+            let _ = writeln!(text, "{:<28} {untraced:>10.0} {:>7}", kind.untraced(), "1.000");
+            for row in self.rows.iter().filter(|row| row.row.kind() == kind) {
+                let account = row.account.as_ref();
+                let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+                let _ = writeln!(
+                    text,
+                    "{:<28} {:>10.0} {:>7.3} {:>8} {:>10} {:>10} {:>5.0}% {:>7.1} {:>9.0} {:>8.0}",
+                    row.row.label(),
+                    row.median(|round| round.rate),
+                    row.median(|round| round.ratio),
+                    or_dash(account.and_then(Account::hook_ns).map(|ns| format!("{ns:.0}"))),
+                    or_dash(account.map(|account| format!("{:.0}", account.events_per_second))),
+                    or_dash(account.map(|account| account.lost.to_string())),
+                    100.0 * row.median(|round| round.cpu),
+                    row.median(|round| round.memory as f64) / 1024.0,
+                    row.median(|round| round.ready_ms),
+                    row.median(|round| round.stop_ms),
+                );
+            }
+        }
+        *text += "ns/hook, events/s and lost: from one more flood, with the kernel counting\n";
+    }
+
+    fn others(&self, text: &mut String) {
+        if let Some(lossless) = &self.lossless {
+            let lost_at = lossless.lost_at.map_or_else(String::new, |rate| {
+                format!("; the first loss was seen at {rate:.0} packets/s")
+            });
             let _ = writeln!(
                 text,
-                "{:<28} {:>10.0} {:>8.3} {:>7.0}% {:>9.1} {:>9.0} {:>9.0}",
-                row.row.label(),
-                row.median(|round| round.rate),
-                row.median(|round| round.ratio),
-                100.0 * row.median(|round| round.cpu),
-                row.median(|round| round.memory as f64) / 1024.0,
-                row.median(|round| round.ready_ms),
-                row.median(|round| round.stop_ms),
+                "\nwithout loss: {:.0} events/s, of {:.0} packets/s{lost_at}",
+                lossless.events_per_second, lossless.packets_per_second
+            );
+        }
+        if let Some(explain) = &self.explain {
+            let _ = writeln!(
+                text,
+                "\nexplained {} hops ({:.0} MiB) at {:.0} hops/s",
+                explain.hops,
+                explain.bytes as f64 / f64::from(1 << 20),
+                median(explain.rates.iter().copied())
+            );
+        }
+        if let Some(attach) = &self.attach {
+            let _ = writeln!(
+                text,
+                "\nattached to {} ports in {:.0} ms, {:.1} MiB resident",
+                attach.ports,
+                median(attach.ms.iter().copied()),
+                attach.memory as f64 / 1024.0
             );
         }
     }
 
     fn accounts(&self, text: &mut String) {
         for row in &self.rows {
-            let Some(account) = &row.account else {
+            let Some(account) = row.account.as_ref().filter(|_| row.row.has_programs()) else {
                 continue;
             };
             let _ = writeln!(

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
 use super::count::{Count, count};
+use super::others::{self, Told};
 
 /// How long a tracer may take to be ready.
 const START: Duration = Duration::from_secs(30);
@@ -46,6 +47,10 @@ pub(super) struct Stopped {
     pub took: Duration,
     /// What it wrote, if that was counted.
     pub count: Option<Count>,
+    /// Events that it says it saw; only others than lasthop do.
+    pub seen: u64,
+    /// Events that it says it lost; the same.
+    pub lost: u64,
 }
 
 impl Tracer {
@@ -109,13 +114,20 @@ impl Tracer {
         let pid = i32::try_from(self.pid()).context("a process id")?;
         kill(Pid::from_raw(pid), Signal::SIGINT)?;
         // Its stderr is closed when it ends.
-        let mut last = String::new();
+        let (mut latest, mut seen, mut lost) = (String::new(), 0, 0);
         loop {
             match self.said.recv_timeout(STOP.saturating_sub(began.elapsed())) {
-                Ok(line) => last = line,
+                Ok(line) => {
+                    match others::told(&line) {
+                        Some(Told::Seen(count)) => seen += count,
+                        Some(Told::Lost(count)) => lost += count,
+                        None => {}
+                    }
+                    latest = line;
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!("it did not end within {} s: {last}", STOP.as_secs())
+                    bail!("it did not end within {} s: {latest}", STOP.as_secs())
                 }
             }
         }
@@ -123,7 +135,7 @@ impl Tracer {
         let took = began.elapsed();
         // A signal, or 0: the tracers catch it and end well.
         if status.code().is_some_and(|code| code != 0) {
-            bail!("it ended with {status}: {last}");
+            bail!("it ended with {status}: {latest}");
         }
         let count = match self.counting.take() {
             None => None,
@@ -132,7 +144,7 @@ impl Tracer {
                 Err(_) => bail!("cannot read what it writes"),
             },
         };
-        Ok(Stopped { took, count })
+        Ok(Stopped { took, count, seen, lost })
     }
 }
 

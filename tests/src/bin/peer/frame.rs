@@ -1,4 +1,5 @@
-//! One UDP datagram as a raw Ethernet frame, to whatever MAC address is asked for.
+//! One UDP datagram, or one TCP segment out of nowhere, as a raw Ethernet frame: to whatever MAC
+//! address is asked for, with whatever numbers.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -27,14 +28,34 @@ pub struct Frame {
     /// VLAN id of an 802.1Q tag.
     #[arg(long)]
     vlan: Option<u16>,
+    /// A TCP segment without data, with these flags (of `FSRPA`), instead of a UDP datagram.
+    #[arg(long, value_parser = parse_flags)]
+    tcp: Option<u8>,
+    /// Its sequence number.
+    #[arg(long, default_value_t = 0)]
+    seq: u32,
+    /// Its acknowledgement number.
+    #[arg(long, default_value_t = 0)]
+    ack: u32,
+    /// With a wrong checksum.
+    #[arg(long)]
+    bad_checksum: bool,
     /// How many times.
     #[arg(long, default_value_t = 1)]
     count: u64,
 }
 
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 const TTL: u8 = 64;
 const PAYLOAD: &[u8] = b"lasthop raw frame";
+
+fn parse_flags(text: &str) -> Result<u8> {
+    text.chars().try_fold(0, |flags, c| {
+        let bit = "FSRPA".find(c).with_context(|| format!("{c:?} is no TCP flag"))?;
+        Ok(flags | 1 << bit)
+    })
+}
 
 fn parse_mac(text: &str) -> Result<[u8; 6]> {
     let bytes: Vec<u8> = text
@@ -79,22 +100,37 @@ pub fn send(args: &Frame) -> Result<()> {
     Ok(())
 }
 
-/// Ethernet, IPv4 (RFC 791) or IPv6 (RFC 8200), UDP (RFC 768), with true checksums.
-fn build(args: &Frame) -> Result<Vec<u8>> {
-    let udp_len = (8 + PAYLOAD.len()) as u16;
-    let mut udp = Vec::new();
-    udp.extend(args.from.port().to_be_bytes());
-    udp.extend(args.to.port().to_be_bytes());
-    udp.extend(udp_len.to_be_bytes());
-    udp.extend([0, 0]);
-    udp.extend(PAYLOAD);
+/// The transport header and what it carries, its checksum left 0; the protocol, and where the
+/// checksum goes.
+fn transport(args: &Frame) -> (Vec<u8>, u8, usize) {
+    let mut bytes = Vec::new();
+    bytes.extend(args.from.port().to_be_bytes());
+    bytes.extend(args.to.port().to_be_bytes());
+    let Some(flags) = args.tcp else {
+        bytes.extend(((8 + PAYLOAD.len()) as u16).to_be_bytes());
+        bytes.extend([0, 0]);
+        bytes.extend(PAYLOAD);
+        return (bytes, UDP, 6);
+    };
+    bytes.extend(args.seq.to_be_bytes());
+    bytes.extend(args.ack.to_be_bytes());
+    bytes.extend([5 << 4, flags]);
+    bytes.extend(1024_u16.to_be_bytes());
+    bytes.extend([0; 4]);
+    (bytes, TCP, 16)
+}
 
+/// Ethernet, IPv4 (RFC 791) or IPv6 (RFC 8200), UDP (RFC 768) or TCP (RFC 9293), with true checksums
+/// but where a wrong one is asked for.
+fn build(args: &Frame) -> Result<Vec<u8>> {
+    let (mut load, proto, sum_at) = transport(args);
+    let load_len = load.len() as u16;
     let (ethertype, header, mut pseudo) = match (args.from.ip(), args.to.ip()) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let total = 20 + udp_len;
+            let total = 20 + load_len;
             let mut ip = vec![0x45, 0];
             ip.extend(total.to_be_bytes());
-            ip.extend([0x4c, 0x48, 0x40, 0, TTL, UDP, 0, 0]);
+            ip.extend([0x4c, 0x48, 0x40, 0, TTL, proto, 0, 0]);
             ip.extend(src.octets());
             ip.extend(dst.octets());
             let sum = checksum(&ip).to_be_bytes();
@@ -103,19 +139,19 @@ fn build(args: &Frame) -> Result<Vec<u8>> {
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             let mut ip = vec![0x60, 0, 0, 0];
-            ip.extend(udp_len.to_be_bytes());
-            ip.extend([UDP, TTL]);
+            ip.extend(load_len.to_be_bytes());
+            ip.extend([proto, TTL]);
             ip.extend(src.octets());
             ip.extend(dst.octets());
             (0x86dd, ip, [src.octets(), dst.octets()].concat())
         }
         _ => bail!("{} and {} are of different families", args.from, args.to),
     };
-    pseudo.extend([0, UDP]);
-    pseudo.extend(udp_len.to_be_bytes());
-    pseudo.extend(&udp);
-    let sum = checksum(&pseudo).to_be_bytes();
-    udp[6..8].copy_from_slice(&sum);
+    pseudo.extend([0, proto]);
+    pseudo.extend(load_len.to_be_bytes());
+    pseudo.extend(&load);
+    let sum = checksum(&pseudo) ^ u16::from(args.bad_checksum);
+    load[sum_at..sum_at + 2].copy_from_slice(&sum.to_be_bytes());
 
     let mut frame = Vec::new();
     frame.extend(args.dst_mac);
@@ -126,7 +162,7 @@ fn build(args: &Frame) -> Result<Vec<u8>> {
     }
     frame.extend(ethertype.to_be_bytes());
     frame.extend(header);
-    frame.extend(udp);
+    frame.extend(load);
     Ok(frame)
 }
 

@@ -32,6 +32,8 @@ enum Command {
     UdpSend(udp::Send),
     /// Receive UDP datagrams, or refuse to.
     UdpListen(udp::Listen),
+    /// Send UDP datagrams at a steady pace, each of a flow of its own.
+    UdpFlows(udp::Flows),
     /// Open TCP connections, send bytes and read them back.
     TcpConnect(tcp::Connect),
     /// Open many TCP connections and hold them.
@@ -54,6 +56,7 @@ fn main() -> Result<()> {
     match cli.command {
         Command::UdpSend(c) => udp::send(&c),
         Command::UdpListen(c) => udp::listen(&c),
+        Command::UdpFlows(c) => udp::flows(&c),
         Command::TcpConnect(c) => tcp::connect(&c),
         Command::TcpMany(c) => tcp::many(&c),
         Command::TcpListen(c) => tcp::listen(&c),

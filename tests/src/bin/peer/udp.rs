@@ -1,8 +1,8 @@
 //! UDP: numbered datagrams out, and receivers of every temperament.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -58,6 +58,49 @@ pub struct Listen {
     /// Receive buffer, bytes (the kernel doubles it).
     #[arg(long)]
     rcvbuf: Option<usize>,
+}
+
+#[derive(Args)]
+pub struct Flows {
+    /// The first address, and the port; the addresses after it are sent to in turn.
+    #[arg(long)]
+    to: SocketAddrV4,
+    /// How many addresses there are. After the last of them the source port is another one: no two
+    /// datagrams are of one flow.
+    #[arg(long, default_value_t = 60_000)]
+    addresses: u32,
+    /// Ports that the datagrams go to, one after the other, instead of the one above.
+    #[arg(long, value_delimiter = ',')]
+    ports: Vec<u16>,
+    /// Datagrams, and with that flows, a second.
+    #[arg(long)]
+    per_second: u32,
+    /// For how many seconds.
+    #[arg(long)]
+    seconds: u32,
+}
+
+/// Each datagram begins a flow: constant traffic of which nothing ever comes again.
+pub fn flows(args: &Flows) -> Result<()> {
+    let ports = if args.ports.is_empty() { vec![args.to.port()] } else { args.ports.clone() };
+    let mut socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let total = u64::from(args.per_second) * u64::from(args.seconds);
+    let began = Instant::now();
+    let mut sent = 0_u64;
+    for n in 0..total {
+        let turn = u32::try_from(n % u64::from(args.addresses.max(1)))?;
+        if turn == 0 && n != 0 {
+            socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        }
+        let due = Duration::from_nanos(n * 1_000_000_000 / u64::from(args.per_second.max(1)));
+        std::thread::sleep(due.saturating_sub(began.elapsed()));
+        let address = Ipv4Addr::from_bits(args.to.ip().to_bits().wrapping_add(turn));
+        let port = ports[usize::try_from(n)? % ports.len()];
+        // What an ICMP error says of an earlier one is of no interest.
+        sent += u64::from(socket.send_to(&n.to_be_bytes(), (address, port)).is_ok());
+    }
+    println!("sent={sent}");
+    Ok(())
 }
 
 fn open(local: SocketAddr) -> Result<Socket> {

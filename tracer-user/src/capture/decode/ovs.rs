@@ -133,7 +133,8 @@ mod tests {
             flags: 0,
             pkt_type: 0,
             parts: 0,
-            pad: [0; 2],
+            ip_summed: 0,
+            pad: 0,
             dev_name: [0; 16],
             headers: [0; tracer_common::abi::HEADER_BYTES],
         };

@@ -18,7 +18,7 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
     // The tables tell more than the datapath, which only does what they came to.
     let text = match owner.and_then(pipeline::end) {
         Some(end) => {
-            format!("{subject} dropped by Open vSwitch{netns}{end}{named}{}", so_far(loss))
+            format!("{subject} dropped by Open vSwitch{netns}{end}{named}{}", so_far(flow, loss))
         }
         None => format!(
             "{subject} dropped by Open vSwitch{netns}{}{}{}: {}{named}",
@@ -76,11 +76,15 @@ fn by_port(loss: &Loss) -> Option<String> {
 }
 
 /// `; it came in by port ovn-k8s-mp0, after conntrack in zone 5 found it new|trk`.
-fn so_far(loss: &Loss) -> String {
+fn so_far(flow: &Flow, loss: &Loss) -> String {
     let by = by_port(loss).map(|port| format!(" it came in {port}")).unwrap_or_default();
     let after = datapath::after_ct(&loss.passage);
     let after = if by.is_empty() { after.trim_start_matches(',') } else { &after };
-    let so_far = format!("{by}{after}{}", sentence::translation(&loss.first, &loss.at));
+    let invalid = datapath::is_invalid(&loss.passage);
+    let unfit = invalid.then(|| netfilter::unfit(flow, loss)).flatten();
+    let unfit = unfit.map(|why| format!(" ({why})")).unwrap_or_default();
+    let translation = sentence::translation(&loss.first, &loss.at);
+    let so_far = format!("{by}{after}{unfit}{translation}");
     if so_far.is_empty() { so_far } else { format!(";{so_far}") }
 }
 

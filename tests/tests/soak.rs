@@ -1,0 +1,135 @@
+//! Traffic of which nothing ever comes again, for as long as one likes: what the tracer holds does
+//! not grow once it holds what it may. `LASTHOP_SOAK` is the length in seconds.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tests::bed::{A, B, B4, Bed};
+use tests::lasthop::{READY_LIMIT, RUN_LIMIT, lasthop, scratch};
+use tests::process::{Finished, Running};
+use tests::usage::{Samples, Usage, growth};
+
+/// Length where nobody says it, seconds.
+const LENGTH: u32 = 24;
+/// What is held fills up before that, seconds: 16,384 settled packets and 4,096 flows of a trace,
+/// and what is kept of them by the allocator.
+const WARM_UP: u32 = 2;
+/// New flows a second.
+const RATE: u32 = 6000;
+/// The first of the addresses that B has, 10.79.0.0/16.
+const ADDRESS: &str = "10.79.0.1";
+/// Growth that is none, bytes a flow: a leaked flow is hundreds.
+const LEAST: f64 = 24.0;
+
+fn length() -> u32 {
+    let said = std::env::var("LASTHOP_SOAK").ok().and_then(|text| text.parse().ok());
+    said.unwrap_or(LENGTH).max(WARM_UP + 6)
+}
+
+/// B has sixty thousand addresses and listens at port 4444 of all of them.
+fn addresses(bed: &Bed) -> Running {
+    bed.ip(&format!("-n {A} route add 10.79.0.0/16 via {B4}")).expect("a route");
+    bed.ip(&format!("-n {B} route add local 10.79.0.0/16 dev lo")).expect("addresses");
+    bed.hold(B, &format!("--limit {} udp-listen --on 0.0.0.0:4444", length() + 60))
+        .expect("a listener")
+}
+
+/// Runs `lasthop ARG…` under new flows to these ports for the whole time; what it held meanwhile,
+/// and how it ended.
+#[track_caller]
+fn soaked(bed: &Bed, args: &[&str], ports: &str, out: &Path) -> (Vec<(f64, Usage)>, Finished) {
+    let mut command = lasthop(args).expect("a command");
+    let running = Running::start_into(&mut command, out).expect("starts");
+    running.wait_stderr("lasthop: ready: ", READY_LIMIT).expect("ready");
+    let limit = length() + 30;
+    let flows = format!(
+        "--limit {limit} udp-flows --to {ADDRESS}:4444 --ports {ports} --per-second {RATE} \
+         --seconds {}",
+        length() + 1
+    );
+    let traffic = Running::start(&mut bed.peer_command(A, &flows).expect("peer")).expect("traffic");
+    let whole = Duration::from_secs(length().into());
+    let samples = Samples::take(running.pid(), whole, Duration::from_millis(250)).expect("runs");
+    let sent = traffic.finish(Duration::from_secs(30)).expect("traffic ends").text();
+    println!("{sent}");
+    running.signal(Signal::SIGINT).expect("a signal");
+    (samples.since(WARM_UP.into()), running.finish(RUN_LIMIT).expect("it ends"))
+}
+
+/// Prints what was held, and wants it not to have grown.
+#[track_caller]
+fn does_not_grow(what: &str, held: &[(f64, Usage)]) {
+    let (first, last) = (held.first().expect("samples").1, held.last().expect("samples").1);
+    let memory = 1024.0 * growth(held, |usage| usage.resident) / f64::from(RATE);
+    let descriptors = growth(held, |usage| usage.descriptors);
+    println!(
+        "{what}: {} s after {WARM_UP} s: {} KiB at first, {} KiB at last, {memory:.1} bytes a flow; \
+         {} descriptors, {} threads",
+        length() - WARM_UP,
+        first.resident,
+        last.resident,
+        last.descriptors,
+        last.threads
+    );
+    let course = held.iter().step_by(8).map(|(at, usage)| format!("{at:.0} s {}", usage.resident));
+    println!("{what}: KiB: {}", course.collect::<Vec<_>>().join(", "));
+    assert!(memory < LEAST, "{what}: {memory:.1} bytes more are held for each flow");
+    assert!(descriptors.abs() < 0.05, "{what}: {descriptors:.2} descriptors a second");
+    assert_eq!(first.threads, last.threads, "{what}");
+}
+
+/// How many records of each outcome, and how many events were lost.
+fn outcomes(recording: &Path) -> (u64, u64, u64) {
+    let (mut delivered, mut dropped, mut lost) = (0, 0, 0);
+    for line in BufReader::new(File::open(recording).expect("it is there")).lines() {
+        let record: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
+        match (record["type"].as_str(), record["outcome"].as_str()) {
+            (Some("verdict"), Some("delivered")) => delivered += 1,
+            (Some("verdict"), Some("dropped")) => dropped += 1,
+            (Some("lost"), _) => lost += record["count"].as_u64().expect("a count"),
+            _ => {}
+        }
+    }
+    (delivered, dropped, lost)
+}
+
+fn out(name: &str) -> PathBuf {
+    scratch("soak").expect("a directory").join(name)
+}
+
+#[test]
+fn a_trace_of_ever_new_flows_does_not_grow() {
+    let bed = Bed::without_ipv6().expect("a bed");
+    let _listener = addresses(&bed);
+    let file = out("trace.ndjson");
+    // Half of them are delivered, half die: both are judged when they make room for others.
+    let args = ["trace", "udp and dst net 10.79.0.0/16", "--json", "--netns", A, "--netns", B];
+    let (held, done) = soaked(&bed, &args, "4444,4445", &file);
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    let (delivered, dropped, lost) = outcomes(&file);
+    println!("{delivered} flows delivered, {dropped} dropped, {lost} events lost");
+    std::fs::remove_file(&file).expect("removed");
+    let sent = u64::from(RATE) * u64::from(length());
+    if lost == 0 {
+        let half = sent / 2;
+        assert!(delivered >= half && dropped >= half, "{delivered} and {dropped} of {sent}");
+    }
+    does_not_grow("trace", &held);
+}
+
+#[test]
+fn counting_drops_of_ever_new_flows_does_not_grow() {
+    let bed = Bed::without_ipv6().expect("a bed");
+    let _listener = addresses(&bed);
+    let file = out("drops.ndjson");
+    let args = ["drops", "udp and dst net 10.79.0.0/16", "--json", "--interval", "2s"];
+    let by = ["--by", "tuple", "--keep", "4096", "--top", "5"];
+    let (held, done) = soaked(&bed, &[&args[..], &by].concat(), "4445", &file);
+    assert_eq!(done.code(), Some(0), "{}", done.stderr);
+    std::fs::remove_file(&file).expect("removed");
+    does_not_grow("drops", &held);
+}
