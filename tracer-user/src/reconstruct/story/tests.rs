@@ -156,7 +156,7 @@ fn reading_a_socket_late_changes_nothing() {
 #[test]
 fn an_address_that_is_used_again_elsewhere_ends_nothing() {
     let skb = |mut h: Hop| {
-        h.skb = Some("0xff00".to_owned());
+        h.skb = Some(Address(0xff00));
         h
     };
     let mut story = Story::new();
