@@ -136,11 +136,11 @@ fn name(found: &mut OvsTrace, end: &End<'_>) {
         });
         found.rule_actions = Some(actions.collect::<Vec<_>>().join(","));
         if found.kind == TraceKind::Rule && is_normal(found.rule_actions.as_deref()) {
-            let details = end.step.lines.iter().filter_map(|line| match line {
+            let mut details = end.step.lines.iter().filter_map(|line| match line {
                 Line::Detail(detail) => Some(detail.as_str()),
                 _ => None,
             });
-            found.words = details.last().map(str::to_owned);
+            found.words = details.next_back().map(str::to_owned);
         }
     }
     found.show = Some(show(found));
