@@ -10,6 +10,8 @@ use crate::process::{Finished, Running, must};
 use crate::{lasthop, process};
 
 const LIMIT: Duration = Duration::from_secs(20);
+/// For a thousand lines.
+const BATCH_LIMIT: Duration = Duration::from_mins(1);
 /// Every namespace a test may make.
 const NAMES: [&str; 3] = [A, B, C];
 
@@ -117,6 +119,17 @@ impl Drop for Bed {
             eprintln!("{e:#}");
         }
     }
+}
+
+/// Many lines for one `ip`, in a namespace or, where that is empty, in the current one.
+pub fn ip_batch(netns: &str, lines: impl Iterator<Item = String>) -> Result<()> {
+    let file = lasthop::scratch("batch")?.join(format!("lines-{}", std::process::id()));
+    std::fs::write(&file, lines.collect::<Vec<_>>().join("\n") + "\n")?;
+    let mut ip = Command::new("ip");
+    if !netns.is_empty() {
+        ip.args(["-n", netns]);
+    }
+    must(ip.arg("-batch").arg(&file), BATCH_LIMIT).map(drop)
 }
 
 fn remove_all() -> Result<()> {

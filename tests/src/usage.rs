@@ -64,6 +64,7 @@ impl Samples {
 }
 
 /// How much a figure grows a second: the slope of the line that fits best (least squares).
+#[expect(clippy::cast_precision_loss, reason = "KiB and counts are far below 2^53")]
 pub fn growth(samples: &[(f64, Usage)], figure: impl Fn(&Usage) -> u64) -> f64 {
     let points: Vec<(f64, f64)> = samples.iter().map(|(at, u)| (*at, figure(u) as f64)).collect();
     let mean = |of: fn(&(f64, f64)) -> f64| {

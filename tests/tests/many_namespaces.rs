@@ -2,14 +2,13 @@
 //! nothing of them stays, nobody is flooded with warnings, and a flow is judged as ever.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use tests::bed::{A, A4, B, B4, Bed};
-use tests::lasthop::{RUN_LIMIT, scratch, trace};
-use tests::process::{Running, must};
+use tests::bed::{A, A4, B, B4, Bed, ip_batch};
+use tests::lasthop::{RUN_LIMIT, trace};
+use tests::process::Running;
 use tests::recording::Recording;
 use tests::usage::{Usage, usage};
 
@@ -26,19 +25,6 @@ const SETTLED: Duration = Duration::from_secs(20);
 /// Lines on stderr.
 const LINES: usize = 10;
 
-/// Lines for `ip -batch`, in a namespace or in the current one.
-#[track_caller]
-fn batch(netns: &str, lines: &str) {
-    let file = scratch("many-namespaces").expect("a directory").join("batch");
-    std::fs::write(&file, lines).expect("writes");
-    let mut ip = Command::new("ip");
-    if !netns.is_empty() {
-        ip.args(["-n", netns]);
-    }
-    ip.arg("-batch").arg(&file);
-    must(&mut ip, Duration::from_mins(1)).expect("ip");
-}
-
 fn name(n: usize) -> String {
     format!("lh-pod-{n}")
 }
@@ -46,19 +32,16 @@ fn name(n: usize) -> String {
 /// They come, get a device each, and go again. The devices of the last turn may still be there: a
 /// namespace is taken apart in the kernel's own time.
 fn turn(number: usize) {
-    batch("", &(0..AT_ONCE).map(|n| format!("netns add {}\n", name(n))).collect::<String>());
+    ip_batch("", (0..AT_ONCE).map(|n| format!("netns add {}", name(n)))).expect("namespaces");
     let link =
-        |n| format!("link add pod{number}-{n} up type veth peer name eth0 netns {}\n", name(n));
-    batch(A, &(0..AT_ONCE).map(link).collect::<String>());
+        |n| format!("link add pod{number}-{n} up type veth peer name eth0 netns {}", name(n));
+    ip_batch(A, (0..AT_ONCE).map(link)).expect("links");
     remove();
 }
 
 fn remove() {
     let there = (0..AT_ONCE).map(name).filter(|pod| Path::new("/run/netns").join(pod).exists());
-    let lines: String = there.map(|pod| format!("netns del {pod}\n")).collect();
-    if !lines.is_empty() {
-        batch("", &lines);
-    }
+    ip_batch("", there.map(|pod| format!("netns del {pod}"))).expect("they are removed");
 }
 
 /// What it holds once it has let go of all that has gone: the fewest descriptors within a while.

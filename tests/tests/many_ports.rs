@@ -1,14 +1,12 @@
 //! A node with a thousand ports: how long until all are attached, how much memory that takes, and
 //! a flow among them.
 
-use std::fmt::Write as _;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use tests::bed::{A, B, B4, Bed};
-use tests::lasthop::{RUN_LIMIT, lasthop, ready_line, scratch};
-use tests::process::{Running, must};
+use tests::bed::{A, B, B4, Bed, ip_batch};
+use tests::lasthop::{RUN_LIMIT, lasthop, ready_line};
+use tests::process::Running;
 use tests::recording::Recording;
 use tests::usage::usage;
 
@@ -20,23 +18,11 @@ const ATTACH_LIMIT: Duration = Duration::from_mins(4);
 /// Most that may be resident, KiB: what a trace of few ports takes, and 20 KiB a port.
 const MEMORY: u64 = 64 * 1024 + 2 * PAIRS * 20;
 
-/// The ports, made by one `ip`.
-fn ports() {
-    let mut lines = String::new();
-    for n in 0..PAIRS {
-        let _ = writeln!(lines, "link add p{n}a up type veth peer name p{n}b");
-    }
-    let file = scratch("many-ports").expect("a directory").join("links");
-    std::fs::write(&file, lines).expect("writes");
-    let mut ip = Command::new("ip");
-    ip.args(["-n", A, "-batch"]).arg(&file);
-    must(&mut ip, Duration::from_mins(1)).expect("ports");
-}
-
 #[test]
 fn a_flow_among_a_thousand_ports() {
     let bed = Bed::without_ipv6().expect("a bed");
-    ports();
+    let pair = |n| format!("link add p{n}a up type veth peer name p{n}b");
+    ip_batch(A, (0..PAIRS).map(pair)).expect("ports");
     let args = ["trace", "udp port 4444", "--json", "--exit-code", "--netns", A, "--netns", B];
     let began = Instant::now();
     let running = Running::start(&mut lasthop(&args).expect("a command")).expect("starts");

@@ -9,8 +9,8 @@
 //! set to `rcu_normal`, as real-time ones are, takes no notice of it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, PipeWriter, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, PipeWriter, Read as _, Write as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, read, setsid, write};
@@ -42,15 +42,21 @@ impl Expedited {
     /// A process of its own switches it off again, however this one ends.
     fn switch_on(mut switch: File) -> io::Result<Self> {
         let (ended, hold) = io::pipe()?;
+        let (mut alone, tell_alone) = io::pipe()?;
         // SAFETY: until it exits, the child only makes system calls, on descriptors that are open,
         // and allocates nothing: other threads' locks are of no concern to it.
         match unsafe { fork() }? {
             ForkResult::Child => {
                 drop(hold);
-                keep(ended.as_fd(), switch.as_fd())
+                keep(ended.as_fd(), switch.as_fd(), tell_alone.as_fd())
             }
             ForkResult::Parent { child } => {
+                drop(tell_alone);
                 let expedited = Self { hold: Some(hold), keeper: child };
+                // Until it has let go of the links that it was born with: whoever closes the last
+                // descriptor of one waits for the kernel to detach it, and that is to be this
+                // process, while the switch is on.
+                alone.read_exact(&mut [0])?;
                 switch.write_all(b"1\n")?;
                 Ok(expedited)
             }
@@ -66,12 +72,34 @@ impl Drop for Expedited {
     }
 }
 
-/// Waits for the other end of `ended` to be closed.
-fn keep(ended: BorrowedFd<'_>, switch: BorrowedFd<'_>) -> ! {
+/// Waits for the other end of `ended` to be closed. Says by `alone` when it has nothing else open.
+fn keep(ended: BorrowedFd<'_>, switch: BorrowedFd<'_>, alone: BorrowedFd<'_>) -> ! {
     // What ends the tracer's process group must not end this.
     let _ = setsid();
+    close_all_but([ended, switch, alone]);
+    let _ = write(alone, b"a");
     while read(ended, &mut [0]).is_err() {}
     let _ = write(switch, b"0\n");
     // SAFETY: it ends the process, without running what the parent wants to be run at its end.
     unsafe { libc::_exit(0) }
+}
+
+/// Closes all descriptors of this process but these.
+fn close_all_but(kept: [BorrowedFd<'_>; 3]) {
+    let mut kept = kept.map(|fd| fd.as_raw_fd().cast_unsigned());
+    kept.sort_unstable();
+    let mut first = 0;
+    for (last, next) in kept.map(|fd| (fd.checked_sub(1), fd + 1)) {
+        if let Some(last) = last.filter(|last| *last >= first) {
+            close_range(first, last);
+        }
+        first = next;
+    }
+    close_range(first, u32::MAX);
+}
+
+/// `close_range(2)`, Linux 5.9.
+fn close_range(first: u32, last: u32) {
+    // SAFETY: only called in a process that is born to wait, and that uses none of them.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }

@@ -1,8 +1,8 @@
 //! From the kernel's hooks to records: load, attach, read, decode.
 
 mod ahead;
-pub mod blocks;
-pub mod clsact;
+mod blocks;
+mod clsact;
 pub mod counters;
 pub mod counting;
 pub mod decode;

@@ -92,7 +92,7 @@ pub fn flows(args: &Flows) -> Result<()> {
         if turn == 0 && n != 0 {
             socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         }
-        let due = Duration::from_secs_f64(n as f64 / f64::from(args.per_second));
+        let due = Duration::from_nanos(n * 1_000_000_000 / u64::from(args.per_second.max(1)));
         std::thread::sleep(due.saturating_sub(began.elapsed()));
         let address = Ipv4Addr::from_bits(args.to.ip().to_bits().wrapping_add(turn));
         let port = ports[usize::try_from(n)? % ports.len()];
