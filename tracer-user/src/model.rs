@@ -10,6 +10,8 @@ mod headers;
 mod hop;
 mod netfilter;
 mod owner;
+mod shared;
+mod words;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
@@ -21,9 +23,10 @@ pub use headers::{Arp, Eth, Icmp, Ip, Tcp, Tunnel, Tuple, Vlan};
 pub use hop::{Dev, Drop, HookName, Hop, Netns, Peer, Place};
 pub use netfilter::{Netfilter, Rule};
 pub use owner::{Acl, LogicalFlow, OvsTrace, OvsVlan, OvsVlanPort, TraceKind};
+pub use words::{Address, ArpOp, Fingerprint, Mac, PktType, Proto, TcpFlags, Via};
 
-/// One line of a recording.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One line of a recording, to be written. To read one, its `"type"` is looked at first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Record {
     /// The first line: what was traced, where and with what.
@@ -44,9 +47,6 @@ pub enum Record {
     Conntrack(Box<Conntrack>),
     /// Which rules may have dropped a packet.
     Netfilter(Box<Netfilter>),
-    /// A line of a kind this version does not know; readers skip it.
-    #[serde(other)]
-    Unknown,
 }
 
 /// The head of a recording.

@@ -2,10 +2,10 @@
 
 use std::io::{self, BufWriter, Write};
 
-use crate::model::{Hop, Journey, Lost, Meta, Record, Verdict};
-use crate::reconstruct::Story;
+use crate::model::{Hop, Lost, Meta, Record, Verdict};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::owner;
+use crate::reconstruct::{Story, Way};
 use crate::render::json;
 use crate::render::text::Text;
 use crate::verdict::Tally;
@@ -110,8 +110,8 @@ impl<'a> Report<'a> {
     /// # Errors
     /// Those of the stream.
     pub fn settle(&mut self, now: u64) -> io::Result<()> {
-        let journeys = self.story.settle(now);
-        self.journeys(journeys)?;
+        let ways = self.story.settle(now);
+        self.journeys(&ways)?;
         let mut retired = self.story.retired();
         for verdict in &mut retired {
             verdict.ts = now;
@@ -164,8 +164,8 @@ impl<'a> Report<'a> {
     /// # Errors
     /// Those of the stream.
     pub fn close(&mut self, end: u64) -> io::Result<Vec<asked::Question>> {
-        let journeys = self.story.close_all(end);
-        self.journeys(journeys)?;
+        let ways = self.story.close_all(end);
+        self.journeys(&ways)?;
         let mut questions = self.story.left_questions();
         questions.truncate(MAX_QUESTIONS);
         Ok(questions)
@@ -178,8 +178,8 @@ impl<'a> Report<'a> {
     /// # Errors
     /// Those of the stream.
     pub fn finish(mut self, end: u64, cut_off: bool) -> io::Result<u8> {
-        let (journeys, mut verdicts) = self.story.finish(end);
-        self.journeys(journeys)?;
+        let (ways, mut verdicts) = self.story.finish(end);
+        self.journeys(&ways)?;
         for verdict in &mut verdicts {
             verdict.ts = end;
         }
@@ -192,11 +192,11 @@ impl<'a> Report<'a> {
         Ok(self.tally.exit_code(self.story.packets() > 0, incomplete))
     }
 
-    fn journeys(&mut self, journeys: Vec<Journey>) -> io::Result<()> {
+    fn journeys(&mut self, ways: &[Way]) -> io::Result<()> {
         match self.form {
-            Form::Json => journeys
-                .into_iter()
-                .try_for_each(|j| json::write(&mut self.out, &Record::Journey(j))),
+            Form::Json => ways
+                .iter()
+                .try_for_each(|way| json::write(&mut self.out, &Record::Journey(way.to_record()))),
             Form::Text(_) => Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 mod conntrack;
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use tracer_common::abi::{
     CHECKSUM_NONE, Event, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_LINK_HEADER, FLAG_TRUNCATED, Hook,
@@ -20,11 +21,17 @@ use crate::kernel::conntrack::CtNames;
 use crate::kernel::ovs_layout::ct_layout;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
-use crate::model::{Arp, Drop, Eth, HookName, Hop, Icmp, Ip, Place, Tcp, Tunnel, Tuple, Vlan};
+use crate::model::{
+    Address, Arp, ArpOp, Drop, Eth, Fingerprint, HookName, Hop, Icmp, Ip, Mac, PktType, Place,
+    Proto, Tcp, TcpFlags, Tunnel, Tuple, Via, Vlan,
+};
 use crate::ovs::actions::CtLayout;
 use crate::topology::Topology;
 
 mod ovs;
+mod repeats;
+
+use repeats::{End, EndNumbers, Repeats};
 
 /// What numbers mean on this node.
 pub struct Names {
@@ -62,6 +69,7 @@ const SYN: u8 = 2;
 /// Turns events into hops.
 pub struct Decoder {
     names: Names,
+    repeats: Repeats,
     /// `CLOCK_MONOTONIC` of the beginning of the trace, nanoseconds.
     start: u64,
 }
@@ -69,28 +77,34 @@ pub struct Decoder {
 impl Decoder {
     /// `start`: `CLOCK_MONOTONIC` of the beginning of the trace, nanoseconds.
     pub fn new(names: Names, start: u64) -> Self {
-        Self { names, start }
+        Self { names, repeats: Repeats::default(), start }
     }
 
     /// Other names from now on: a module was loaded.
     pub fn rename(&mut self, names: Names) {
         self.names = names;
+        self.repeats.rename();
     }
 
     /// The hop that an event tells of; `topology` gives devices their kind and namespaces their
     /// name. Packet and hop numbers are left 0.
-    pub fn hop(&self, decoded: &Decoded<'_>, topology: &Topology) -> Hop {
+    pub fn hop(&mut self, decoded: &Decoded<'_>, topology: &Topology) -> Hop {
         let event = &decoded.event;
         let seen = Seen::read(event);
-        let at_device = topology.model_dev(event.netns, event.ifindex, &device_name(event));
+        let Self { names, repeats, start } = self;
+        repeats.follow(topology);
+        let end = match decoded.hook {
+            Hook::Drop | Hook::Consume => repeats.end(EndNumbers::of(decoded), |n| names.end(n)),
+            _ => End::default(),
+        };
         let mut hop = Hop {
-            ts: event.ts.saturating_sub(self.start),
+            ts: event.ts.saturating_sub(*start),
             cpu: event.cpu,
             packet: 0,
             hop: 0,
             hook: hook_name(decoded.hook),
-            netns: (event.netns != 0).then(|| topology.model_netns(event.netns)),
-            dev: at_device.filter(|_| event.ifindex != 0),
+            netns: (event.netns != 0).then(|| repeats.netns(topology, event.netns)),
+            dev: repeats.dev(topology, event.netns, event.ifindex, event.dev_name),
             eth: seen.eth,
             vlan: seen.vlans,
             tuple: None,
@@ -98,18 +112,18 @@ impl Decoder {
             tcp: None,
             icmp: None,
             arp: None,
-            tunnel: seen.tunnel,
-            ovs: ovs::ovs(decoded, self.names.ct_actions.as_ref()),
-            ct: decoded.ct.as_ref().and_then(|ct| conntrack::record(ct, &self.names.ct)),
-            drop: None,
-            by: None,
-            stack: self.stack(decoded),
+            tunnel: seen.tunnel.map(Arc::new),
+            ovs: ovs::ovs(decoded, names.ct_actions.as_ref()).map(Arc::new),
+            ct: decoded.ct.as_ref().and_then(|ct| conntrack::record(ct, &names.ct)).map(Arc::new),
+            drop: end.drop,
+            by: end.by,
+            stack: end.stack,
             len: event.len,
             bad_checksum: false,
             pkt_type: pkt_type(event.pkt_type),
             life: event.life,
             parent: (decoded.hook == Hook::Clone).then_some(event.parent),
-            skb: Some(format!("{:#x}", event.skb)),
+            skb: Some(Address(event.skb)),
             fingerprint: None,
             via: Some(via(event.flags)),
             truncated: event.flags & FLAG_TRUNCATED != 0,
@@ -121,36 +135,40 @@ impl Decoder {
                 && hop.tunnel.is_none()
                 && checksum::is_right(seen.bytes.0, network) == Some(false);
         }
-        let place = self.place(decoded);
-        match decoded.hook {
-            Hook::Drop => hop.drop = Some(self.drop(event.reason, place)),
-            Hook::Consume => hop.by = place,
-            _ => {}
-        }
         hop
+    }
+}
+
+impl EndNumbers {
+    fn of(decoded: &Decoded<'_>) -> Self {
+        let Decoded { hook, event, stack, .. } = decoded;
+        Self { hook: *hook, reason: event.reason, location: event.location, stack: *stack }
+    }
+}
+
+impl Names {
+    fn end(&self, numbers: &EndNumbers) -> End {
+        let callers: Vec<Place> = self.symbols.callers(&numbers.stack).collect();
+        let stack = callers.iter().map(|p| format!("{}+{:#x}", p.symbol, p.offset)).collect();
+        // Where the skb was given up: as the tracepoint says, else the innermost caller.
+        let place = match numbers.location {
+            0 => callers.into_iter().next(),
+            location => self.symbols.place(location),
+        };
+        match numbers.hook {
+            Hook::Drop => {
+                let drop = Some(Arc::new(self.drop(numbers.reason, place)));
+                End { drop, by: None, stack }
+            }
+            _ => End { drop: None, by: place.map(Arc::new), stack },
+        }
     }
 
     fn drop(&self, reason: u32, place: Option<Place>) -> Drop {
-        let reason = self.names.reasons.any().then(|| self.names.reasons.name(reason));
+        let reason = self.reasons.any().then(|| self.reasons.name(reason));
         let (name, subsystem) = reason.map_or((None, None), |r| (Some(r.name), Some(r.subsystem)));
         let (symbol, offset) = place.map_or((None, None), |p| (Some(p.symbol), Some(p.offset)));
         Drop { reason: name, subsystem, symbol, offset, silent: false }
-    }
-
-    /// Where the skb was given up: as the tracepoint says, else the innermost caller on the stack.
-    fn place(&self, decoded: &Decoded<'_>) -> Option<Place> {
-        if decoded.event.location != 0 {
-            return self.names.symbols.place(decoded.event.location);
-        }
-        self.callers(decoded).next()
-    }
-
-    fn callers<'a>(&'a self, decoded: &'a Decoded<'a>) -> impl Iterator<Item = Place> + 'a {
-        self.names.symbols.callers(&decoded.stack)
-    }
-
-    fn stack(&self, decoded: &Decoded<'_>) -> Vec<String> {
-        self.callers(decoded).map(|p| format!("{}+{:#x}", p.symbol, p.offset)).collect()
     }
 }
 
@@ -177,7 +195,7 @@ impl<'a> Seen<'a> {
         if event.flags & FLAG_LINK_HEADER != 0
             && let Some(link) = packet::link(&bytes, 0)
         {
-            eth = Some(Eth { src: mac(link.src), dst: mac(link.dst) });
+            eth = Some(Eth { src: Mac(link.src), dst: Mac(link.dst) });
             vlans.extend(link.vlans.into_iter().filter(|tag| tag.tpid != 0).map(vlan));
             (ethertype, at) = (link.ethertype, link.network_at);
         }
@@ -211,16 +229,12 @@ impl<'a> Seen<'a> {
 
 fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
     hop.tuple = Some(tuple(&t.tuple));
-    hop.fingerprint = fingerprint(bytes, n, t).map(|f| format!("{f:016x}"));
+    hop.fingerprint = fingerprint(bytes, n, t).map(Fingerprint);
     if n.proto == proto::ARP {
         hop.arp = arp_fields(bytes, n.at).map(|a| Arp {
-            op: match a.op {
-                1 => "request".to_owned(),
-                2 => "reply".to_owned(),
-                other => other.to_string(),
-            },
-            sender_mac: mac(a.sender_mac),
-            target_mac: mac(a.target_mac),
+            op: ArpOp::from_number(a.op),
+            sender_mac: Mac(a.sender_mac),
+            target_mac: Mac(a.target_mac),
         });
         return;
     }
@@ -235,7 +249,7 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
     });
     if n.proto == proto::TCP && t.present {
         hop.tcp = tcp(bytes, n.transport_at).map(|tcp| Tcp {
-            flags: tcp_flags(tcp.flags),
+            flags: TcpFlags::from_wire(tcp.flags),
             seq: tcp.seq,
             ack: tcp.ack,
             window: Some(tcp.window),
@@ -266,7 +280,7 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
 fn tuple(t: &flow::Tuple) -> Tuple {
     let ports = t.has_ports != 0;
     Tuple {
-        proto: proto_name(t.proto),
+        proto: proto(t.proto),
         src: ip(t.src),
         sport: ports.then_some(t.sport),
         dst: ip(t.dst),
@@ -302,67 +316,42 @@ fn kind_name(kind: Kind) -> &'static str {
 
 /// How the packet came to match: `filter`, `learned` (a translation of a packet that matched), or
 /// `identity` (the skb matched before).
-fn via(flags: u8) -> String {
-    let word = if flags & FLAG_BY_FILTER != 0 {
-        "filter"
+fn via(flags: u8) -> Via {
+    if flags & FLAG_BY_FILTER != 0 {
+        Via::Filter
     } else if flags & FLAG_BY_LEARNED != 0 {
-        "learned"
+        Via::Learned
     } else {
-        "identity"
-    };
-    word.to_owned()
-}
-
-/// `PACKET_*` of `include/uapi/linux/if_packet.h`.
-fn pkt_type(number: u8) -> Option<String> {
-    let word = match number {
-        0 => "host",
-        1 => "broadcast",
-        2 => "multicast",
-        3 => "otherhost",
-        4 => "outgoing",
-        5 => "loopback",
-        _ => return None,
-    };
-    Some(word.to_owned())
-}
-
-/// A protocol's name in a record, by its number in a tuple.
-pub fn proto_name(number: u16) -> String {
-    match number {
-        proto::TCP => "tcp".to_owned(),
-        proto::UDP => "udp".to_owned(),
-        proto::ICMP => "icmp".to_owned(),
-        proto::ICMP6 => "icmp6".to_owned(),
-        proto::SCTP => "sctp".to_owned(),
-        proto::ARP => "arp".to_owned(),
-        other => format!("ip-{other}"),
+        Via::Identity
     }
 }
 
-/// SYN first, as `S` and `SA` are what people look for.
-fn tcp_flags(bits: u8) -> String {
-    [(2, 'S'), (1, 'F'), (4, 'R'), (8, 'P'), (16, 'A'), (32, 'U'), (64, 'E'), (128, 'C')]
-        .into_iter()
-        .filter(|(bit, _)| bits & bit != 0)
-        .map(|(_, letter)| letter)
-        .collect()
+/// `PACKET_*` of `include/uapi/linux/if_packet.h`.
+fn pkt_type(number: u8) -> Option<PktType> {
+    Some(match number {
+        0 => PktType::Host,
+        1 => PktType::Broadcast,
+        2 => PktType::Multicast,
+        3 => PktType::OtherHost,
+        4 => PktType::Outgoing,
+        5 => PktType::Loopback,
+        _ => return None,
+    })
+}
+
+/// The protocol of a tuple, by its number there.
+pub fn proto(number: u16) -> Proto {
+    match (number, u8::try_from(number)) {
+        (proto::ARP, _) => Proto::Arp,
+        (_, Ok(number)) => Proto::from_number(number),
+        (_, Err(_)) => Proto::Unknown,
+    }
 }
 
 fn ip(addr: Addr) -> IpAddr {
     Ipv6Addr::from(addr.octets()).to_canonical()
 }
 
-fn mac(b: [u8; 6]) -> String {
-    format!("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", b[0], b[1], b[2], b[3], b[4], b[5])
-}
-
 fn vlan(tag: VlanTag) -> Vlan {
     Vlan { id: tag.id(), tpid: tag.tpid, pcp: tag.pcp() }
-}
-
-/// The device's name at the time of the event; what is no text is replaced.
-fn device_name(event: &Event) -> String {
-    let name = event.dev_name.split(|b| *b == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
 }

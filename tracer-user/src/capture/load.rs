@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow, bail};
 use aya::{Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracer_common::abi::Layout;
 use tracer_common::conntrack::CtLayout;
 use tracer_common::drops::{BY_STACK, DropPlan};
@@ -64,6 +64,25 @@ const KERNEL_STACKS: u32 = 1024;
 /// The smallest ring buffer there can be, bytes.
 const NO_RING: u32 = 4096;
 
+/// A loader that has not read the kernel's types, to be made before there are threads that open
+/// files.
+///
+/// Its constructor (aya 0.14, the only one) parses all of them, which takes a good part of the start
+/// and tens of megabytes, whatever types it is given afterwards. Where no file can be opened it does
+/// without.
+pub fn loader() -> EbpfLoader<'static> {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    let limited = limit.is_ok_and(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, 0, hard).is_ok());
+    let loader = EbpfLoader::new();
+    if let Ok((soft, hard)) = limit
+        && limited
+        && let Err(e) = setrlimit(Resource::RLIMIT_NOFILE, soft, hard)
+    {
+        log::warn!("no more files can be opened: {e}");
+    }
+    loader
+}
+
 /// The object in the kernel, and the types that its hooks are found by.
 pub struct Loaded {
     /// The object; its programs are loaded one by one as their hooks are attached.
@@ -77,7 +96,12 @@ pub struct Loaded {
 ///
 /// # Errors
 /// One line that says what is missing and what to do.
-pub fn load(kernel: KernelBtf, filter: &Filter, purpose: Purpose) -> anyhow::Result<Loaded> {
+pub fn load(
+    loader: EbpfLoader<'static>,
+    kernel: KernelBtf,
+    filter: &Filter,
+    purpose: Purpose,
+) -> anyhow::Result<Loaded> {
     let Some(object) = OBJECT else {
         bail!(
             "this binary was built without its kernel programs: build it with `cargo xtask build`"
@@ -100,7 +124,7 @@ pub fn load(kernel: KernelBtf, filter: &Filter, purpose: Purpose) -> anyhow::Res
         }
     };
     let plan = PodDropPlan(plan);
-    let mut loader = EbpfLoader::new();
+    let mut loader: EbpfLoader<'_> = loader;
     if let Purpose::Count { .. } = purpose {
         for map in ["IDENTITY", "LEARNED", "COPYING"] {
             loader.map_max_entries(map, 1);

@@ -1,7 +1,8 @@
 //! From the kernel's hooks to records: load, attach, read, decode.
 
-pub mod blocks;
-pub mod clsact;
+mod ahead;
+mod blocks;
+mod clsact;
 pub mod counters;
 pub mod counting;
 pub mod decode;

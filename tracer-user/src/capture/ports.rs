@@ -55,7 +55,8 @@ pub struct Ports {
     alone: bool,
 }
 
-const ETHERNET: [(&str, TcAttachType); 2] =
+/// For Ethernet devices.
+pub const ETHERNET: [(&str, TcAttachType); 2] =
     [("lasthop_in", TcAttachType::Ingress), ("lasthop_out", TcAttachType::Egress)];
 const NETWORK: [(&str, TcAttachType); 2] =
     [("lasthop_l3_in", TcAttachType::Ingress), ("lasthop_l3_out", TcAttachType::Egress)];

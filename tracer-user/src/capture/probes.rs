@@ -114,6 +114,17 @@ pub fn hook_types() -> Vec<HookType> {
     .collect()
 }
 
+/// The programs of the best tiers, each with the function or tracepoint that its types are of.
+pub fn best() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let tiers = KINDS.iter().filter_map(|kind| kind.tiers.first());
+    tiers.flat_map(|Tier(programs)| *programs).map(|(program, way)| match way {
+        Way::Tracepoint(name) | Way::Fentry(name) | Way::Fexit(name) | Way::Kprobe(name) => {
+            (*program, *name)
+        }
+        Way::RootCgroup => (*program, ""),
+    })
+}
+
 /// Attaches the program that counts drops; how.
 pub fn attach_count(loaded: &mut Loaded) -> anyhow::Result<String> {
     let way = Way::Tracepoint("kfree_skb");
@@ -171,15 +182,21 @@ fn attach_one(loaded: &mut Loaded, name: &str, way: Way) -> anyhow::Result<()> {
 fn attach_program(program: &mut Program, btf: &Btf, way: Way) -> anyhow::Result<()> {
     match (program, way) {
         (Program::BtfTracePoint(p), Way::Tracepoint(name)) => {
-            p.load(name, btf)?;
+            if p.fd().is_err() {
+                p.load(name, btf)?;
+            }
             p.attach()?;
         }
         (Program::FEntry(p), Way::Fentry(name)) => {
-            p.load(name, btf)?;
+            if p.fd().is_err() {
+                p.load(name, btf)?;
+            }
             p.attach()?;
         }
         (Program::FExit(p), Way::Fexit(name)) => {
-            p.load(name, btf)?;
+            if p.fd().is_err() {
+                p.load(name, btf)?;
+            }
             p.attach()?;
         }
         (Program::KProbe(p), Way::Kprobe(name)) => {
@@ -189,7 +206,9 @@ fn attach_program(program: &mut Program, btf: &Btf, way: Way) -> anyhow::Result<
             p.attach(name, 0)?;
         }
         (Program::CgroupSkb(p), Way::RootCgroup) => {
-            p.load()?;
+            if p.fd().is_err() {
+                p.load()?;
+            }
             let root = File::open(cgroup2_root()?)?;
             // A BPF link (5.7 and later) always leaves room for others; the mode is for older kernels.
             p.attach(root, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;

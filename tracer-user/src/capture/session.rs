@@ -4,11 +4,12 @@ use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_gettime};
 use tracer_common::flow::Filter;
 
+use super::ahead::load_ahead;
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
 use super::expedite::Expedited;
 use super::kernel_log::KernelLog;
-use super::load::{Loaded, Purpose, load};
+use super::load::{Loaded, Purpose, load, loader};
 use super::misses::Misses;
 use super::ovs::{self, OvsHooks};
 use super::ports::Ports;
@@ -83,14 +84,18 @@ impl Session {
     /// packet's end is seen before its way.
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
+        let loader = loader();
         let kernel = KernelBtf::open()?;
         let names = Names::read(&kernel);
         let ovs_is_built_in = ovs::is_built_in(&kernel);
         // Two things that take long and have nothing to do with each other.
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
-            let loaded =
-                load(kernel, &plan.filter, Purpose::Follow { ring_bytes: plan.ring_bytes });
+            let purpose = Purpose::Follow { ring_bytes: plan.ring_bytes };
+            let loaded = load(loader, kernel, &plan.filter, purpose).map(|mut loaded| {
+                load_ahead(&mut loaded);
+                loaded
+            });
             let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (symbols, loaded)
         });

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use serde::Serialize;
 use tracer_common::flow::Filter;
 
-use crate::capture::load::{Loaded, Purpose, load};
+use crate::capture::load::{Loaded, Purpose, load, loader};
 use crate::capture::ovs::{self, OvsHooks};
 use crate::capture::ports::{Ports, Tier};
 use crate::capture::probes::{Attached, attach_all};
@@ -175,7 +175,7 @@ fn symbols() -> Check {
 /// Attaches every hook for real and lets go of it.
 fn hooks(btf: KernelBtf) -> Vec<Check> {
     let ovs_is_built_in = ovs::is_built_in(&btf);
-    let mut loaded = match load(btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
+    let mut loaded = match load(loader(), btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
     };

@@ -72,13 +72,13 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     stop.begin(hands, &args.live, args.output.json)?;
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
     let open_vswitch = Asking::new(hands.talk());
-    let mut owners = Owners { hands, names: &names, open_vswitch, netfilter: Asker::default() };
+    let mut owners = Owners { hands, names, open_vswitch, netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
     follow(&mut session, &mut report, &mut owners, &mut ends, packets).await?;
     ends.stop.end_child(hands).await;
     // Detach, then drain: whatever the kernel wrote is read.
     hands.run(|| session.detach());
-    while session.drain(|hop| owners.see(&mut report, hop)) != 0 {}
+    while owners.take_in(&mut session, &mut report)? {}
     let mut answers = owners.answers(&session);
     answers.extend(owners.netfilter.wait());
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
@@ -102,7 +102,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
 /// Those who are asked what the kernel's hooks cannot tell.
 struct Owners<'a> {
     hands: &'a Hands,
-    names: &'a PortNames,
+    names: PortNames,
     open_vswitch: Asking,
     netfilter: Asker,
 }
@@ -113,6 +113,18 @@ impl Owners<'_> {
         self.names.name(&mut hop);
         self.netfilter.see(&hop);
         report.hop(hop);
+    }
+
+    /// Takes in what hops there are, at most a batch; whether there were any.
+    fn take_in(&mut self, session: &mut Session, report: &mut Report<'_>) -> anyhow::Result<bool> {
+        let mut latest = 0;
+        let taken = session.drain(|hop| {
+            latest = latest.max(hop.ts);
+            self.see(report, hop);
+        });
+        // A flood is settled as it comes: until the next tick it would fill the memory.
+        report.settle(latest)?;
+        Ok(taken != 0)
     }
 
     /// Lets conntrack be asked what there is to ask; the answers that there are by now.
@@ -156,7 +168,7 @@ async fn follow(
             }
             stop = ends.stop() => stop,
         };
-        if session.drain(|hop| owners.see(report, hop)) != 0 {
+        if owners.take_in(session, report)? {
             ends.last_hop = Instant::now();
         }
         owners.answers(session).into_iter().try_for_each(|answer| report.answered(answer))?;

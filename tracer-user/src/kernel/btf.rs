@@ -1,5 +1,7 @@
 //! The running kernel's BTF (`Documentation/bpf/btf.rst`), its loaded modules' included.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 
 use btf_rs::{Backend, Btf, BtfType, Type};
@@ -37,9 +39,30 @@ impl Field {
     }
 }
 
+/// Types that are found by name. Finding one takes a look at all of them, so it is remembered.
+pub struct Types {
+    btf: Btf,
+    found: RefCell<HashMap<Box<str>, Vec<u32>>>,
+}
+
+impl Types {
+    fn new(btf: Btf) -> Self {
+        Self { btf, found: RefCell::default() }
+    }
+
+    /// The types of that name, and their numbers.
+    pub fn named(&self, name: &str) -> Vec<(u32, Type)> {
+        let mut found = self.found.borrow_mut();
+        let ids = found
+            .entry(name.into())
+            .or_insert_with(|| self.btf.resolve_ids_by_name(name).unwrap_or_default());
+        ids.iter().filter_map(|id| Some((*id, self.btf.resolve_type_by_id(*id).ok()?))).collect()
+    }
+}
+
 /// The BTF of the kernel proper.
 pub struct KernelBtf {
-    vmlinux: Btf,
+    vmlinux: Types,
 }
 
 impl KernelBtf {
@@ -50,18 +73,18 @@ impl KernelBtf {
             // sysfs grew mmap for it in 6.16. Read as a whole: the file has to be asked for each type.
             .or_else(|_| Btf::from_bytes(&std::fs::read(&path)?))
             .map_err(|e| Error::NoBtf(e.to_string()))?;
-        Ok(Self { vmlinux })
+        Ok(Self { vmlinux: Types::new(vmlinux) })
     }
 
     /// The kernel proper's types.
-    pub fn vmlinux(&self) -> &Btf {
+    pub fn vmlinux(&self) -> &Types {
         &self.vmlinux
     }
 
     /// The BTF of a loaded module, or `None` when it is not loaded or has none.
-    pub fn module(&self, name: &str) -> Option<Btf> {
+    pub fn module(&self, name: &str) -> Option<Types> {
         let bytes = std::fs::read(Path::new(BTF_DIR).join(name)).ok()?;
-        Btf::from_split_bytes(&bytes, &self.vmlinux).ok()
+        Btf::from_split_bytes(&bytes, &self.vmlinux.btf).ok().map(Types::new)
     }
 
     /// A field by its path: `["sk_buff", "dev"]`, or through nested structures
@@ -73,9 +96,9 @@ impl KernelBtf {
     /// How many arguments a tracepoint hands to a program, or `None` when the kernel has none of
     /// that name. From its prototype `btf_trace_NAME`, whose first parameter is internal.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
-        let types = self.vmlinux.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?;
-        let typedef = types.into_iter().find(|t| matches!(t, Type::Typedef(_)))?;
-        self.vmlinux.chained_type_iter(typedef.as_btf_type()?).find_map(|t| match t {
+        let types = self.vmlinux.named(&format!("btf_trace_{name}"));
+        let (_, typedef) = types.into_iter().find(|(_, t)| matches!(t, Type::Typedef(_)))?;
+        self.vmlinux.btf.chained_type_iter(typedef.as_btf_type()?).find_map(|t| match t {
             Type::FuncProto(p) => p.parameters.len().checked_sub(1),
             _ => None,
         })
@@ -86,13 +109,13 @@ impl KernelBtf {
 ///
 /// # Errors
 /// The path leads nowhere.
-pub fn field(btf: &Btf, path: &[&str]) -> Result<Field, Error> {
+pub fn field(types: &Types, path: &[&str]) -> Result<Field, Error> {
     let missing = || Error::Missing(path.join("."));
     let (&name, rest) = path.split_first().ok_or_else(missing)?;
     let mut found = Field { bit: 0, bits: None };
-    let mut at = structure(btf, name).ok_or_else(missing)?;
+    let mut at = structure(types, name).ok_or_else(missing)?;
     for part in rest {
-        let (field, kind) = member(btf, &at, part).ok_or_else(missing)?;
+        let (field, kind) = member(&types.btf, &at, part).ok_or_else(missing)?;
         found = Field { bit: found.bit + field.bit, bits: field.bits };
         at = kind;
     }
@@ -100,14 +123,13 @@ pub fn field(btf: &Btf, path: &[&str]) -> Result<Field, Error> {
 }
 
 /// A structure by its name.
-fn structure(btf: &Btf, name: &str) -> Option<Type> {
-    let types = btf.resolve_types_by_name(name).ok()?;
-    types.into_iter().find(|t| matches!(t, Type::Struct(_)))
+fn structure(types: &Types, name: &str) -> Option<Type> {
+    types.named(name).into_iter().map(|(_, t)| t).find(|t| matches!(t, Type::Struct(_)))
 }
 
 /// Size of a structure, bytes.
-pub fn size_in(btf: &Btf, name: &str) -> Option<u32> {
-    match structure(btf, name)? {
+pub fn size_in(types: &Types, name: &str) -> Option<u32> {
+    match structure(types, name)? {
         Type::Struct(s) => u32::try_from(s.size()).ok(),
         _ => None,
     }
@@ -151,17 +173,15 @@ fn plain(btf: &Btf, of: &dyn BtfType) -> Option<Type> {
 }
 
 /// The members of an enumeration by number.
-pub fn enum_members(btf: &Btf, name: &str) -> Vec<(u32, String)> {
-    let Ok(types) = btf.resolve_types_by_name(name) else {
-        return Vec::new();
-    };
+pub fn enum_members(types: &Types, name: &str) -> Vec<(u32, String)> {
     types
+        .named(name)
         .into_iter()
-        .find_map(|t| match t {
+        .find_map(|(_, t)| match t {
             Type::Enum(e) => Some(
                 e.members
                     .iter()
-                    .filter_map(|m| Some((m.val(), btf.resolve_name(m).ok()?)))
+                    .filter_map(|m| Some((m.val(), types.btf.resolve_name(m).ok()?)))
                     .collect(),
             ),
             _ => None,

@@ -1,10 +1,9 @@
 //! What this kernel's conntrack looks like: where the fields of an entry are, and what its numbers
 //! are called. Built in, or a module with types of its own.
 
-use btf_rs::Btf;
 use tracer_common::conntrack::CtLayout;
 
-use super::btf::{KernelBtf, enum_members, field, size_in};
+use super::btf::{KernelBtf, Types, enum_members, field, size_in};
 
 /// Where an entry's fields are; [`CtLayout::UNKNOWN`] where the kernel has no conntrack, or where
 /// it is a module that is not loaded.
@@ -13,11 +12,11 @@ pub fn layout(kernel: &KernelBtf) -> CtLayout {
 }
 
 /// What `found` finds in the kernel's own types, or else in those of its module.
-fn types<T>(kernel: &KernelBtf, found: impl Fn(&Btf) -> Option<T>) -> Option<T> {
+fn types<T>(kernel: &KernelBtf, found: impl Fn(&Types) -> Option<T>) -> Option<T> {
     found(kernel.vmlinux()).or_else(|| found(&kernel.module("nf_conntrack")?))
 }
 
-fn entry_layout(kernel: &KernelBtf, btf: &Btf) -> Option<CtLayout> {
+fn entry_layout(kernel: &KernelBtf, btf: &Types) -> Option<CtLayout> {
     let at = |path: &[&str]| field(btf, path).ok().map(super::btf::Field::byte);
     let hash = at(&["nf_conn", "tuplehash"])?;
     let tuple = at(&["nf_conntrack_tuple_hash", "tuple"])?;
@@ -48,7 +47,7 @@ fn entry_layout(kernel: &KernelBtf, btf: &Btf) -> Option<CtLayout> {
 }
 
 /// Where the extensions are, where in them is said where the labels are, and how wide that is.
-fn labels(btf: &Btf) -> Option<(u32, u32, u32)> {
+fn labels(btf: &Types) -> Option<(u32, u32, u32)> {
     let members = enum_members(btf, "nf_ct_ext_id");
     let number = |name: &str| members.iter().find(|(_, n)| n == name).map(|(number, _)| *number);
     let (labels, all) = (number("NF_CT_EXT_LABELS")?, number("NF_CT_EXT_NUM")?);

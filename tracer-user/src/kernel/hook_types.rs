@@ -43,14 +43,14 @@ impl HookType {
 
     /// Its number in the kernel's BTF, or `None` when the kernel has no such type.
     fn id(&self, kernel: &KernelBtf) -> Option<u32> {
-        let ids = kernel.vmlinux().resolve_ids_by_name(&self.name()).ok()?;
-        ids.into_iter().find(|id| {
+        let types = kernel.vmlinux().named(&self.name()).into_iter();
+        let is_it = |t: &Type| {
             matches!(
-                (self, kernel.vmlinux().resolve_type_by_id(*id)),
-                (Self::Tracepoint(_), Ok(Type::Typedef(_)))
-                    | (Self::Function(_), Ok(Type::Func(_)))
+                (self, t),
+                (Self::Tracepoint(_), Type::Typedef(_)) | (Self::Function(_), Type::Func(_))
             )
-        })
+        };
+        types.filter(|(_, t)| is_it(t)).map(|(id, _)| id).next()
     }
 }
 

@@ -1,9 +1,8 @@
 //! Where the openvswitch module keeps the fields that the programs read.
 
-use btf_rs::{Btf, Type};
 use tracer_common::ovs::OvsLayout;
 
-use super::btf::{Error, Field, KernelBtf, field};
+use super::btf::{Error, Field, KernelBtf, Types, field, size_in};
 use crate::ovs::actions::CtLayout;
 
 /// What stays unknown where the kernel does not say where a field is.
@@ -52,7 +51,7 @@ pub fn ovs_layout(btf: &KernelBtf) -> (OvsLayout, Option<Gap>) {
         vport_port_no: at(&["vport", "port_no"]),
         vport_dp_hash_node: at(&["vport", "dp_hash_node"]),
         datapath_ports: at(&["datapath", "ports"]),
-        key_size: size(types, "sw_flow_key").unwrap_or(0),
+        key_size: size_in(types, "sw_flow_key").unwrap_or(0),
         key_in_port: at(&["sw_flow_key", "phy", "in_port"]),
         key_recirc_id: at(&["sw_flow_key", "recirc_id"]),
         key_ct_state: at(&["sw_flow_key", "ct_state"]),
@@ -69,16 +68,8 @@ pub fn ovs_layout(btf: &KernelBtf) -> (OvsLayout, Option<Gap>) {
     (layout, (!missing.is_empty()).then_some(Gap::Fields(missing)))
 }
 
-/// Size of a structure, bytes.
-fn size(types: &Btf, name: &str) -> Option<u32> {
-    types.resolve_types_by_name(name).ok()?.into_iter().find_map(|t| match t {
-        Type::Struct(s) => u32::try_from(s.size()).ok(),
-        _ => None,
-    })
-}
-
 /// One more than the field's offset in bytes; 0 where there is no such field.
-fn offset(types: &Btf, path: &[&str], missing: &mut Vec<String>) -> u32 {
+fn offset(types: &Types, path: &[&str], missing: &mut Vec<String>) -> u32 {
     if let Ok(found) = field(types, path) {
         return found.byte() + 1;
     }
@@ -93,7 +84,7 @@ pub fn ct_layout(btf: &KernelBtf) -> Option<CtLayout> {
     ct_fields(types).ok().flatten()
 }
 
-fn ct_fields(types: &Btf) -> Result<Option<CtLayout>, Error> {
+fn ct_fields(types: &Types) -> Result<Option<CtLayout>, Error> {
     const INFO: &str = "ovs_conntrack_info";
     let at = |name: &str| field(types, &[INFO, name]).map(Field::byte);
     let commit = field(types, &[INFO, "commit"])?;
@@ -103,7 +94,7 @@ fn ct_fields(types: &Btf) -> Result<Option<CtLayout>, Error> {
     if commit.bit % 8 != 0 || !expected("nat", 1) || !expected("force", 4) {
         return Ok(None);
     }
-    let Some(size) = size(types, INFO) else { return Ok(None) };
+    let Some(size) = size_in(types, INFO) else { return Ok(None) };
     Ok(Some(CtLayout {
         helper: at("helper")?,
         zone: field(types, &[INFO, "zone", "id"])?.byte(),

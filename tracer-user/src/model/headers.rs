@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-/// Ethernet addresses as text, lower case, colons.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+use super::{ArpOp, Mac, Proto, TcpFlags};
+
+/// Ethernet addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Eth {
-    pub src: String,
-    pub dst: String,
+    pub src: Mac,
+    pub dst: Mac,
 }
 
 /// One VLAN tag (IEEE 802.1Q).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vlan {
     /// VLAN id, 0 to 4095.
     pub id: u16,
@@ -26,10 +28,10 @@ pub struct Vlan {
 
 /// A 5-tuple. Ports are absent where the protocol has none or a fragment lacks them.
 #[skip_serializing_none]
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tuple {
-    /// `tcp` `udp` `icmp` `icmp6` `sctp` `arp`, or `ip-N` for any other IP protocol N.
-    pub proto: String,
+    /// The innermost protocol.
+    pub proto: Proto,
     /// Source; ARP: sender.
     pub src: IpAddr,
     /// Source port.
@@ -40,9 +42,17 @@ pub struct Tuple {
     pub dport: Option<u16>,
 }
 
+impl Tuple {
+    /// The same flow seen from the other side.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self { src: self.dst, sport: self.dport, dst: self.src, dport: self.sport, ..self }
+    }
+}
+
 /// From the IP header.
 #[skip_serializing_none]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ip {
     /// Identification (IPv4, or the IPv6 fragment header).
     pub id: Option<u32>,
@@ -62,10 +72,10 @@ pub struct Ip {
 
 /// From the TCP header.
 #[skip_serializing_none]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tcp {
-    /// `S` `SA` `A` `F` `R` `P` `U` …, in the order of the tcpdump letters `SFRPAUEC`, SYN first.
-    pub flags: String,
+    /// `S` `SA` `A` `F` `R` `P` `U` ….
+    pub flags: TcpFlags,
     /// Sequence number.
     pub seq: u32,
     /// Acknowledgement number.
@@ -100,14 +110,14 @@ pub struct Icmp {
 }
 
 /// From an ARP packet (RFC 826).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arp {
-    /// `request`, `reply`, or the operation's number.
-    pub op: String,
+    /// What it is for.
+    pub op: ArpOp,
     /// The sender's hardware address as the ARP packet claims it.
-    pub sender_mac: String,
+    pub sender_mac: Mac,
     /// The target's hardware address.
-    pub target_mac: String,
+    pub target_mac: Mac,
 }
 
 /// The tunnel that carries the packet.

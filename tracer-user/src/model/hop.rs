@@ -1,9 +1,14 @@
 //! One packet at one hook: where it was, and what happened to it there.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{Arp, Ct, Eth, Icmp, Ip, Ovs, Tcp, Tunnel, Tuple, Vlan};
+use super::{
+    Address, Arp, Ct, Eth, Fingerprint, Icmp, Ip, Mac, Ovs, PktType, Tcp, Tunnel, Tuple, Via, Vlan,
+    shared,
+};
 
 /// The kind of place at which a packet was seen; the names are those of `"hook"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,7 +29,8 @@ pub enum HookName {
     OvsAnswer,
 }
 
-/// One packet at one hook.
+/// One packet at one hook. What many hops have in common is one object for all of them, in a trace
+/// and when it is read back.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hop {
@@ -42,15 +48,19 @@ pub struct Hop {
     /// What kind of place.
     pub hook: HookName,
     /// Network namespace.
-    pub netns: Option<Netns>,
+    #[serde(default, deserialize_with = "shared::optional")]
+    pub netns: Option<Arc<Netns>>,
     /// Device.
-    pub dev: Option<Dev>,
+    #[serde(default, deserialize_with = "shared::optional")]
+    pub dev: Option<Arc<Dev>>,
     /// Ethernet addresses, where the packet had them at this place.
+    #[serde(default, deserialize_with = "shared::optional")]
     pub eth: Option<Eth>,
     /// VLAN tags, outermost first, the one kept beside the packet included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vlan: Vec<Vlan>,
     /// The innermost flow that could be read.
+    #[serde(default, deserialize_with = "shared::optional")]
     pub tuple: Option<Tuple>,
     /// Facts of the IP header that carries `tuple`.
     pub ip: Option<Ip>,
@@ -61,40 +71,47 @@ pub struct Hop {
     /// ARP facts.
     pub arp: Option<Arp>,
     /// The tunnel around `tuple`, outermost one.
-    pub tunnel: Option<Tunnel>,
+    #[serde(default, deserialize_with = "shared::optional")]
+    pub tunnel: Option<Arc<Tunnel>>,
     /// What Open vSwitch's datapath was doing with it: `ovs-…` hops.
-    pub ovs: Option<Ovs>,
+    #[serde(default, deserialize_with = "shared::optional")]
+    pub ovs: Option<Arc<Ovs>>,
     /// The conntrack entry that the packet carries here; absent where it carries none.
-    pub ct: Option<Ct>,
+    #[serde(default, deserialize_with = "shared::optional")]
+    pub ct: Option<Arc<Ct>>,
     /// Where and why the kernel gave the packet up.
-    pub drop: Option<Drop>,
+    #[serde(default, deserialize_with = "shared::optional")]
+    pub drop: Option<Arc<Drop>>,
     /// `consume` hops: the function that took the packet, as `symbol+offset`.
-    pub by: Option<Place>,
+    #[serde(default, deserialize_with = "shared::optional")]
+    pub by: Option<Arc<Place>>,
     /// Kernel call chain of a drop or a consume, innermost first, as `symbol+0xoffset`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stack: Vec<String>,
+    #[serde(
+        default,
+        deserialize_with = "shared::read",
+        skip_serializing_if = "<[String]>::is_empty"
+    )]
+    pub stack: Arc<[String]>,
     /// Bytes of the packet at this place (`skb->len`).
     pub len: u32,
     /// The checksum of the transport header is wrong. Absent where it is right, where the network card
     /// has judged it or is to fill it in, and where too little was recorded to tell.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bad_checksum: bool,
-    /// For whom the frame is, as the kernel sees it: `host` `broadcast` `multicast` `otherhost`
-    /// `outgoing` `loopback`.
-    pub pkt_type: Option<String>,
+    /// For whom the frame is, as the kernel sees it.
+    pub pkt_type: Option<PktType>,
     /// Identity of the skb in this trace: the same as long as the kernel keeps the same skb.
     #[serde(default)]
     pub life: u64,
     /// `clone` hops: the life that was cloned.
     pub parent: Option<u64>,
-    /// Kernel address of the skb, as text.
-    pub skb: Option<String>,
-    /// What NAT, routing and encapsulation leave alone, as hex: equal for copies of one packet.
-    /// Absent where too little could be read.
-    pub fingerprint: Option<String>,
-    /// How the packet came to match: `filter`, `identity` (the skb matched before, with other
-    /// headers), or `learned` (the tuple is a translation that a followed packet took on).
-    pub via: Option<String>,
+    /// Kernel address of the skb.
+    pub skb: Option<Address>,
+    /// What NAT, routing and encapsulation leave alone: equal for copies of one packet. Absent
+    /// where too little could be read.
+    pub fingerprint: Option<Fingerprint>,
+    /// How the packet came to match.
+    pub via: Option<Via>,
     /// The packet's headers go on in memory that the hook could not read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
@@ -122,7 +139,7 @@ pub struct Dev {
     /// (`IFLA_INFO_KIND`); absent for a device with none, that is, mostly hardware.
     pub kind: Option<String>,
     /// Its own MAC.
-    pub mac: Option<String>,
+    pub mac: Option<Mac>,
     /// The other end, when this node has it (veth).
     pub peer: Option<Peer>,
     /// The bridge, bond or switch it belongs to.

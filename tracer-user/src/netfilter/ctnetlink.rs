@@ -184,7 +184,7 @@ fn encode_tuple(wanted: &Wanted) -> Option<Vec<u8>> {
         }
         _ => return None,
     };
-    let number = crate::reconstruct::tuple::Proto::parse(&t.proto)?.number()?;
+    let number = t.proto.number()?;
     let mut proto = attribute(1, &[number]);
     if let (Some(sport), Some(dport)) = (t.sport, t.dport) {
         proto.extend(attribute(2, &sport.to_be_bytes()));
@@ -236,7 +236,7 @@ fn decode_tuple(value: &[u8]) -> Option<Tuple> {
             }
         }
     }
-    let proto = crate::reconstruct::tuple::Proto::from_number(proto?).name().into_owned();
+    let proto = crate::model::Proto::from_number(proto?);
     Some(Tuple { proto, src: src?, sport, dst: dst?, dport })
 }
 
@@ -251,10 +251,11 @@ fn v6(value: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Proto;
 
     fn wanted(proto: &str, src: &str, dst: &str, ports: Option<(u16, u16)>) -> Wanted {
         let tuple = Tuple {
-            proto: proto.to_owned(),
+            proto: Proto::parse(proto).unwrap(),
             src: src.parse().unwrap(),
             sport: ports.map(|p| p.0),
             dst: dst.parse().unwrap(),

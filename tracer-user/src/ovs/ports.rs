@@ -32,6 +32,23 @@ pub struct Port {
     pub bond: Option<String>,
 }
 
+impl Port {
+    /// The device with what it is to Open vSwitch.
+    fn tell(&self, dev: &Dev) -> Dev {
+        Dev {
+            bridge: Some(self.bridge.clone()),
+            ofport: self.ofport,
+            bond: self.bond.clone(),
+            ..dev.clone()
+        }
+    }
+
+    fn is_told_by(&self, dev: &Dev) -> bool {
+        dev.bridge.as_deref() == Some(&self.bridge)
+            && (dev.ofport, &dev.bond) == (self.ofport, &self.bond)
+    }
+}
+
 /// The ports by the names of their devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
@@ -116,6 +133,8 @@ pub fn uuids(value: &Value) -> Vec<String> {
 pub struct PortNames {
     latest: watch::Receiver<Arc<Ports>>,
     stale: Arc<Notify>,
+    /// By namespace and index: the device as hops have it, and with what it is to Open vSwitch.
+    named: HashMap<(u32, u32), [Arc<Dev>; 2]>,
 }
 
 impl PortNames {
@@ -126,19 +145,29 @@ impl PortNames {
         runtime.spawn(follow(sender, stale.clone()));
         // What comes later is taken up later.
         let _ = timeout(FIRST, latest.changed()).await;
-        Self { latest, stale }
+        Self { latest, stale, named: HashMap::new() }
     }
 
     /// Adds to a hop what its device is to Open vSwitch.
-    pub fn name(&self, hop: &mut Hop) {
+    pub fn name(&mut self, hop: &mut Hop) {
         let netns = hop.netns.as_ref().map(|netns| netns.inode);
         let Some(dev) = &mut hop.dev else { return };
         let ports = self.latest.borrow();
         match ports.find(netns, &dev.name) {
             Some(port) => {
-                dev.bridge = Some(port.bridge.clone());
-                dev.ofport = port.ofport;
-                dev.bond.clone_from(&port.bond);
+                let key = (netns.unwrap_or(0), dev.ifindex);
+                let known = self
+                    .named
+                    .get(&key)
+                    .filter(|[seen, named]| Arc::ptr_eq(seen, dev) && port.is_told_by(named));
+                *dev = if let Some([_, named]) = known {
+                    named.clone()
+                } else {
+                    let named = Arc::new(port.tell(dev));
+                    self.named.retain(|_, [_, named]| ports.by_name.contains_key(&named.name));
+                    self.named.insert(key, [dev.clone(), named.clone()]);
+                    named
+                };
             }
             // It may have been added just now.
             None if is_port(dev) => self.stale.notify_one(),

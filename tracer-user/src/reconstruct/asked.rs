@@ -81,14 +81,14 @@ pub fn raised_by(hop: &Hop) -> Vec<Question> {
             return Vec::new();
         }
         // Without an entry: is there one after all, that should be its own?
-        let tuple = hop.tuple.clone().filter(|_| hop.ct.is_none());
+        let tuple = hop.tuple.filter(|_| hop.ct.is_none());
         let icmp_id = hop.icmp.as_ref().and_then(|i| i.id);
         return vec![Question { netns: netns.inode, tuple, icmp_id, zone: None }];
     };
     let tuples = [&ct.orig, &ct.reply].into_iter().zip([0, 1]);
     let question = |(tuple, n): (&Option<Tuple>, usize)| Question {
         netns: netns.inode,
-        tuple: tuple.clone(),
+        tuple: *tuple,
         icmp_id: ct.icmp_ids.map(|ids| ids[n]),
         zone: ct.zone,
     };
@@ -103,7 +103,7 @@ pub fn left_by(flow: &Flow) -> Vec<Question> {
     let questions = steps.filter_map(|step| {
         Some(Question {
             netns: step.at.netns.as_ref()?.inode,
-            tuple: Some(step.from.to_record()),
+            tuple: Some(step.from),
             icmp_id: step.at.icmp.as_ref().and_then(|i| i.id),
             zone: Some(step.entry.and_then(|e| e.zone).unwrap_or(0)),
         })
@@ -141,7 +141,7 @@ impl Answers {
     pub fn rules_about(&self, flow: &Flow) -> Vec<Arc<Netfilter>> {
         let places = flow.losses.iter().map(|l| &l.at).chain(flow.related.iter().map(|r| &r.at));
         let places: Vec<_> =
-            places.filter_map(|s| Some((s.netns.as_ref()?.inode, s.tuple?.to_record()))).collect();
+            places.filter_map(|s| Some((s.netns.as_ref()?.inode, s.tuple?))).collect();
         let concerns = |answer: &&Arc<Netfilter>| {
             places
                 .iter()
@@ -171,7 +171,7 @@ impl Answers {
             netns.contains(&answer.netns.inode)
                 && match &answer.tuple {
                     None => true,
-                    Some(tuple) => FlowTuple::from_record(tuple).is_some_and(own),
+                    Some(tuple) => own(*tuple),
                 }
         };
         self.conntrack.iter().filter(concerns).cloned().collect()

@@ -5,9 +5,8 @@
 //! Sources: `net/ipv4/tcp_input.c`, `net/ipv4/ping.c`, `net/core/dev.c`, `drivers/net/tun.c`,
 //! `net/ipv4/ip_output.c` of Linux 5.10 to 6.18.
 
-use crate::model::HookName;
-use crate::reconstruct::sight::{Cause, PktType, Sight, TcpFlags};
-use crate::reconstruct::tuple::Proto;
+use crate::model::{HookName, PktType, Proto, TcpFlags};
+use crate::reconstruct::sight::{Cause, Sight};
 
 /// Reasons for which TCP lets go of a segment that it has dealt with: what it carried was acted
 /// upon, or had been received before.

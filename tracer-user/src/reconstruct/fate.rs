@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome};
+use crate::model::{HookName, Outcome, PktType};
 use crate::reconstruct::everyday::{self, Taker};
 use crate::reconstruct::ovs::{OvsEnd, is_ovs_function};
 use crate::reconstruct::packet::{Life, Packet};
-use crate::reconstruct::sight::{PktType, Sight};
+use crate::reconstruct::sight::Sight;
 
 /// What became of one copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,15 +143,15 @@ fn has_master(port: &Sight) -> bool {
 /// It arrived here with the MAC of another, at a device that is no port of a bridge (there, frames
 /// for others are the rule).
 fn is_stranger(port: &Sight) -> bool {
-    let (Some(dev), Some((_, dst))) = (&port.dev, port.eth) else {
+    let (Some(dev), Some(eth)) = (&port.dev, port.eth) else {
         return false;
     };
     port.hook == HookName::TcIngress
         && port.pkt_type == Some(PktType::OtherHost)
         && dev.master.is_none()
         && dev.kind.as_deref() != Some("bridge")
-        && !dst.is_group()
-        && dev.mac.as_deref().is_some_and(|own| own != dst.to_string())
+        && !eth.dst.is_group()
+        && dev.mac.is_some_and(|own| own != eth.dst)
 }
 
 /// Whether nothing more is to be expected of the packet.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace, TcpFlags};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::related::Related;
 use crate::reconstruct::segment::Extent;
 use crate::reconstruct::services::Passed;
-use crate::reconstruct::sight::{Sight, TcpFlags};
+use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
 /// How many packets are named as evidence of one kind of loss.
@@ -210,7 +210,7 @@ impl Flow {
 
     /// Counts a settled packet.
     pub fn fold(&mut self, packet: &Packet, fate: &Fate) -> Folded {
-        if packet.first.about.is_some() && self.opening.about.is_none() {
+        if packet.first.about().is_some() && self.opening.about().is_none() {
             Related::fold(&mut self.related, packet, fate);
             return Folded { outcome: fate.outcome, retold: Vec::new() };
         }

@@ -1,9 +1,9 @@
 //! All flows of a trace: which packet belongs to which.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::Lost;
+use crate::reconstruct::Map;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
@@ -17,10 +17,10 @@ const LOST_NEAR: u64 = 5_000_000_000;
 /// All flows of a trace.
 #[derive(Debug, Default)]
 pub struct Flows {
-    by_key: HashMap<FlowKey, u64>,
-    by_number: HashMap<u64, Flow>,
+    by_key: Map<FlowKey, u64>,
+    by_number: Map<u64, Flow>,
     /// Conversations that look as another flow does behind its translation.
-    direct: HashMap<FlowKey, u64>,
+    direct: Map<FlowKey, u64>,
     /// The flow of all packets that never showed a tuple.
     unreadable: Option<u64>,
     latest: u64,
@@ -48,11 +48,12 @@ impl Flows {
             return self.unreadable(sight);
         };
         // An ICMP error belongs to the flow that it is about, where that is known.
-        let about = sight.about.map(|about| FlowKey::with_id(&about, sight.about_id));
+        let quoted_id = sight.icmp.as_ref().and_then(|icmp| icmp.about_id);
+        let about = sight.about().map(|about| FlowKey::with_id(about, quoted_id));
         if let Some(number) = about.and_then(|key| self.by_key.get(&key)) {
             return *number;
         }
-        let key = FlowKey::new(tuple, sight.icmp.as_ref());
+        let key = FlowKey::new(tuple, sight.icmp.as_deref());
         if let Some(number) = self.by_key.get(&key).copied() {
             return self.beside(number, key, sight).unwrap_or(number);
         }
@@ -88,7 +89,7 @@ impl Flows {
 
     /// As [`Flows::beside`], for a packet that was taken for one of flow `number` before.
     pub fn beside_later(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
-        let key = FlowKey::new(sight.tuple.as_ref()?, sight.icmp.as_ref());
+        let key = FlowKey::new(sight.tuple.as_ref()?, sight.icmp.as_deref());
         let known = *self.direct.get(&key)?;
         let flow = self.by_number.get(&number)?;
         (known != number && flow.nat.is_beside(sight)).then_some(known)
@@ -100,7 +101,7 @@ impl Flows {
         let (Some(first), Some(tuple)) = (first, now.tuple.as_ref()) else {
             return;
         };
-        if now.about.is_some() {
+        if now.about().is_some() {
             return;
         }
         // Encapsulation that the parser could not look into is not a translation.
@@ -115,7 +116,7 @@ impl Flows {
             return;
         }
         flow.translate(flow.direction(Some(first)), *tuple);
-        let key = FlowKey::new(tuple, now.icmp.as_ref());
+        let key = FlowKey::new(tuple, now.icmp.as_deref());
         // A tuple that is another flow's already stays that one's: two connections may collide.
         if flow.has_room() && !self.by_key.contains_key(&key) {
             flow.keys.push(key);
@@ -133,12 +134,12 @@ impl Flows {
     /// The flow that a packet belongs to by its conntrack entry, where that is another than flow
     /// `number`: two connections may look the same behind their translations.
     pub fn of_entry(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
-        let (from, to) = sight.ct.as_ref().filter(|_| sight.about.is_none())?.translation()?;
+        let (from, to) = sight.ct.as_ref().filter(|_| sight.about().is_none())?.translation()?;
         let flow = self.by_number.get(&number)?;
         if !flow.nat.is_of_another(from, to) {
             return None;
         }
-        let key = FlowKey::new(&from, sight.icmp.as_ref());
+        let key = FlowKey::new(&from, sight.icmp.as_deref());
         if let Some(known) = self.by_key.get(&key) {
             return Some(*known).filter(|known| *known != number);
         }
@@ -165,7 +166,7 @@ impl Flows {
     /// like on either side of that belongs to the flow, whether or not a hop shows it.
     pub fn join_entry(&mut self, number: u64, sight: &Sight) {
         let translation = sight.ct.as_ref().and_then(|ct| ct.translation());
-        let Some((from, to)) = translation.filter(|_| sight.about.is_none()) else {
+        let Some((from, to)) = translation.filter(|_| sight.about().is_none()) else {
             return;
         };
         let of_packet = |t: FlowTuple| [t, t.reversed()].iter().any(|t| sight.tuple == Some(*t));
@@ -177,7 +178,7 @@ impl Flows {
             flow.translated = Some(to);
         }
         for tuple in [from, to] {
-            let key = FlowKey::new(&tuple, sight.icmp.as_ref());
+            let key = FlowKey::new(&tuple, sight.icmp.as_deref());
             if flow.has_room() && !self.by_key.contains_key(&key) {
                 flow.keys.push(key);
                 self.by_key.insert(key, number);

@@ -4,10 +4,11 @@
 //! kernel offers no hook on cloning, and for whatever becomes a new skb, the packet is found again
 //! by its fingerprint: what NAT, routing and encapsulation leave alone.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 
 use crate::model::{HookName, Hop};
+use crate::reconstruct::Map;
 use crate::reconstruct::tuple::FlowTuple;
 
 /// How long after a packet's last sighting a new skb with its fingerprint is the same packet,
@@ -25,29 +26,29 @@ pub struct Mark(u64);
 /// Where to look for the packet of an skb that was never seen before.
 #[derive(Debug, Default)]
 pub struct Marks {
-    hasher: RandomState,
-    recent: HashMap<Mark, u64>,
+    hasher: foldhash::fast::RandomState,
+    recent: Map<Mark, u64>,
     order: VecDeque<Mark>,
 }
 
 impl Marks {
     /// By what else a copy of this packet may be known: its fingerprint.
     pub fn fingerprint(&self, hop: &Hop) -> Option<Mark> {
-        hop.fingerprint.as_deref().map(|f| Mark(self.hasher.hash_one(f)))
+        hop.fingerprint.map(|f| Mark(self.hasher.hash_one(f)))
     }
 
     /// The datagram that this packet is, or is a fragment of: source, destination, protocol and
     /// identification (RFC 791). `None` for what is never fragmented on its way.
     pub fn datagram(&self, hop: &Hop) -> Option<Mark> {
-        let (ip, tuple) = (hop.ip.as_ref()?, hop.tuple.as_ref()?);
+        let (ip, tuple) = (hop.ip?, hop.tuple?);
         let id = ip.id.filter(|id| *id != 0 && (!ip.df || is_fragment(hop)))?;
-        Some(Mark(self.hasher.hash_one((&tuple.proto, tuple.src, tuple.dst, id))))
+        Some(Mark(self.hasher.hash_one((tuple.proto, tuple.src, tuple.dst, id))))
     }
 
     /// The skb of a packet that a socket has taken: the kernel side follows it no further, and what
     /// becomes of it then comes as a new life.
     pub fn taken(&self, hop: &Hop) -> Option<Mark> {
-        hop.skb.as_deref().map(|skb| Mark(self.hasher.hash_one(("taken", skb))))
+        hop.skb.map(|skb| Mark(self.hasher.hash_one(("taken", skb))))
     }
 
     /// The packet that carried this mark last.
@@ -74,7 +75,7 @@ impl Marks {
 pub fn answers(hop: &Hop, seen: Option<FlowTuple>) -> bool {
     let Some(seen) = seen else { return false };
     let answer = seen.reversed();
-    answer != seen && hop.tuple == Some(answer.to_record())
+    answer != seen && hop.tuple == Some(answer)
 }
 
 /// Whether the hop shows a fragment of a datagram.

@@ -23,5 +23,11 @@ mod story;
 pub(crate) mod testing;
 pub mod tracked;
 pub mod tuple;
+mod way;
 
 pub use story::Story;
+pub use way::Way;
+
+/// A map that is looked into for every hop. Its hashing is quick, and seeded anew in each process:
+/// what a recording holds cannot be made to collide.
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

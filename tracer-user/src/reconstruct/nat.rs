@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome};
+use crate::model::{HookName, Outcome, Proto, TcpFlags};
 use crate::reconstruct::everyday;
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::Direction;
 use crate::reconstruct::packet::Packet;
-use crate::reconstruct::sight::{Sight, TcpFlags};
+use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tracked::Tracked;
-use crate::reconstruct::tuple::{FlowTuple, Proto};
+use crate::reconstruct::tuple::FlowTuple;
 
 /// How many translations of one flow are told apart.
 const MAX_STEPS: usize = 4;
@@ -119,7 +119,7 @@ impl Nat {
         before: Option<&Arc<Sight>>,
         sight: &Arc<Sight>,
     ) {
-        let whole = sight.fragment.is_none_or(|at| at == 0) && sight.about.is_none();
+        let whole = sight.fragment.is_none_or(|at| at == 0) && sight.about().is_none();
         let Some(tuple) = sight.tuple.filter(|_| whole) else {
             return;
         };
@@ -250,7 +250,7 @@ impl Nat {
     pub fn untranslated(&self, packet: &Packet, opening: &Sight, fate: &Fate) -> Option<&Step> {
         let tuple = fate.at.tuple?;
         let late = self.closed.is_some_and(|at| at < packet.first.ts);
-        if late || self.direct.contains(&tuple.reversed()) || packet.first.about.is_some() {
+        if late || self.direct.contains(&tuple.reversed()) || packet.first.about().is_some() {
             return None;
         }
         // What a TCP socket takes is of its own connection: it is looked up by both ends.
@@ -267,7 +267,7 @@ impl Nat {
     /// On the client's side, and yet as the flow's packets look behind their translation: it may be
     /// a conversation of its own with the far end's own address.
     pub fn is_beside(&self, sight: &Sight) -> bool {
-        let Some(tuple) = sight.tuple.filter(|_| sight.about.is_none()) else { return false };
+        let Some(tuple) = sight.tuple.filter(|_| sight.about().is_none()) else { return false };
         let mut steps = self.steps.iter().filter(|s| s.to == tuple || s.to.reversed() == tuple);
         steps.any(|step| !step.sooner.is_empty() && step.is_upstream(sight))
     }

@@ -5,16 +5,16 @@
 //! what followed it. A list is run to its end on one processor (`ovs_execute_actions`,
 //! `net/openvswitch/actions.c`), so all its outputs lie between its hop and the end of the skb.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::model::{Drop, HookName, Hop, Outcome, Ovs, Upcall};
+use crate::reconstruct::Map;
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::{Direction, Flow, Loss};
 use crate::reconstruct::identity::{SAME_WITHIN, is_handed_in};
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::{Cause, Sight};
-use crate::reconstruct::tuple::FlowTuple;
 
 /// How many of a packet's hops in the datapath are remembered; a packet is recirculated some ten
 /// times at most, and flooded to some hundred ports.
@@ -181,13 +181,13 @@ impl Asked {
     }
 
     /// The packet that this one, which `ovs-vswitchd` hands back, is a segment of.
-    pub fn whole_of(&self, hop: &Hop, open: &HashMap<u64, Packet>) -> Option<u64> {
+    pub fn whole_of(&self, hop: &Hop, open: &Map<u64, Packet>) -> Option<u64> {
         if !is_handed_in(hop) {
             return None;
         }
         let is_whole = |packet: &Packet| {
             let last = &packet.last;
-            last.tuple.map(FlowTuple::to_record) == hop.tuple
+            last.tuple == hop.tuple
                 && hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN
                 && packet.has_room()
         };

@@ -254,13 +254,14 @@ mod tests {
 
     fn passed(hook: HookName, recirc_id: u32, key: &str, actions: Option<&str>) -> Arc<Sight> {
         let mut hop = hop(hook, 1, 1);
-        hop.ovs = Some(Ovs {
+        let ovs = Ovs {
             recirc_id: Some(recirc_id),
             key: Some(key.to_owned()),
             actions: actions.map(str::to_owned),
             from_userspace: actions.is_some(),
             ..Ovs::default()
-        });
+        };
+        hop.ovs = Some(Arc::new(ovs));
         Arc::new(Catalog::default().sight(&hop))
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{HookName, Hop};
+use crate::model::{Address, HookName, Hop};
 use crate::reconstruct::ovs::{OvsEnd, Passage};
 use crate::reconstruct::sight::Sight;
 
@@ -28,7 +28,7 @@ pub struct Life {
     /// It is a fragment of the packet.
     pub is_fragment: bool,
     /// Where the kernel keeps it.
-    skb: Option<u64>,
+    skb: Option<Address>,
 }
 
 impl Life {
@@ -92,7 +92,7 @@ impl Position {
             netns: hop.netns.as_ref().map_or(0, |n| n.inode),
             ifindex: hop.dev.as_ref().map_or(0, |d| d.ifindex),
             hook: hop.hook,
-            fragment: hop.ip.as_ref().and_then(|ip| ip.frag_offset),
+            fragment: hop.ip.and_then(|ip| ip.frag_offset),
             recirc_id: hop.ovs.as_ref().and_then(|ovs| ovs.recirc_id),
         }
     }
@@ -141,7 +141,8 @@ impl Packet {
             last: first.clone(),
             last_ts: first.ts,
             first,
-            lives: Vec::new(),
+            // Most have one.
+            lives: Vec::with_capacity(1),
             aliases: Vec::new(),
             passage: Passage::default(),
             counted: false,

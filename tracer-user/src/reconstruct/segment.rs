@@ -23,15 +23,14 @@ pub struct Segment {
 impl Segment {
     /// From a record; `None` where it lacks the numbers.
     pub fn from_record(tcp: &Tcp) -> Option<Self> {
-        let has = |flag| tcp.flags.contains(flag);
-        let counted = u32::from(has('S')) + u32::from(has('F'));
+        let counted = u32::from(tcp.flags.has_syn()) + u32::from(tcp.flags.is_fin());
         Some(Self {
             seq: tcp.seq,
             end: tcp.seq.wrapping_add(tcp.data?).wrapping_add(counted),
-            ack: has('A').then_some(tcp.ack),
+            ack: tcp.flags.is_ack().then_some(tcp.ack),
             window: tcp.window?,
             scale: tcp.scale,
-            is_syn: has('S'),
+            is_syn: tcp.flags.has_syn(),
         })
     }
 }
@@ -107,10 +106,11 @@ pub fn misfit(segment: &Segment, own: &Extent, peer: &Extent) -> Option<Misfit> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TcpFlags;
 
     fn segment(flags: &str, seq: u32, ack: u32, data: u32) -> Segment {
         let tcp = Tcp {
-            flags: flags.to_owned(),
+            flags: TcpFlags::parse(flags),
             seq,
             ack,
             window: Some(1000),

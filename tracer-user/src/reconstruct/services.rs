@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::model::Proto;
 use crate::reconstruct::nat::{Nat, Step};
 use crate::reconstruct::tracked::Tracked;
-use crate::reconstruct::tuple::{FlowTuple, Proto};
+use crate::reconstruct::tuple::FlowTuple;
 
 /// How many are remembered.
 const MAX_SERVICES: usize = 1024;

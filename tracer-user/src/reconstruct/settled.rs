@@ -1,13 +1,14 @@
 //! Packets whose fate is told, kept for a while in case the kernel has more to say: a socket that
 //! is read late frees its skb late, and a fragment's missing sibling is given up after 30 s.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{HookName, Journey, Outcome};
+use crate::model::{HookName, Outcome};
 use crate::reconstruct::everyday;
 use crate::reconstruct::flow::Direction;
 use crate::reconstruct::sight::Sight;
+use crate::reconstruct::{Map, Way};
 
 /// How many are kept.
 const MAX_SETTLED: usize = 16_384;
@@ -63,7 +64,7 @@ impl Settled {
 /// The settled packets, by number.
 #[derive(Debug, Default)]
 pub struct Memory {
-    packets: HashMap<u64, Settled>,
+    packets: Map<u64, Settled>,
     order: VecDeque<u64>,
 }
 
@@ -89,16 +90,16 @@ impl Memory {
     }
 
     /// Its outcome turns out to be another; what is told of it then.
-    pub fn retell(&mut self, number: u64, outcome: Outcome) -> Option<Journey> {
+    pub fn retell(&mut self, number: u64, outcome: Outcome) -> Option<Way> {
         let settled = self.packets.get_mut(&number)?;
         settled.outcome = outcome;
-        Some(Journey {
+        Some(Way {
             packet: number,
             flow: settled.flow,
             outcome,
             hops: settled.hops,
-            first: settled.first.place(),
-            last: settled.last.place(),
+            first: settled.first.clone(),
+            last: settled.last.clone(),
         })
     }
 

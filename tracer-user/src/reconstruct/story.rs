@@ -1,10 +1,10 @@
 //! The whole trace as it unfolds: hops in, journeys and flows out.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::model::{HookName, Hop, Journey, Lost, Outcome};
+use crate::model::{HookName, Hop, Lost, Outcome, TcpFlags};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
@@ -15,8 +15,8 @@ use crate::reconstruct::owner;
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::services::Services;
 use crate::reconstruct::settled::{Memory, Settled};
-use crate::reconstruct::sight::{Catalog, Sight, TcpFlags};
-use crate::reconstruct::tuple::FlowTuple;
+use crate::reconstruct::sight::{Catalog, Sight};
+use crate::reconstruct::{Map, Way};
 
 /// How long after its end a packet is held open for what may still overrule it, nanoseconds.
 const GRACE: u64 = 1_000_000_000;
@@ -30,7 +30,7 @@ const SILENCE: u64 = 5_000_000_000;
 /// milliseconds, unless it is starved.
 const ANSWER: u64 = SAME_WITHIN;
 /// How many packets are held open; past that they are settled as they stand.
-const MAX_OPEN: usize = 16_384;
+const MAX_OPEN: usize = 8_192;
 /// How many packets whose end was seen are looked at together, to ask about them at once.
 const MAX_ENDED: usize = 256;
 /// How many times at which a packet was to be looked at, and is not any more, are left where they
@@ -46,8 +46,8 @@ pub struct Story {
     marks: Marks,
     asked: Asked,
     /// Which packet a life belongs to, open or settled.
-    lives: HashMap<u64, u64>,
-    open: HashMap<u64, Packet>,
+    lives: Map<u64, u64>,
+    open: Map<u64, Packet>,
     wakes: BinaryHeap<Reverse<(u64, u64)>>,
     settled: Memory,
     flows: Flows,
@@ -55,7 +55,7 @@ pub struct Story {
     outcomes: u64,
     packets: u64,
     previous: Option<Arc<Sight>>,
-    lost_at: HashMap<u32, u64>,
+    lost_at: Map<u32, u64>,
     incomplete: bool,
     /// What netfilter answered.
     netfilter: asked::Answers,
@@ -103,7 +103,7 @@ impl Story {
         }
         let packet = self.open.get(&hop.packet);
         if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
-            hop.drop = Some(silent_drop(hop));
+            hop.drop = Some(Arc::new(silent_drop(hop)));
             sight = Arc::new(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
@@ -170,8 +170,8 @@ impl Story {
     /// Tells the fate of the packets that nothing more is expected of, folds them into their flows
     /// and forgets them. `now` is in nanoseconds since the trace began. A packet of which the
     /// kernel has more to say later is told again; the last word holds.
-    pub fn settle(&mut self, now: u64) -> Vec<Journey> {
-        let mut journeys = Vec::new();
+    pub fn settle(&mut self, now: u64) -> Vec<Way> {
+        let mut ways = Vec::new();
         while let Some(Reverse((wake, number))) = self.wakes.peek().copied() {
             let crowded = self.open.len() > MAX_OPEN;
             if wake > now && !crowded {
@@ -188,11 +188,11 @@ impl Story {
                 continue;
             }
             let unended = unended(packet, now);
-            journeys.extend(self.close(number, unended));
+            self.close(number, unended, &mut ways);
         }
         self.flows.age_out();
         self.forget_wakes();
-        journeys
+        ways
     }
 
     /// A packet that ends is looked at sooner than it was to be when it came, a minute ahead: what is
@@ -232,28 +232,28 @@ impl Story {
 
     /// The trace is over: the fate of all packets still open, and all flows. `end` is when the last
     /// probe was detached, in nanoseconds since the trace began.
-    pub fn end(&mut self, end: u64) -> (Vec<Journey>, Vec<Flow>) {
-        let mut journeys = self.close_all(end);
+    pub fn end(&mut self, end: u64) -> (Vec<Way>, Vec<Flow>) {
+        let mut ways = self.close_all(end);
         let mut flows = self.flows.take_all();
         for flow in &mut flows {
             let retold = self.owner.tell(flow).into_iter();
             let dropped = Outcome::DroppedByOvs;
-            journeys.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
+            ways.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
         }
-        (journeys, flows)
+        (ways, flows)
     }
 
     /// The fate of all packets still open at `end`, nanoseconds since the trace began.
-    pub fn close_all(&mut self, end: u64) -> Vec<Journey> {
+    pub fn close_all(&mut self, end: u64) -> Vec<Way> {
         let mut open: Vec<_> = self.open.keys().copied().collect();
         open.sort_unstable();
-        let mut journeys = Vec::with_capacity(open.len());
+        let mut ways = Vec::with_capacity(open.len());
         for number in open {
             let unended = self.open.get(&number).map_or(Outcome::Vanished, |p| unended(p, end));
-            journeys.extend(self.close(number, unended));
+            self.close(number, unended, &mut ways);
         }
         self.wakes.clear();
-        journeys
+        ways
     }
 
     fn identify(&mut self, hop: &Hop, sight: &Sight) -> u64 {
@@ -318,7 +318,7 @@ impl Story {
         let number = self.marks.packet(self.marks.taken(hop)?)?;
         let packet = self.open.get(&number)?;
         packet.lives.iter().find(|life| life.ends_with(sight))?;
-        let same_flow = packet.last.tuple.map(FlowTuple::to_record) == hop.tuple;
+        let same_flow = packet.last.tuple == hop.tuple;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         (same_flow && fresh && packet.has_room()).then_some(number)
     }
@@ -385,9 +385,9 @@ impl Story {
     }
 
     /// Tells a packet's fate, and anew that of packets on which it sheds light.
-    fn close(&mut self, number: u64, unended: Outcome) -> Vec<Journey> {
+    fn close(&mut self, number: u64, unended: Outcome, ways: &mut Vec<Way>) {
         let Some(mut packet) = self.open.remove(&number) else {
-            return Vec::new();
+            return;
         };
         let mut fate = fate::fate(&packet, unended);
         if !packet.counted {
@@ -411,7 +411,6 @@ impl Story {
             lives: packet.lives.iter().map(|l| l.id).collect(),
             aliases: std::mem::take(&mut packet.aliases),
         };
-        let mut journeys = Vec::new();
         if let Some(entry) = self.flows.flow_mut(flow) {
             if packet.flow.take().is_some() {
                 entry.open = entry.open.saturating_sub(1);
@@ -421,11 +420,10 @@ impl Story {
             let folded = entry.fold(&packet, &fate);
             (settled.outcome, fate.outcome) = (folded.outcome, folded.outcome);
             let retold = folded.retold.into_iter();
-            journeys.extend(retold.filter_map(|n| self.settled.retell(n, folded.outcome)));
+            ways.extend(retold.filter_map(|n| self.settled.retell(n, folded.outcome)));
         }
         self.remember(number, settled);
-        journeys.push(journey(&packet, flow, &fate));
-        journeys
+        ways.push(way(&packet, flow, &fate));
     }
 
     fn remember(&mut self, number: u64, settled: Settled) {
@@ -474,14 +472,14 @@ fn unended(packet: &Packet, now: u64) -> Outcome {
     }
 }
 
-fn journey(packet: &Packet, flow: u64, fate: &Fate) -> Journey {
-    Journey {
+fn way(packet: &Packet, flow: u64, fate: &Fate) -> Way {
+    Way {
         packet: packet.number,
         flow,
         outcome: fate.outcome,
         hops: packet.hops,
-        first: packet.first.place(),
-        last: fate.at.place(),
+        first: packet.first.clone(),
+        last: fate.at.clone(),
     }
 }
 

@@ -1,6 +1,12 @@
 //! Hops for tests: a client, a router and a server joined by veth pairs.
 
-use crate::model::{Dev, Drop, Eth, HookName, Hop, Ip, Netns, Ovs, Peer, Place, Tcp, Tuple};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::model::{
+    Address, Dev, Drop, Eth, Fingerprint, HookName, Hop, Ip, Mac, Netns, Ovs, Peer, PktType, Place,
+    Proto, Tcp, TcpFlags, Tuple,
+};
 
 /// A hop at `hook`, at time `ms`, of the skb `life`, not yet known as a packet.
 pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
@@ -31,23 +37,30 @@ pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
         ct: None,
         drop: None,
         by: None,
-        stack: Vec::new(),
+        stack: Arc::default(),
         len: 60,
         bad_checksum: false,
         pkt_type: None,
         life,
         parent: None,
-        skb: Some(format!("{:#x}", 0xffff_8880_0000_0000_u64 + life * 256)),
-        fingerprint: Some("f1".to_owned()),
+        skb: Some(Address(0xffff_8880_0000_0000 + life * 256)),
+        fingerprint: Some(fingerprint("f1")),
         via: None,
         truncated: false,
     }
 }
 
+/// A fingerprint that is like no other word's.
+pub fn fingerprint(word: &str) -> Fingerprint {
+    let mut hasher = DefaultHasher::new();
+    word.hash(&mut hasher);
+    Fingerprint(hasher.finish())
+}
+
 /// A tuple with ports.
 pub fn tuple(proto: &str, src: &str, sport: u16, dst: &str, dport: u16) -> Tuple {
     Tuple {
-        proto: proto.to_owned(),
+        proto: Proto::parse(proto).unwrap(),
         src: src.parse().unwrap(),
         sport: Some(sport),
         dst: dst.parse().unwrap(),
@@ -70,7 +83,7 @@ pub trait HopExt: Sized {
     /// The frame's destination.
     fn to_mac(self, dst: &str) -> Self;
     /// For whom the frame is.
-    fn for_whom(self, pkt_type: &str) -> Self;
+    fn for_whom(self, pkt_type: PktType) -> Self;
     /// A TCP segment with these flags.
     fn tcp(self, flags: &str) -> Self;
     /// With this fingerprint.
@@ -89,12 +102,12 @@ pub const OWN_MAC: &str = "02:00:00:00:00:01";
 impl HopExt for Hop {
     fn on(mut self, netns: &str, dev: &str, kind: Option<&str>) -> Self {
         let inode = netns.bytes().fold(1, |n, b| n * 31 % 100_003 + u32::from(b));
-        self.netns = Some(Netns { inode, name: Some(netns.to_owned()) });
-        self.dev = Some(Dev {
+        self.netns = Some(Arc::new(Netns { inode, name: Some(netns.to_owned()) }));
+        self.dev = Some(Arc::new(Dev {
             ifindex: dev.bytes().fold(1, |n, b| n * 31 % 100_003 + u32::from(b)),
             name: dev.to_owned(),
             kind: kind.map(str::to_owned),
-            mac: Some(OWN_MAC.to_owned()),
+            mac: OWN_MAC.parse().ok(),
             peer: None,
             master: None,
             mtu: Some(1500),
@@ -102,23 +115,23 @@ impl HopExt for Hop {
             bridge: None,
             ofport: None,
             bond: None,
-        });
+        }));
         self
     }
 
     fn paired(mut self) -> Self {
         let peer = Peer { netns: 9, ifindex: 9, name: Some("other".to_owned()) };
-        self.dev.as_mut().unwrap().peer = Some(peer);
+        Arc::make_mut(self.dev.as_mut().unwrap()).peer = Some(peer);
         self
     }
 
     fn enslaved(mut self) -> Self {
-        self.dev.as_mut().unwrap().master = Some("br0".to_owned());
+        Arc::make_mut(self.dev.as_mut().unwrap()).master = Some("br0".to_owned());
         self
     }
 
     fn because(mut self, reason: Option<&str>, symbol: &str) -> Self {
-        self.drop = Some(Drop {
+        self.drop = Some(Arc::new(Drop {
             reason: reason.map(str::to_owned),
             subsystem: reason.map(|r| {
                 if r.starts_with("OVS") { "openvswitch".to_owned() } else { "core".to_owned() }
@@ -126,29 +139,29 @@ impl HopExt for Hop {
             symbol: Some(symbol.to_owned()),
             offset: Some(16),
             silent: false,
-        });
+        }));
         self
     }
 
     fn taken_by(mut self, symbol: &str) -> Self {
-        self.by = Some(Place { symbol: symbol.to_owned(), offset: 16 });
+        self.by = Some(Arc::new(Place { symbol: symbol.to_owned(), offset: 16 }));
         self
     }
 
     fn to_mac(mut self, dst: &str) -> Self {
-        self.eth = Some(Eth { src: "02:00:00:00:00:99".to_owned(), dst: dst.to_owned() });
+        self.eth = Some(Eth { src: Mac([2, 0, 0, 0, 0, 0x99]), dst: dst.parse().unwrap() });
         self
     }
 
-    fn for_whom(mut self, pkt_type: &str) -> Self {
-        self.pkt_type = Some(pkt_type.to_owned());
+    fn for_whom(mut self, pkt_type: PktType) -> Self {
+        self.pkt_type = Some(pkt_type);
         self
     }
 
     fn tcp(mut self, flags: &str) -> Self {
-        self.tuple.as_mut().unwrap().proto = "tcp".to_owned();
+        self.tuple.as_mut().unwrap().proto = Proto::Tcp;
         self.tcp = Some(Tcp {
-            flags: flags.to_owned(),
+            flags: TcpFlags::parse(flags),
             seq: 1,
             ack: 0,
             window: None,
@@ -158,8 +171,8 @@ impl HopExt for Hop {
         self
     }
 
-    fn print(mut self, fingerprint: &str) -> Self {
-        self.fingerprint = Some(fingerprint.to_owned());
+    fn print(mut self, word: &str) -> Self {
+        self.fingerprint = Some(fingerprint(word));
         self
     }
 
@@ -177,14 +190,14 @@ impl HopExt for Hop {
             ..Ovs::default()
         };
         set(&mut ovs);
-        self.ovs = Some(ovs);
+        self.ovs = Some(Arc::new(ovs));
         self
     }
 
     fn fragment(mut self, offset: u32, more: bool) -> Self {
         let ip = self.ip.as_mut().unwrap();
         (ip.frag_offset, ip.more_fragments) = (Some(offset), more);
-        self.fingerprint = Some(format!("fragment {offset}"));
+        self.fingerprint = Some(fingerprint(&format!("fragment {offset}")));
         if offset > 0 {
             let tuple = self.tuple.as_mut().unwrap();
             (tuple.sport, tuple.dport) = (None, None);

@@ -46,8 +46,8 @@ impl Tracked {
         Self {
             state,
             zone: ct.zone,
-            orig: ct.orig.as_ref().and_then(FlowTuple::from_record),
-            reply: ct.reply.as_ref().and_then(FlowTuple::from_record),
+            orig: ct.orig,
+            reply: ct.reply,
             confirmed: ct.status.iter().any(|s| s == "confirmed"),
             entry: ct
                 .entry

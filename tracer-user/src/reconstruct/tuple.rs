@@ -1,121 +1,9 @@
-//! Who talks to whom, in a form that costs nothing to copy and compare.
+//! Who talks to whom.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::model::{Icmp, Tuple};
-
-/// The protocol of a tuple.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names are the protocols'")]
-pub enum Proto {
-    Tcp,
-    Udp,
-    Icmp,
-    Icmp6,
-    Sctp,
-    Arp,
-    /// Any other IP protocol, by its IANA number.
-    Other(u8),
-}
-
-impl Proto {
-    /// From a record's `proto`; `None` for a name this version does not know.
-    pub fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "tcp" => Self::Tcp,
-            "udp" => Self::Udp,
-            "icmp" => Self::Icmp,
-            "icmp6" => Self::Icmp6,
-            "sctp" => Self::Sctp,
-            "arp" => Self::Arp,
-            _ => Self::Other(name.strip_prefix("ip-")?.parse().ok()?),
-        })
-    }
-
-    /// From its IANA number.
-    pub fn from_number(number: u8) -> Self {
-        match number {
-            1 => Self::Icmp,
-            6 => Self::Tcp,
-            17 => Self::Udp,
-            58 => Self::Icmp6,
-            132 => Self::Sctp,
-            other => Self::Other(other),
-        }
-    }
-
-    /// Its IANA number; ARP has none.
-    pub fn number(self) -> Option<u8> {
-        Some(match self {
-            Self::Icmp => 1,
-            Self::Tcp => 6,
-            Self::Udp => 17,
-            Self::Icmp6 => 58,
-            Self::Sctp => 132,
-            Self::Other(number) => number,
-            Self::Arp => return None,
-        })
-    }
-
-    /// The name used in records.
-    pub fn name(self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Icmp => "icmp",
-            Self::Icmp6 => "icmp6",
-            Self::Sctp => "sctp",
-            Self::Arp => "arp",
-            Self::Other(n) => return Cow::Owned(format!("ip-{n}")),
-        })
-    }
-}
-
-/// A 5-tuple as one packet shows it: [`Tuple`] without the heap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FlowTuple {
-    /// Protocol.
-    pub proto: Proto,
-    /// Source; ARP: sender.
-    pub src: IpAddr,
-    /// Source port.
-    pub sport: Option<u16>,
-    /// Destination; ARP: target.
-    pub dst: IpAddr,
-    /// Destination port.
-    pub dport: Option<u16>,
-}
-
-impl FlowTuple {
-    /// From a record; `None` when its protocol is not known to this version.
-    pub fn from_record(tuple: &Tuple) -> Option<Self> {
-        Some(Self {
-            proto: Proto::parse(&tuple.proto)?,
-            src: tuple.src,
-            sport: tuple.sport,
-            dst: tuple.dst,
-            dport: tuple.dport,
-        })
-    }
-
-    /// As a record shows it.
-    pub fn to_record(self) -> Tuple {
-        Tuple {
-            proto: self.proto.name().into_owned(),
-            src: self.src,
-            sport: self.sport,
-            dst: self.dst,
-            dport: self.dport,
-        }
-    }
-
-    /// The same flow seen from the other side.
-    #[must_use]
-    pub fn reversed(self) -> Self {
-        Self { src: self.dst, sport: self.dport, dst: self.src, dport: self.sport, ..self }
-    }
-}
+pub use crate::model::Tuple as FlowTuple;
+use crate::model::{Icmp, Proto};
 
 /// What all packets of a flow share, whichever way they go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,15 +63,5 @@ mod tests {
             about_id: None,
         };
         assert_ne!(FlowKey::new(&t, Some(&echo(1))), FlowKey::new(&t, Some(&echo(2))));
-    }
-
-    #[test]
-    fn a_record_survives_the_round_trip() {
-        for name in ["tcp", "udp", "icmp", "icmp6", "sctp", "arp", "ip-47"] {
-            let record = Tuple { proto: name.into(), ..tuple().to_record() };
-            assert_eq!(FlowTuple::from_record(&record).unwrap().to_record(), record);
-        }
-        assert_eq!(Proto::parse("ip-256"), None);
-        assert_eq!(Proto::parse("quic"), None);
     }
 }

@@ -1,15 +1,14 @@
 //! What changed of a packet between two places.
 
 use crate::model::{Hop, Tunnel, Vlan};
-use crate::reconstruct::sight::{Mac, Sight};
-use crate::reconstruct::tuple::FlowTuple;
+use crate::reconstruct::sight::Sight;
 use crate::verdict::words::{ends, safe};
 
 /// What is different now, each in a few words, the telling ones first.
 pub fn changes(was: &Sight, now: &Hop) -> Vec<String> {
     let mut found = Vec::new();
     translation(was, now, &mut found);
-    tunnel(was.tunnel.as_deref(), now.tunnel.as_ref(), now, &mut found);
+    tunnel(was.tunnel.as_deref(), now.tunnel.as_deref(), now, &mut found);
     vlan(&was.vlan, now, &mut found);
     if let (Some(old), Some(new)) = (was.ttl, now.ip.as_ref().map(|ip| ip.ttl))
         && old != new
@@ -25,7 +24,7 @@ pub fn changes(was: &Sight, now: &Hop) -> Vec<String> {
 
 fn translation(was: &Sight, now: &Hop, found: &mut Vec<String>) {
     let Some(old) = was.tuple else { return };
-    let Some(new) = now.tuple.as_ref().and_then(FlowTuple::from_record) else {
+    let Some(new) = now.tuple else {
         return;
     };
     if old.proto != new.proto || old == new {
@@ -67,7 +66,7 @@ fn tunnel(was: Option<&Tunnel>, new: Option<&Tunnel>, now: &Hop, found: &mut Vec
 }
 
 fn vlan(was: &[Vlan], now: &Hop, found: &mut Vec<String>) {
-    if was == now.vlan || (now.eth.is_none() && now.vlan.is_empty()) {
+    if *was == *now.vlan || (now.eth.is_none() && now.vlan.is_empty()) {
         return;
     }
     let ids = |tags: &[Vlan]| {
@@ -82,19 +81,17 @@ fn vlan(was: &[Vlan], now: &Hop, found: &mut Vec<String>) {
 }
 
 fn macs(was: &Sight, now: &Hop, found: &mut Vec<String>) {
-    let (Some((old_src, old_dst)), Some(eth)) = (was.eth, &now.eth) else {
-        return;
-    };
-    let (Some(src), Some(dst)) = (Mac::parse(&eth.src), Mac::parse(&eth.dst)) else {
-        return;
-    };
-    if (old_src, old_dst) != (src, dst) {
-        found.push(format!("MAC {src} -> {dst}"));
+    if let (Some(old), Some(new)) = (was.eth, now.eth)
+        && old != new
+    {
+        found.push(format!("MAC {} -> {}", new.src, new.dst));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::HookName::{TcEgress, TcIngress};
     use crate::reconstruct::sight::Catalog;
@@ -118,12 +115,12 @@ mod tests {
         now.tuple = Some(tuple("udp", "10.0.0.1", 1000, "10.7.7.7", 53));
         now.ip.as_mut().unwrap().ttl = 63;
         now.vlan = vec![Vlan { id: 10, tpid: 0x8100, pcp: 0 }];
-        now.tunnel = Some(Tunnel {
+        now.tunnel = Some(Arc::new(Tunnel {
             kind: "vxlan".into(),
             key: Some(42),
             src: "192.0.2.1".parse().unwrap(),
             dst: "192.0.2.2".parse().unwrap(),
-        });
+        }));
         now.len = 110;
         assert_eq!(
             between(&was, &now),

@@ -215,10 +215,10 @@ fn facts(hop: &Hop) -> String {
             _ => a.to_string(),
         };
         let (src, dst) = (addr(t.src, t.sport), addr(t.dst, t.dport));
-        let _ = write!(text, "{} {src}{} > {dst}{}", safe(&t.proto), port(t.sport), port(t.dport));
+        let _ = write!(text, "{} {src}{} > {dst}{}", t.proto, port(t.sport), port(t.dport));
     }
     if let Some(tcp) = &hop.tcp {
-        let _ = write!(text, " {}", safe(&tcp.flags));
+        let _ = write!(text, " {}", tcp.flags);
     }
     if let Some(icmp) = &hop.icmp {
         let _ = write!(text, " type {}", icmp.r#type);
@@ -229,7 +229,7 @@ fn facts(hop: &Hop) -> String {
         }
     }
     if let Some(arp) = &hop.arp {
-        let _ = write!(text, " {}", safe(&arp.op));
+        let _ = write!(text, " {}", arp.op);
     }
     let _ = write!(text, " len {}", hop.len);
     if let Some(ip) = &hop.ip {

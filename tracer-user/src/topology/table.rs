@@ -23,6 +23,7 @@ pub struct Topology {
     past_names: HashMap<u32, VecDeque<String>>,
     /// What has gone, oldest first: each stands for the front of one of the queues above.
     departed: VecDeque<(Instant, Departed)>,
+    version: u64,
 }
 
 /// inode of the namespace, index of the device.
@@ -37,6 +38,7 @@ enum Departed {
 impl Topology {
     /// Takes in an event that is read at time `now`.
     pub fn apply(&mut self, event: LinkEvent, now: Instant) {
+        self.version += 1;
         match event {
             LinkEvent::Appeared(link) | LinkEvent::Changed(link) => {
                 self.names.insert(link.netns.inode, link.netns.name.clone());
@@ -64,6 +66,11 @@ impl Topology {
             }
         }
         self.forget(now);
+    }
+
+    /// Another number after each event: what was looked up before may have changed.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     fn depart(&mut self, key: Key, now: Instant) {
@@ -144,7 +151,7 @@ impl Topology {
         };
         if let Some(link) = link {
             dev.kind.clone_from(&link.kind);
-            dev.mac = link.mac.map(mac_text);
+            dev.mac = link.mac.map(model::Mac);
             dev.mtu = link.mtu;
             dev.carrier = link.carrier.filter(|carrier| !carrier);
             dev.master =
@@ -178,10 +185,6 @@ fn pop_front<K: Eq + Hash, V>(queues: &mut HashMap<K, VecDeque<V>>, key: &K) {
             queues.remove(key);
         }
     }
-}
-
-fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 #[cfg(test)]
@@ -221,7 +224,7 @@ mod tests {
             link(8, 3, "eth0"),
         ]);
         let dev = topology.model_dev(7, 2, "veth-r").unwrap();
-        assert_eq!(dev.mac.as_deref(), Some("02:00:00:00:ab:01"));
+        assert_eq!(dev.mac, "02:00:00:00:ab:01".parse().ok());
         assert_eq!(dev.master.as_deref(), Some("br0"));
         let peer = model::Peer { netns: 8, ifindex: 3, name: Some("eth0".to_owned()) };
         assert_eq!(dev.peer, Some(peer));

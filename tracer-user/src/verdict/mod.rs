@@ -14,10 +14,9 @@ mod symbols;
 mod tally;
 pub mod words;
 
-use crate::model::{Journey, Outcome, OvsTrace, Verdict, Where};
-use crate::reconstruct::Story;
+use crate::model::{Outcome, OvsTrace, Verdict, Where};
 use crate::reconstruct::flow::Flow;
-use crate::reconstruct::tuple::FlowTuple;
+use crate::reconstruct::{Story, Way};
 
 pub use matter::{Matter, named};
 pub use next::{Spot, commands};
@@ -77,8 +76,8 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
         packets: flow.packets(),
         delivered: flow.delivered(),
         related: flow.related.iter().map(|r| r.count).sum(),
-        forward: flow.forward.map(FlowTuple::to_record),
-        translated: flow.translated.map(FlowTuple::to_record),
+        forward: flow.forward,
+        translated: flow.translated,
         r#where: Some(found.place),
         due: found.due,
         reason: found.reason,
@@ -93,9 +92,9 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
 impl Story {
     /// The trace is over: the fate of every packet still open, and a verdict for each flow. `end`
     /// is when the last probe was detached, in nanoseconds since the trace began.
-    pub fn finish(&mut self, end: u64) -> (Vec<Journey>, Vec<Verdict>) {
-        let (journeys, flows) = self.end(end);
-        (journeys, self.judge_all(flows))
+    pub fn finish(&mut self, end: u64) -> (Vec<Way>, Vec<Verdict>) {
+        let (ways, flows) = self.end(end);
+        (ways, self.judge_all(flows))
     }
 
     /// A verdict for each of the flows, with what is known about it by now.

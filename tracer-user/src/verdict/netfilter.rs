@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Conntrack, CtEntry, Rule};
+use crate::model::{Conntrack, CtEntry, Rule, TcpFlags};
 use crate::reconstruct::asked::{is_datapath, is_netfilter};
 use crate::reconstruct::flow::{Direction, Flow, Loss};
 use crate::reconstruct::segment::{Misfit, misfit};
-use crate::reconstruct::sight::{Cause, Sight, TcpFlags};
+use crate::reconstruct::sight::{Cause, Sight};
 use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::{next, words};
 
@@ -97,7 +97,7 @@ fn invalid(flow: &Flow, loss: &Loss) -> Option<String> {
     if let Some(why) = unfit(flow, loss) {
         return Some(format!(". Conntrack called it invalid: {why}"));
     }
-    let own = |a: &&Conntrack| a.tuple.as_ref().and_then(FlowTuple::from_record) == at.tuple;
+    let own = |a: &&Conntrack| a.tuple == at.tuple;
     let answer = answers(flow, at).find(own).filter(|a| a.failed.is_none())?;
     let opens = at.tcp.is_none_or(TcpFlags::is_syn);
     Some(match &answer.entry {
@@ -156,9 +156,7 @@ pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
     let netns = at.netns.as_ref()?.inode;
     let tuple = at.tuple?;
     let answer = flow.rules.iter().rfind(|answer| {
-        answer.netns.inode == netns
-            && FlowTuple::from_record(&answer.tuple) == Some(tuple)
-            && answer.hook == hook.name()
+        answer.netns.inode == netns && answer.tuple == tuple && answer.hook == hook.name()
     });
     let spot = next::Spot::new(at, None);
     let Some(answer) = answer.filter(|answer| answer.failed.is_none()) else {
@@ -248,7 +246,7 @@ fn clash(flow: &Flow, at: &Sight) -> Option<Explained> {
     let own = at.ct.as_deref().filter(|ct| !ct.confirmed)?;
     let (orig, reply) = (own.orig?, own.reply?);
     let (tuple, holder) = answers(flow, at).find_map(|answer| {
-        let tuple = FlowTuple::from_record(answer.tuple.as_ref()?)?;
+        let tuple = answer.tuple?;
         let holder = answer.entry.as_ref().filter(|_| tuple == orig || tuple == reply)?;
         Some((tuple, holder))
     })?;
@@ -262,7 +260,7 @@ fn clash(flow: &Flow, at: &Sight) -> Option<Explained> {
     let spot = next::Spot::new(at, None);
     let list = |t: &FlowTuple| {
         let family = if matches!(t.src, IpAddr::V4(_)) { "ipv4" } else { "ipv6" };
-        spot.run(&format!("conntrack -L -f {family} -p {} -r {}", t.proto.name(), t.src))
+        spot.run(&format!("conntrack -L -f {family} -p {} -r {}", t.proto, t.src))
     };
     Some(Explained {
         words,
@@ -277,7 +275,7 @@ fn clash(flow: &Flow, at: &Sight) -> Option<Explained> {
 
 /// `10.0.0.1:1 -> 10.0.0.2:2, whose replies are 10.0.0.2:2 -> 10.0.0.9:1`.
 fn entry(entry: &CtEntry) -> String {
-    let ends = |t: &crate::model::Tuple| FlowTuple::from_record(t).map(|t| words::ends(&t));
+    let ends = |t: &FlowTuple| Some(words::ends(t));
     let orig = entry.orig.as_ref().and_then(ends).unwrap_or_default();
     match entry.reply.as_ref().and_then(ends) {
         Some(reply) => format!("{orig} (its replies: {reply})"),

@@ -1,8 +1,8 @@
 //! The commands worth running next, for each matter.
 
-use crate::model::Netns;
+use crate::model::{Netns, Proto};
 use crate::reconstruct::sight::Sight;
-use crate::reconstruct::tuple::{FlowTuple, Proto};
+use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::matter::Matter;
 use crate::verdict::words::shell;
 

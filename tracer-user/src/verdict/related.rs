@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::model::Outcome;
+use crate::model::{Outcome, Proto};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::related::Related;
-use crate::reconstruct::tuple::Proto;
 use crate::verdict::matter::{self, Matter};
 use crate::verdict::words;
 

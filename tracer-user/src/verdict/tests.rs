@@ -1,5 +1,7 @@
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
-use crate::model::{Hop, Outcome, Verdict};
+use std::sync::Arc;
+
+use crate::model::{Hop, Outcome, PktType, Verdict};
 use crate::reconstruct::Story;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
 use crate::verdict::judge;
@@ -25,7 +27,7 @@ fn out(ms: u64, life: u64) -> Hop {
 
 fn arrive(ms: u64, life: u64) -> Hop {
     let at = hop(TcIngress, ms, life).on("server", "veth-s", Some("veth")).paired();
-    at.for_whom("host").print(&life.to_string())
+    at.for_whom(PktType::Host).print(&life.to_string())
 }
 
 fn drop(ms: u64, life: u64, reason: Option<&str>, symbol: &str) -> Hop {
@@ -170,7 +172,7 @@ fn a_tap_that_is_not_read_and_an_unknown_end_are_told_apart() {
 fn commands_find_their_namespace() {
     let next = |netns: &str, name: Option<&str>| {
         let mut end = drop(2, 1, Some("NETFILTER_DROP"), "nf_hook_slow").on(netns, "e", None);
-        end.netns.as_mut().unwrap().name = name.map(str::to_owned);
+        Arc::make_mut(end.netns.as_mut().unwrap()).name = name.map(str::to_owned);
         verdict(vec![end]).next.remove(0)
     };
     assert_eq!(next("r", Some("r")), "ip netns exec r nft list ruleset");

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::model::{Dev, HookName, Netns, Verdict};
-use crate::reconstruct::sight::{ArpOp, Sight, netns_name};
-use crate::reconstruct::tuple::{FlowTuple, Proto};
+use crate::model::{ArpOp, Dev, HookName, Netns, Proto, Verdict};
+use crate::reconstruct::sight::{Sight, netns_name};
+use crate::reconstruct::tuple::FlowTuple;
 
 /// A name from outside without what a terminal would act upon: control characters (C0, DEL, C1)
 /// and the invisible ones that reorder text are shown as `\u{…}`.
@@ -52,6 +52,7 @@ pub fn proto(tuple: &FlowTuple) -> Cow<'static, str> {
         Proto::Sctp => "SCTP".into(),
         Proto::Arp => "ARP".into(),
         Proto::Other(n) => format!("IP protocol {n}").into(),
+        Proto::Unknown => "unknown protocol".into(),
     }
 }
 
@@ -180,7 +181,7 @@ pub fn shell(word: &str) -> String {
 
 /// The flow of a verdict, for a line of text.
 pub fn flow_name(verdict: &Verdict) -> String {
-    let Some(tuple) = verdict.forward.as_ref().and_then(FlowTuple::from_record) else {
+    let Some(tuple) = verdict.forward else {
         return "packets without a readable flow".to_owned();
     };
     format!("{} {}", proto(&tuple), ends(&tuple))

@@ -7,7 +7,7 @@ use tracer_common::drops::{BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_STACK, BY_TUPLE,
 
 use super::super::meta::meta;
 use crate::capture::counting::{Counting, Legend};
-use crate::capture::decode::proto_name;
+use crate::capture::decode::proto;
 use crate::capture::session::monotonic;
 use crate::cli::{By, DropsArgs};
 use crate::drops::{self, Names, Tally};
@@ -229,7 +229,7 @@ impl Names for Counter {
     }
 
     fn protocol(&self, number: u16) -> String {
-        proto_name(number)
+        proto(number).to_string()
     }
 }
 

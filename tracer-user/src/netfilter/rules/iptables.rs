@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Candidate, Facts, Tri};
-use crate::model::Rule;
-use crate::reconstruct::tuple::Proto;
+use crate::model::{Proto, Rule};
 use crate::verdict::netfilter::HookPoint;
 
 /// How deep chains may call each other.

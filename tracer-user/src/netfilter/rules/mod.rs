@@ -12,9 +12,7 @@ use std::net::IpAddr;
 pub use iptables::parse as parse_saved;
 pub use nft::Ruleset;
 
-use crate::model::{Hop, Rule};
-use crate::reconstruct::sight::TcpFlags;
-use crate::reconstruct::tuple::Proto;
+use crate::model::{Hop, Proto, Rule};
 use crate::verdict::netfilter::HookPoint;
 
 /// Whether something holds.
@@ -94,13 +92,13 @@ impl Facts {
         );
         Some(Self {
             hook,
-            proto: Proto::parse(&tuple.proto)?,
+            proto: tuple.proto,
             src: tuple.src,
             dst: tuple.dst,
             sport: tuple.sport,
             dport: tuple.dport,
             icmp: hop.icmp.as_ref().map(|i| (i.r#type, i.code)),
-            tcp_flags: hop.tcp.as_ref().map(|t| TcpFlags::parse(&t.flags).on_the_wire()),
+            tcp_flags: hop.tcp.as_ref().map(|t| t.flags.on_the_wire()),
             fragment: ip.frag_offset.unwrap_or(0),
             more_fragments: ip.more_fragments,
             iif: name.clone().filter(|_| incoming),

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{Facts, Tri};
-use crate::reconstruct::tuple::Proto;
+use crate::model::Proto;
 
 /// A value that a packet shows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
-use crate::model::{Hop, Outcome};
+use crate::model::{Hop, Outcome, PktType};
 use crate::reconstruct::Story;
 use crate::reconstruct::testing::{HopExt, OWN_MAC, hop};
 
@@ -18,7 +18,7 @@ fn outcome(hops: Vec<Hop>) -> Outcome {
 }
 
 fn ingress() -> Hop {
-    hop(TcIngress, 1, 1).on("server", "eth0", Some("veth")).paired().for_whom("host")
+    hop(TcIngress, 1, 1).on("server", "eth0", Some("veth")).paired().for_whom(PktType::Host)
 }
 
 #[test]
@@ -156,15 +156,15 @@ fn a_strangers_mac_is_misaddressed() {
     let refused = hop(Drop, 2, 1).because(Some("OTHERHOST"), "ip_rcv_core");
     assert_eq!(outcome(vec![ingress(), refused]), Outcome::Misaddressed);
     // Before 5.17 there is no reason: the frame itself says it.
-    let stranger = ingress().for_whom("otherhost").to_mac(OTHER_MAC);
-    let old = hop(Drop, 2, 1).because(None, "ip_rcv_core").for_whom("otherhost");
+    let stranger = ingress().for_whom(PktType::OtherHost).to_mac(OTHER_MAC);
+    let old = hop(Drop, 2, 1).because(None, "ip_rcv_core").for_whom(PktType::OtherHost);
     assert_eq!(outcome(vec![stranger.clone(), old]), Outcome::Misaddressed);
     assert_eq!(outcome(vec![stranger.clone()]), Outcome::Misaddressed);
     let real = hop(Drop, 2, 1).because(Some("XDP"), "do_xdp_generic");
     assert_eq!(outcome(vec![stranger, real]), Outcome::Dropped);
-    let own = ingress().for_whom("otherhost").to_mac(OWN_MAC);
+    let own = ingress().for_whom(PktType::OtherHost).to_mac(OWN_MAC);
     assert_eq!(outcome(vec![own]), Outcome::Vanished);
-    let port = ingress().enslaved().for_whom("otherhost").to_mac(OTHER_MAC);
+    let port = ingress().enslaved().for_whom(PktType::OtherHost).to_mac(OTHER_MAC);
     assert_eq!(outcome(vec![port]), Outcome::Vanished);
 }
 
@@ -202,7 +202,7 @@ fn open_vswitch_has_an_outcome_of_its_own() {
 
 #[test]
 fn what_a_tunnels_socket_takes_goes_on() {
-    let inner = hop(TcIngress, 3, 1).on("server", "vxlan0", Some("vxlan")).for_whom("host");
+    let inner = hop(TcIngress, 3, 1).on("server", "vxlan0", Some("vxlan")).for_whom(PktType::Host);
     let died = hop(Drop, 4, 1).because(Some("NETFILTER_DROP"), "nf_hook_slow");
     assert_eq!(outcome(vec![ingress(), hop(Deliver, 2, 1), inner, died]), Outcome::Dropped);
 }

@@ -2,9 +2,11 @@
 //! and what is not.
 
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
+use std::sync::Arc;
+
 use crate::model::{Ct, HookName, Hop, Outcome, Tuple, Verdict};
 use crate::reconstruct::Story;
-use crate::reconstruct::testing::{HopExt, hop, tuple};
+use crate::reconstruct::testing::{HopExt, fingerprint, hop, tuple};
 
 const END: u64 = 60_000_000_000;
 
@@ -17,7 +19,7 @@ fn translated() -> Tuple {
 }
 
 fn back(t: &Tuple) -> Tuple {
-    Tuple { src: t.dst, sport: t.dport, dst: t.src, dport: t.sport, ..t.clone() }
+    Tuple { src: t.dst, sport: t.dport, dst: t.src, dport: t.sport, ..*t }
 }
 
 fn at(hook: HookName, ms: u64, life: u64, netns: &str, dev: &str, t: &Tuple, flags: &str) -> Hop {
@@ -30,16 +32,16 @@ fn at(hook: HookName, ms: u64, life: u64, netns: &str, dev: &str, t: &Tuple, fla
 }
 
 /// The entry by which the router translates.
-fn entry(orig: &Tuple, reply: &Tuple) -> Ct {
-    Ct {
+fn entry(orig: &Tuple, reply: &Tuple) -> Arc<Ct> {
+    Arc::new(Ct {
         state: Some("new".to_owned()),
         zone: Some(0),
-        orig: Some(orig.clone()),
-        reply: Some(reply.clone()),
+        orig: Some(*orig),
+        reply: Some(*reply),
         status: vec!["confirmed".to_owned()],
         entry: Some("0xffff888000000100".to_owned()),
         ..Ct::default()
-    }
+    })
 }
 
 /// A packet from the client to the server.
@@ -140,7 +142,7 @@ fn a_copy_flooded_to_the_clients_bridge_port_is_none_of_it() {
     hops.push(at(Deliver, 14, 2, "client", "eth0", &back(&out()), "SA"));
     let mut copy = at(Drop, 13, 9, "client", "eth0", &back(&translated()), "SA")
         .because(Some("OTHERHOST"), "ip_rcv_core");
-    copy.fingerprint = Some("2".to_owned());
+    copy.fingerprint = Some(fingerprint("2"));
     hops.push(copy);
     assert_eq!(verdicts(hops)[0].outcome, Outcome::Delivered);
 }
@@ -204,8 +206,8 @@ fn a_reply_to_a_translated_source_is_lost_in_the_router_beyond_its_first_hooks()
 fn a_client_beyond_this_node_gets_it_by_the_device_that_its_packets_came_in_by() {
     let uplink = |hook, ms, life, t: &Tuple, flags: &str| {
         let mut hop = at(hook, ms, life, "router", "eth-c", t, flags);
-        hop.dev.as_mut().unwrap().peer = None;
-        hop.dev.as_mut().unwrap().kind = None;
+        Arc::make_mut(hop.dev.as_mut().unwrap()).peer = None;
+        Arc::make_mut(hop.dev.as_mut().unwrap()).kind = None;
         hop
     };
     let with_reply_as = |t: &Tuple| {

@@ -2,14 +2,16 @@ use crate::model::HookName::{
     Clone, Consume, Drop, OvsActions, OvsAnswer, OvsOutput, OvsReceive, OvsUpcall, TcEgress,
     TcIngress,
 };
-use crate::model::{Hop, Journey, Outcome, Upcall, Verdict};
-use crate::reconstruct::Story;
+use std::sync::Arc;
+
+use crate::model::{Hop, Outcome, PktType, Upcall, Verdict};
 use crate::reconstruct::testing::{HopExt, hop, tuple};
+use crate::reconstruct::{Story, Way};
 
 /// All of it: each hop is given its packet.
 struct Told {
     hops: Vec<Hop>,
-    journeys: Vec<Journey>,
+    journeys: Vec<Way>,
     verdicts: Vec<Verdict>,
 }
 
@@ -54,12 +56,12 @@ fn runs(ms: u64, life: u64, actions: &str) -> Hop {
 
 fn handed_back(ms: u64, life: u64, actions: &str) -> Hop {
     let mut hop = runs(ms, life, actions);
-    hop.ovs.as_mut().unwrap().from_userspace = true;
+    Arc::make_mut(hop.ovs.as_mut().unwrap()).from_userspace = true;
     hop
 }
 
 fn recirculated(mut hop: Hop, id: u32, state: &str) -> Hop {
-    let ovs = hop.ovs.as_mut().unwrap();
+    let ovs = Arc::make_mut(hop.ovs.as_mut().unwrap());
     (ovs.recirc_id, ovs.ct_state, ovs.ct_zone) = (Some(id), Some(state.to_owned()), Some(5));
     hop
 }
@@ -69,7 +71,7 @@ fn leaves(ms: u64, life: u64) -> Vec<Hop> {
     vec![
         at(hop(OvsOutput, ms, life), "vb").in_ovs(|o| o.port = Some("vb".to_owned())),
         at(hop(TcEgress, ms, life), "vb"),
-        arrives.for_whom("host"),
+        arrives.for_whom(PktType::Host),
         hop(Consume, ms, life).on("b", "eth0", Some("veth")).taken_by("icmp_rcv"),
     ]
 }
@@ -260,7 +262,7 @@ fn drops_in_the_modules_functions_are_open_vswitchs() {
         let mut end = at(hop(Drop, 3, 1), "va").because(reason, symbol);
         end.len = 1514;
         let mut out = leaves(2, 1).remove(0);
-        out.dev.as_mut().unwrap().mtu = Some(1000);
+        Arc::make_mut(out.dev.as_mut().unwrap()).mtu = Some(1000);
         verdict(all(vec![enters(1, 1), vec![runs(2, 1, "3"), out, end]]))
     };
     let v = end("ovs_vport_send", Some("NOT_SPECIFIED"));
@@ -321,7 +323,7 @@ fn installs(ms: u64, life: u64, actions: &str) -> Hop {
     let mut answer = runs(ms, life, actions);
     (answer.hook, answer.dev, answer.netns, answer.len) = (OvsAnswer, None, None, 0);
     (answer.tuple, answer.ip, answer.fingerprint, answer.skb) = (None, None, None, None);
-    answer.ovs.as_mut().unwrap().in_port = None;
+    Arc::make_mut(answer.ovs.as_mut().unwrap()).in_port = None;
     answer
 }
 

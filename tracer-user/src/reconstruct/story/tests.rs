@@ -1,6 +1,7 @@
 use crate::model::HookName::{Clone, Consume, Deliver, Drop, TcEgress, TcIngress};
-use crate::model::{Hop, Journey, Lost, Outcome};
+use crate::model::{Address, Fingerprint, Hop, Lost, Outcome};
 use crate::reconstruct::Story;
+use crate::reconstruct::Way;
 use crate::reconstruct::flows::MAX_FLOWS;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
 
@@ -107,10 +108,10 @@ fn a_packet_is_settled_after_a_grace_and_one_that_may_be_queued_later() {
     let mut story = Story::new();
     observe(&mut story, vec![out(0, 1), refused(1, 1), out(1, 2).print("f2")]);
     assert_eq!(story.outcomes(), 1);
-    assert_eq!(story.settle(S), []);
+    assert!(story.settle(S).is_empty());
     let settled = story.settle(S + 1_000_000);
     assert_eq!(outcomes(&settled), [(1, Outcome::Dropped)]);
-    assert_eq!(story.settle(60 * S), []);
+    assert!(story.settle(60 * S).is_empty());
     assert_eq!(outcomes(&story.settle(60 * S + 1_000_000)), [(2, Outcome::Vanished)]);
     assert_eq!(story.outcomes(), 2);
 }
@@ -119,7 +120,7 @@ fn a_packet_is_settled_after_a_grace_and_one_that_may_be_queued_later() {
 fn neighbour_resolution_may_take_3_seconds() {
     let mut story = Story::new();
     observe(&mut story, vec![out(0, 1)]);
-    assert_eq!(story.settle(4 * S), []);
+    assert!(story.settle(4 * S).is_empty());
     let failed = hop(Drop, 4001, 1).because(Some("NEIGH_FAILED"), "arp_error_report");
     observe(&mut story, vec![failed]);
     assert_eq!(outcomes(&story.settle(6 * S)), [(1, Outcome::Dropped)]);
@@ -148,7 +149,7 @@ fn reading_a_socket_late_changes_nothing() {
     let purged = hop(Drop, 70_001, 1).because(Some("QUEUE_PURGE"), "skb_queue_purge_reason");
     assert_eq!(observe(&mut story, vec![read, purged]), [(1, 3), (1, 4)]);
     let (journeys, flows) = story.end(80 * S);
-    assert_eq!(journeys, []);
+    assert!(journeys.is_empty());
     assert_eq!((flows.len(), flows[0].packets(), flows[0].delivered()), (1, 1, 1));
 }
 
@@ -190,7 +191,7 @@ fn both_directions_and_a_translation_are_one_flow() {
     let (_, flows) = story.end(S);
     assert_eq!(flows.len(), 1);
     assert_eq!((flows[0].out.packets, flows[0].back.packets), (1, 1));
-    assert_eq!(flows[0].translated.unwrap().to_record(), translated);
+    assert_eq!(flows[0].translated.unwrap(), translated);
 }
 
 #[test]
@@ -270,8 +271,8 @@ fn one_packet_does_not_grow_without_end() {
     assert_eq!(story.end(0).0[0].hops, 2000);
 }
 
-fn outcomes(journeys: &[Journey]) -> Vec<(u64, Outcome)> {
-    journeys.iter().map(|j| (j.packet, j.outcome)).collect()
+fn outcomes(ways: &[Way]) -> Vec<(u64, Outcome)> {
+    ways.iter().map(|w| (w.packet, w.outcome)).collect()
 }
 
 /// A socket's reader frees the skb late, which then is a life that nobody has seen: it is forgotten
@@ -279,14 +280,14 @@ fn outcomes(journeys: &[Journey]) -> Vec<(u64, Outcome)> {
 #[test]
 fn no_life_outlives_its_packet() {
     let mut story = Story::new();
-    let skb = Some("0xffff888000000100".to_owned());
+    let skb = Some(Address(0xffff_8880_0000_0100));
     for n in 0..40_000_u64 {
         let (ms, life) = (n * 10, n * 8 + 1);
         let port = 1000 + u16::try_from(n % 5000).unwrap();
         let flow = tuple("udp", "10.0.0.1", port, "10.0.0.2", 53);
         let of = |mut h: Hop| {
-            h.skb.clone_from(&skb);
-            h.fingerprint = Some(format!("f{n}"));
+            h.skb = skb;
+            h.fingerprint = Some(Fingerprint(0xf0 + n));
             h.tuple(flow.clone())
         };
         let late = |ms, life| of(hop(Consume, ms, life).on("server", "veth-s", Some("veth")));

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{HookName, Outcome};
+use crate::model::{HookName, Outcome, Proto};
 use crate::reconstruct::flow::{Flow, Loss, Side};
 use crate::reconstruct::sight::Sight;
-use crate::reconstruct::tuple::Proto;
 use crate::verdict::{Finding, related, words};
 
 /// Packets of the flow reached a socket, the host stack or a guest, and none came to harm.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Dev, Outcome};
+use crate::model::{Dev, Mac, Outcome};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
@@ -14,18 +14,18 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
     let loss = sentence::worst(flow, Outcome::Misaddressed)?;
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let seen = [Some(at), before];
-    let sent_to = seen.iter().flatten().find_map(|s| s.eth).map(|(_, dst)| dst.to_string());
+    let sent_to = seen.iter().flatten().find_map(|s| s.eth).map(|eth| eth.dst);
     let device = seen.iter().flatten().find_map(|s| s.dev.as_deref());
-    let own = device.and_then(|d| d.mac.as_deref());
-    let macs = match (&sent_to, own) {
+    let own = device.and_then(|d| d.mac);
+    let macs = match (sent_to, own) {
         (Some(to), Some(own)) if to != own => {
-            format!(": the frame is for {to}, and the device's own MAC is {}", words::safe(own))
+            format!(": the frame is for {to}, and the device's own MAC is {own}")
         }
         (Some(to), _) => format!(": the frame is for {to}, which is not this device's MAC"),
         _ => ": the frame is for another's MAC".to_owned(),
     };
     // A member of a bond has a MAC of its own, which nobody should be told.
-    let whose = sent_to.as_deref().and_then(|to| owner_of(loss, to, device?)).unwrap_or_default();
+    let whose = sent_to.and_then(|to| owner_of(loss, to, device?)).unwrap_or_default();
     let place = if at.dev.is_some() { at } else { before.unwrap_or(at) };
     let named = at.raw_reason().map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let run = datapath::last_run(&loss.passage).and_then(datapath::quoted);
@@ -58,10 +58,10 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
 
 /// `; that is the MAC of eth1 (port 2 of br-bond in bond1), by which it came`: where the frame's
 /// destination is a device on its way, but not the one that it is for.
-fn owner_of(loss: &Loss, mac: &str, device: &Dev) -> Option<String> {
+fn owner_of(loss: &Loss, mac: Mac, device: &Dev) -> Option<String> {
     let way = loss.passage.iter().chain(&loss.before).chain([&loss.first, &loss.at]);
     let other = |s: &&Arc<Sight>| {
-        let is_it = |d: &Dev| d.mac.as_deref() == Some(mac) && d.name != device.name;
+        let is_it = |d: &Dev| d.mac == Some(mac) && d.name != device.name;
         s.dev.as_deref().is_some_and(is_it)
     };
     let found = way.into_iter().find(other).and_then(|s| words::device(s))?;

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{HookName, Outcome, Where};
+use crate::model::{HookName, Outcome, Proto, Where};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::nat::Step;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tracked::State;
-use crate::reconstruct::tuple::{FlowTuple, Proto};
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, next, words};
 
@@ -119,7 +118,7 @@ fn homeward(step: &Step, passing: Option<&Sight>) -> String {
 /// Whether the entry is still there, where conntrack was asked.
 fn entry_now(flow: &Flow, step: &Step) -> String {
     let about = |answer: &&std::sync::Arc<crate::model::Conntrack>| {
-        let tuple = answer.tuple.as_ref().and_then(FlowTuple::from_record);
+        let tuple = answer.tuple;
         let netns = step.at.netns.as_ref().map(|n| n.inode);
         tuple == Some(step.from) && Some(answer.netns.inode) == netns && answer.failed.is_none()
     };
@@ -127,7 +126,7 @@ fn entry_now(flow: &Flow, step: &Step) -> String {
         return String::new();
     };
     let still = |entry: &crate::model::CtEntry| {
-        let reply = entry.reply.as_ref().and_then(FlowTuple::from_record);
+        let reply = entry.reply;
         reply == Some(step.to.reversed())
     };
     match &answer.entry {
@@ -162,7 +161,7 @@ fn commands(step: &Step, passing: Option<&Sight>, loss: &Loss) -> Vec<String> {
     let spot = next::Spot::new(&step.at, step.before.as_deref());
     let proto = match step.from.proto {
         Proto::Icmp6 => "icmpv6".to_owned(),
-        other => other.name().into_owned(),
+        other => other.to_string(),
     };
     let family = if step.from.src.is_ipv6() { "ipv6" } else { "ipv4" };
     let number = step.entry.and_then(|e| e.zone).filter(|zone| *zone != 0);

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::model::Outcome;
+use crate::model::{Outcome, Proto};
 use crate::reconstruct::flow::{Direction, Flow, Loss};
 use crate::reconstruct::sight::Sight;
-use crate::reconstruct::tuple::Proto;
 use crate::verdict::words;
 
 /// The loss of this outcome that befell most packets; of equals the first.

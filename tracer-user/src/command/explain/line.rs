@@ -1,0 +1,129 @@
+//! One line of a recording.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::model::{Hop, Lost, Meta};
+use crate::reconstruct::asked::Answer;
+use crate::verdict::words::safe;
+
+/// The longest line that is read; lasthop's own are a few KiB.
+pub const MAX_LINE: usize = 1 << 20;
+/// The version of the format that is understood.
+const VERSION: u32 = 1;
+
+/// The lines that matter; what other lines say follows from them.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
+pub enum Line {
+    Meta(Meta),
+    Hop(Hop),
+    Lost(Lost),
+    Answer(Box<Answer>),
+    Verdict {
+        /// When the trace ended.
+        ts: u64,
+    },
+    Other,
+}
+
+/// Why a line says nothing.
+pub enum Unread {
+    /// It has more than [`MAX_LINE`] bytes.
+    TooLong,
+    /// It is no record of this format.
+    NoRecord(String),
+}
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLong => f.write_str(" is longer than 1 MiB: not a lasthop recording"),
+            Self::NoRecord(why) => write!(f, ": {why}"),
+        }
+    }
+}
+
+/// The first line, which says what this is.
+pub fn head(line: &[u8]) -> Result<Meta, Unread> {
+    let line = text(line)?;
+    match &*kind(line)? {
+        "meta" => meta(line),
+        other => Err(Unread::NoRecord(format!("the first line is of type {other:?}, not meta"))),
+    }
+}
+
+fn meta(line: &str) -> Result<Meta, Unread> {
+    let meta = record::<Meta>(line)?;
+    if meta.version != VERSION {
+        return Err(Unread::NoRecord(format!(
+            "version {} of the format, and this lasthop reads version {VERSION}: use the lasthop \
+             that made it ({})",
+            meta.version,
+            safe(&meta.tool)
+        )));
+    }
+    Ok(meta)
+}
+
+/// Any line after the first.
+pub fn parse(line: &[u8]) -> Result<Line, Unread> {
+    let line = text(line)?;
+    // Almost all lines are hops of our own writing, and need not be looked at twice.
+    if line.starts_with(r#"{"type":"hop","#) {
+        return record(line).map(Line::Hop);
+    }
+    Ok(match &*kind(line)? {
+        "hop" => Line::Hop(record(line)?),
+        "lost" => Line::Lost(record(line)?),
+        "ovs-trace" => Line::Answer(Box::new(Answer::OpenVswitch(Box::new(record(line)?)))),
+        "conntrack" => Line::Answer(Box::new(Answer::Conntrack(record(line)?))),
+        "netfilter" => Line::Answer(Box::new(Answer::Netfilter(record(line)?))),
+        "verdict" => Line::Verdict { ts: record::<Judged>(line)?.ts },
+        "meta" => Line::Meta(meta(line)?),
+        _ => Line::Other,
+    })
+}
+
+/// The line as text. It is looked through once here, instead of at each of its strings.
+fn text(line: &[u8]) -> Result<&str, Unread> {
+    if line.len() > MAX_LINE {
+        return Err(Unread::TooLong);
+    }
+    std::str::from_utf8(line).map_err(|e| {
+        let column = e.valid_up_to() + 1;
+        Unread::NoRecord(format!("not a record: it is not UTF-8 (column {column})"))
+    })
+}
+
+fn record<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Unread> {
+    serde_json::from_str(line).map_err(|e| Unread::NoRecord(plain(&e)))
+}
+
+/// The type of a line.
+///
+/// # Errors
+/// It has none.
+pub fn kind(line: &str) -> Result<Cow<'_, str>, Unread> {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+    record::<Kind>(line).map(|kind| kind.r#type)
+}
+
+/// serde's message, without the line that it counts from 1 in each of ours.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    let what = safe(what);
+    format!("not a record: {what} (column {})", error.column())
+}
+
+/// What matters of a verdict: it is judged anew.
+#[derive(Deserialize)]
+struct Judged {
+    #[serde(default)]
+    ts: u64,
+}
