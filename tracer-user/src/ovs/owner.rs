@@ -21,6 +21,8 @@ pub struct Traced {
 const STRAYS: &str = "ovs-vswitchd has forgotten the recirculation in which the packet ended, and \
                       ofproto/trace, given the packet as it came in, takes another way";
 
+const UNFOLLOWED: &str = "ofproto/trace does not follow the packet to its end";
+
 /// How much of an action list goes into a sentence, characters.
 const QUOTED: usize = 160;
 
@@ -49,14 +51,18 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
     };
     found.datapath_actions = last_actions(trace);
     let Some(end) = ended else {
+        if !trace.sends_out() {
+            found.lacks = Some(UNFOLLOWED.to_owned());
+            return found;
+        }
         found.kind = TraceKind::Passes;
-        found.disagrees = unlike_live(question, found.datapath_actions.as_deref());
+        found.disagrees = unlike_live(question, trace);
         return found;
     };
     name(&mut found, &end);
     let ended = [live, last].into_iter().flatten().find(|trace| trace.end().is_some());
     found.datapath_actions = ended.and_then(last_actions);
-    found.passes_simulated = traced.plain.as_ref().is_some_and(|t| t.end().is_none());
+    found.passes_simulated = traced.plain.as_ref().is_some_and(Trace::sends_out);
     found.disagrees = found.passes_simulated.then(|| unlike_plain(question));
     found
 }
@@ -82,11 +88,17 @@ pub fn arguments(question: &Question, key: &str, live: bool) -> Vec<String> {
 impl Trace {
     /// Where the packet ends; `None` when some of it goes out.
     pub fn end(&self) -> Option<End<'_>> {
-        let out = |pass: &Pass| pass.actions.as_deref().is_some_and(sends_out);
-        if self.passes.iter().any(out) {
+        if self.sends_out() {
             return None;
         }
         self.passes.iter().rev().find_map(Pass::end)
+    }
+
+    /// Some of the packet goes out. A trace may tell neither: it does not follow a hash, as select
+    /// groups want it.
+    fn sends_out(&self) -> bool {
+        let out = |pass: &Pass| pass.actions.as_deref().is_some_and(sends_out);
+        self.passes.iter().any(out)
     }
 
     /// Whether it ends with other actions than the packet did; a hash, as select groups want it, is
@@ -136,11 +148,11 @@ fn name(found: &mut OvsTrace, end: &End<'_>) {
         });
         found.rule_actions = Some(actions.collect::<Vec<_>>().join(","));
         if found.kind == TraceKind::Rule && is_normal(found.rule_actions.as_deref()) {
-            let details = end.step.lines.iter().filter_map(|line| match line {
+            let mut details = end.step.lines.iter().filter_map(|line| match line {
                 Line::Detail(detail) => Some(detail.as_str()),
                 _ => None,
             });
-            found.words = details.last().map(str::to_owned);
+            found.words = details.next_back().map(str::to_owned);
         }
     }
     found.show = Some(show(found));
@@ -229,13 +241,15 @@ pub fn is_assumed(state: &str) -> bool {
     words == ["new", "trk"]
 }
 
-/// The tables send on what died in the datapath: what it ran is not what they say now, or what they
-/// say could not be done.
-fn unlike_live(question: &Question, now: Option<&str>) -> Option<String> {
-    let (live, now) = (question.actions.as_deref()?, now?);
-    if same_actions(live, now) {
+/// The tables send on what died in the datapath: what it ran is not what they say now. Where it is, the
+/// datapath could not do what they say (a `ct` that failed, a port that is down).
+fn unlike_live(question: &Question, trace: &Trace) -> Option<String> {
+    let live = question.actions.as_deref()?;
+    let lists = || trace.passes.iter().filter_map(|pass| pass.actions.as_deref());
+    if lists().any(|now| same_actions(live, now)) {
         return None;
     }
+    let now = lists().next_back()?;
     Some(format!(
         "the tables would send it on now, with the datapath actions {}, and the datapath flow that it \
          met says {}: that flow is stale, or the tables were changed since",

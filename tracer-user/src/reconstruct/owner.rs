@@ -106,9 +106,14 @@ fn ct_states(passage: &[Arc<Sight>]) -> Vec<String> {
     let state = |id: &u32| {
         let mut there = passage.iter().filter_map(|s| s.ovs.as_deref());
         let found = there.find(|ovs| ovs.recirc_id == Some(*id) && ovs.ct_state.is_some());
-        found.and_then(|ovs| ovs.ct_state.clone()).unwrap_or_else(|| "trk".to_owned())
+        found.and_then(|ovs| ovs.ct_state.clone())
     };
-    passes.iter().map(state).collect()
+    let mut states: Vec<_> = passes.iter().map(state).collect();
+    // Where it died on its way into a pass nothing is known of that one.
+    while states.last().is_some_and(Option::is_none) {
+        states.pop();
+    }
+    states.into_iter().map(|state| state.unwrap_or_else(|| "trk".to_owned())).collect()
 }
 
 /// The recirculation to which the last `ct` action of a list leads: `…,ct(…),recirc(0x3)`.
@@ -259,6 +264,7 @@ mod tests {
             key: Some(key.to_owned()),
             actions: actions.map(str::to_owned),
             from_userspace: actions.is_some(),
+            ct_state: (recirc_id != 0).then(|| "new|trk".to_owned()),
             ..Ovs::default()
         };
         hop.ovs = Some(Arc::new(ovs));
@@ -280,7 +286,11 @@ mod tests {
         assert_eq!(question.key, "first");
         assert_eq!(question.last_key.as_deref(), Some("recirc_id(0x5),last"));
         assert_eq!(question.actions.as_deref(), Some("ct_clear"));
-        assert_eq!(question.ct_states.len(), 1);
+        assert_eq!(question.ct_states, ["new|trk"]);
+        // It did not come out of conntrack.
+        let failed = &passage[..2];
+        let harm = Harm { passage: failed, ..harm };
+        assert!(Question::about(harm).unwrap().ct_states.is_empty());
     }
 
     #[test]

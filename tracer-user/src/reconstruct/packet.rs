@@ -53,7 +53,7 @@ impl Life {
             && self.freed.is_none()
             && self.skb.is_some()
             && self.skb == sight.skb
-            && self.last.may_be_same_skb(sight)
+            && may_be_same_skb(&self.last, sight)
     }
 
     fn see(&mut self, sight: &Arc<Sight>) {
@@ -72,6 +72,14 @@ impl Life {
         self.skb = sight.skb.or(self.skb);
         self.last = sight.clone();
     }
+}
+
+/// Whether two sights of one address can be of the same skb: the kernel uses an address again as soon as
+/// it is free, for a copy in another namespace, say.
+fn may_be_same_skb(a: &Sight, b: &Sight) -> bool {
+    let netns = |s: &Sight| s.netns.as_ref().map(|n| n.inode);
+    let same_netns = netns(a).zip(netns(b)).is_none_or(|(a, b)| a == b);
+    same_netns && a.pkt_type.zip(b.pkt_type).is_none_or(|(a, b)| a == b)
 }
 
 /// A place, for telling a second sighting of one packet from a repetition of it.

@@ -107,15 +107,6 @@ impl Sight {
         }
     }
 
-    /// Whether this can be the same skb as one seen elsewhere with the same address: the kernel uses an
-    /// address again as soon as it is free, for a copy in another namespace, say.
-    pub fn may_be_same_skb(&self, other: &Self) -> bool {
-        let netns = |s: &Self| s.netns.as_ref().map(|n| n.inode);
-        let differ = |a: Option<u32>, b: Option<u32>| a.zip(b).is_some_and(|(a, b)| a != b);
-        let kinds = self.pkt_type.zip(other.pkt_type);
-        !differ(netns(self), netns(other)) && kinds.is_none_or(|(a, b)| a == b)
-    }
-
     /// The function that let go of it.
     pub fn symbol(&self) -> Option<&str> {
         Some(self.cause.as_ref()?.place()?.0)

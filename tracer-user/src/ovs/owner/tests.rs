@@ -104,3 +104,40 @@ fn lists_are_compared_without_their_recirculations() {
     assert!(!same_actions("ct(zone=1),recirc(0x2)", "ct(zone=2),recirc(0x2)"));
     assert!(is_assumed("new|trk") && is_assumed("trk|new") && !is_assumed("est|trk"));
 }
+
+/// `ofproto/trace` of Open vSwitch 3.1 stops at the hash that a select group wants.
+const HASH: &str = r#"Flow: tcp,in_port=1
+
+bridge("br-int")
+----------------
+ 0. in_port=1, priority 100
+    group:1
+     -> no live bucket
+
+Final flow: unchanged
+Megaflow: recirc_id=0,eth,tcp,in_port=1
+Datapath actions: hash(l4(0)),recirc(0x2)
+"#;
+
+#[test]
+fn of_a_trace_that_strays_or_stops_nothing_is_said() {
+    let asked =
+        Question { last_key: Some("recirc_id(0x5)".to_owned()), ..question(&[], "ct_clear") };
+    for (text, question) in [
+        (HASH, asked.clone()),
+        (include_str!("../fixtures/trace-drop.txt"), asked),
+        (HASH, question(&[], "drop")),
+    ] {
+        let traced = Traced { live: Trace::parse(text), ..Traced::default() };
+        let found = conclude(&question, &traced);
+        assert_eq!((found.kind, found.bridge), (TraceKind::Unknown, None), "{text}");
+        assert!(found.lacks.is_some() && found.disagrees.is_none());
+    }
+    // That it does not follow a packet is no reason to say that it passes.
+    let traced = Traced {
+        live: Trace::parse(include_str!("../fixtures/trace-drop.txt")),
+        plain: Trace::parse(HASH),
+        last: None,
+    };
+    assert!(!conclude(&question(&[], "drop"), &traced).passes_simulated);
+}

@@ -154,6 +154,20 @@ fn reading_a_socket_late_changes_nothing() {
 }
 
 #[test]
+fn an_address_that_is_used_again_elsewhere_ends_nothing() {
+    let skb = |mut h: Hop| {
+        h.skb = Some("0xff00".to_owned());
+        h
+    };
+    let mut story = Story::new();
+    let copy = hop(Drop, 200, 2).on("client", "veth-c", Some("veth"));
+    let copy = copy.because(Some("NOT_SPECIFIED"), "__udp4_lib_rcv");
+    let taken = hop(Deliver, 1, 1).on("server", "veth-s", Some("veth"));
+    observe(&mut story, vec![skb(arrive(0, 1)), skb(taken), skb(copy)]);
+    assert_eq!(story.end(80 * S).1[0].delivered(), 1);
+}
+
+#[test]
 fn the_end_of_the_trace_tells_in_flight_from_vanished() {
     for (end, expected) in [(4 * S, Outcome::InFlight), (5 * S, Outcome::Vanished)] {
         let mut story = Story::new();
