@@ -237,22 +237,19 @@ impl TcpFlags {
         self.0 == 0b1_0000
     }
 
-    /// Has an acknowledgement number: ACK.
-    pub fn is_ack(self) -> bool {
-        self.0 & 0b1_0000 != 0
-    }
-
-    /// SYN, with or without ACK: its window is not scaled (RFC 7323, 2.2).
-    pub fn has_syn(self) -> bool {
-        self.0 & 1 != 0
+    /// Whether all of these letters' flags are set.
+    pub fn has(self, letters: &str) -> bool {
+        let wanted = Self::parse(letters).0;
+        self.0 & wanted == wanted
     }
 
     /// Whether TCP has such a combination at all (`tcp_valid_flags` of
     /// `net/netfilter/nf_conntrack_proto_tcp.c`, which passes over PSH, ECE and CWR).
     pub fn is_possible(self) -> bool {
-        let bits = |letters| Self::parse(letters).0;
-        let counted = self.0 & bits("SFRAU");
-        ["S", "SU", "SA", "R", "RA", "FA", "FAU", "A", "AU"].map(bits).contains(&counted)
+        // Bits of `SFR.AU..`.
+        let has = |letters| Self::parse(letters).0;
+        let counted = self.0 & has("SFRAU");
+        ["S", "SU", "SA", "R", "RA", "FA", "FAU", "A", "AU"].map(has).contains(&counted)
     }
 
     /// Ends a connection in order: FIN.

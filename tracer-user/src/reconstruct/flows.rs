@@ -89,6 +89,9 @@ impl Flows {
 
     /// As [`Flows::beside`], for a packet that was taken for one of flow `number` before.
     pub fn beside_later(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
+        if self.direct.is_empty() {
+            return None;
+        }
         let key = FlowKey::new(sight.tuple.as_ref()?, sight.icmp.as_deref());
         let known = *self.direct.get(&key)?;
         let flow = self.by_number.get(&number)?;

@@ -15,9 +15,9 @@ use crate::reconstruct::tuple::FlowTuple;
 /// nanoseconds. TCP's first retransmission of a SYN comes after 1 s, but with a hop at a place
 /// where the packet has been already.
 pub const SAME_WITHIN: u64 = 2_000_000_000;
-/// How many fingerprints and datagrams are remembered: half of what a table of 2^17 places holds at
+/// How many fingerprints and datagrams are remembered: half of what a table of 2^16 places holds at
 /// most (7 of 8), so that it is cleaned up where it is, and never grows, as some go and others come.
-const MAX_RECENT: usize = 57_344;
+const MAX_RECENT: usize = 28_672;
 
 /// One of the marks by which a packet's copies are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

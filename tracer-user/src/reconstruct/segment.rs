@@ -23,14 +23,15 @@ pub struct Segment {
 impl Segment {
     /// From a record; `None` where it lacks the numbers.
     pub fn from_record(tcp: &Tcp) -> Option<Self> {
-        let counted = u32::from(tcp.flags.has_syn()) + u32::from(tcp.flags.is_fin());
+        let flags = tcp.flags;
+        let counted = u32::from(flags.has("S")) + u32::from(flags.has("F"));
         Some(Self {
             seq: tcp.seq,
             end: tcp.seq.wrapping_add(tcp.data?).wrapping_add(counted),
-            ack: tcp.flags.is_ack().then_some(tcp.ack),
+            ack: flags.has("A").then_some(tcp.ack),
             window: tcp.window?,
             scale: tcp.scale,
-            is_syn: tcp.flags.has_syn(),
+            is_syn: flags.has("S"),
         })
     }
 }

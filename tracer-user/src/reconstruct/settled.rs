@@ -11,7 +11,7 @@ use crate::reconstruct::sight::Sight;
 use crate::reconstruct::{Map, Way};
 
 /// How many are kept.
-const MAX_SETTLED: usize = 16_384;
+const MAX_SETTLED: usize = 8_192;
 
 /// A packet whose fate is told.
 #[derive(Debug)]

@@ -30,12 +30,9 @@ const SILENCE: u64 = 5_000_000_000;
 /// milliseconds, unless it is starved.
 const ANSWER: u64 = SAME_WITHIN;
 /// How many packets are held open; past that they are settled as they stand.
-const MAX_OPEN: usize = 8_192;
+const MAX_OPEN: usize = 4_096;
 /// How many packets whose end was seen are looked at together, to ask about them at once.
 const MAX_ENDED: usize = 256;
-/// How many times at which a packet was to be looked at, and is not any more, are left where they
-/// are.
-const SPARE_WAKES: usize = 4096;
 /// How many processors' losses are told apart.
 const MAX_CPUS: usize = 8192;
 
@@ -191,16 +188,7 @@ impl Story {
             self.close(number, unended, &mut ways);
         }
         self.flows.age_out();
-        self.forget_wakes();
         ways
-    }
-
-    /// A packet that ends is looked at sooner than it was to be when it came, a minute ahead: what is
-    /// left of the later time would be most of the heap.
-    fn forget_wakes(&mut self) {
-        if self.wakes.len() > 2 * self.open.len() + SPARE_WAKES {
-            self.wakes = self.open.values().map(|p| Reverse((p.wake, p.number))).collect();
-        }
     }
 
     /// Takes the flows that were retired to make room for others, since the last call.
@@ -381,6 +369,16 @@ impl Story {
         if due < packet.wake {
             packet.wake = due;
             self.wakes.push(Reverse((due, number)));
+            self.forget_old_wakes();
+        }
+    }
+
+    /// A packet that is to be looked at sooner than was thought leaves its old time behind, up to a
+    /// minute ahead: in a flood those would be nearly all of the queue.
+    fn forget_old_wakes(&mut self) {
+        if self.wakes.len() > 2 * MAX_OPEN + 4 * self.open.len() {
+            let wakes = self.open.iter().map(|(number, packet)| Reverse((packet.wake, *number)));
+            self.wakes = wakes.filter(|Reverse((wake, _))| *wake != u64::MAX).collect();
         }
     }
 
