@@ -26,7 +26,7 @@ fn a_flow_among_a_thousand_ports() {
     let args = ["trace", "udp port 4444", "--json", "--exit-code", "--netns", A, "--netns", B];
     let began = Instant::now();
     let running = Running::start(&mut lasthop(&args).expect("a command")).expect("starts");
-    let said = running.wait_stderr("lasthop: ready: ", ATTACH_LIMIT).expect("attached");
+    let said = running.wait_stderr(" devices\n", ATTACH_LIMIT).expect("attached");
     let ready = began.elapsed();
     let (_, devices) = ready_line(&said).expect("the ready line");
     // Two loopback devices, the wire, and the ports.

@@ -16,10 +16,10 @@ use tests::usage::{Samples, Usage, growth};
 /// Length where nobody says it, seconds.
 const LENGTH: u32 = 24;
 /// What is held fills up before that, seconds: 16,384 settled packets and 4,096 flows of a trace,
-/// and what is kept of them by the allocator.
-const WARM_UP: u32 = 2;
+/// and the tables that they come and go in, which grow a last time after some 130,000 flows.
+const WARM_UP: u32 = 15;
 /// New flows a second.
-const RATE: u32 = 6000;
+const RATE: u32 = 10_000;
 /// The first of the addresses that B has, 10.79.0.0/16.
 const ADDRESS: &str = "10.79.0.1";
 /// Growth that is none, bytes a flow: a leaked flow is hundreds.

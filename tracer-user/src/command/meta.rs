@@ -32,5 +32,7 @@ pub fn meta(
 
 /// The line that scripts wait for, on stderr whatever is logged: all probes are attached.
 pub fn tell_ready(probes: usize, devices: usize) {
-    let _ = writeln!(std::io::stderr(), "lasthop: ready: {probes} probes on {devices} devices");
+    let line = format!("lasthop: ready: {probes} probes on {devices} devices\n");
+    // At once: who waits for it must not see half of it.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
