@@ -18,6 +18,8 @@ use super::{Ct, Dev, Drop, Eth, Netns, Ovs, Place, Tunnel, Tuple};
 
 /// How many texts of one kind are remembered; past that it starts anew.
 const MAX_KNOWN: usize = 4096;
+/// Longer texts are not remembered, bytes: those of lasthop's own recordings are shorter.
+const MAX_TEXT: usize = 4096;
 
 /// What this thread has read of one kind, by its text.
 type Known<T> = RefCell<HashMap<Box<str>, T, foldhash::fast::RandomState>>;
@@ -134,6 +136,9 @@ fn look_up<T: Repeats, E: serde::de::Error>(text: &str) -> Result<T, E> {
             return Ok(found.clone());
         }
         let new: T = serde_json::from_str(text).map_err(E::custom)?;
+        if text.len() > MAX_TEXT {
+            return Ok(new);
+        }
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
@@ -193,6 +198,11 @@ mod tests {
         for inode in 0..2 * MAX_KNOWN {
             netns(&format!("{{\"netns\":{{\"inode\":{inode}}}}}"));
         }
-        assert!(Arc::<Netns>::known().with_borrow(HashMap::len) <= MAX_KNOWN);
+        let known = || Arc::<Netns>::known().with_borrow(HashMap::len);
+        assert!(known() <= MAX_KNOWN);
+        let before = known();
+        let long = "n".repeat(MAX_TEXT);
+        let read = netns(&format!("{{\"netns\":{{\"inode\":1,\"name\":\"{long}\"}}}}")).unwrap();
+        assert_eq!((read.name.as_deref(), known()), (Some(&*long), before));
     }
 }

@@ -181,7 +181,8 @@ impl Packet {
             _ => None,
         };
         let previous = if let Some(i) = known.or_else(|| full.then_some(MAX_LIVES - 1)) {
-            if life != 0 && self.lives[i].id != life && !self.aliases.contains(&life) {
+            let is_alias = known.is_some() && life != 0 && self.lives[i].id != life;
+            if is_alias && self.aliases.len() < MAX_LIVES && !self.aliases.contains(&life) {
                 self.aliases.push(life);
             }
             let previous = self.lives[i].last.clone();
