@@ -259,12 +259,7 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
                 .flatten(),
         });
     }
-    // Of what a tunnel sent the error is about what it carries, where it quotes as much.
-    let about = tunnel::quotation(n, t).and_then(|(kind, at)| {
-        let mut about = None;
-        tunnel::walk(bytes, kind, at, |layer| about = Some(*layer));
-        about
-    });
+    let about = about(bytes, n, t);
     hop.icmp = icmp(t).map(|i| {
         let echo = i.echo(n.proto);
         Icmp {
@@ -280,6 +275,15 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
                 .map(|e| e.0),
         }
     });
+}
+
+/// What an ICMP error is about: of a packet that a tunnel sent what that carries, where the error quotes
+/// as much.
+fn about(bytes: &Bytes<'_>, n: &Network, t: &Transport) -> Option<Layer> {
+    let (kind, at) = tunnel::quotation(n, t)?;
+    let mut about = None;
+    tunnel::walk(bytes, kind, at, |layer| about = Some(*layer));
+    about
 }
 
 fn tuple(t: &flow::Tuple) -> Tuple {
@@ -359,4 +363,35 @@ fn ip(addr: Addr) -> IpAddr {
 
 fn vlan(tag: VlanTag) -> Vlan {
     Vlan { id: tag.id(), tpid: tag.tpid, pcp: tag.pcp() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An IPv4 header without options (RFC 791, 3.1), its length and checksum left 0.
+    fn ipv4(protocol: u8, src: [u8; 4], dst: [u8; 4]) -> Vec<u8> {
+        let start = [0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0];
+        [start.as_slice(), &src, &dst].concat()
+    }
+
+    #[test]
+    fn an_error_about_a_tunnels_packet_is_about_what_it_carries() {
+        let (here, there) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+        let unreachable = [3, 3, 0, 0, 0, 0, 0, 0];
+        let gre = [0x20, 0, 0x65, 0x58, 0, 0, 0, 42];
+        let ethernet = [2, 0, 0, 0, 0, 4, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
+        let udp = [0x0f, 0xa0, 0x11, 0x5c, 0, 8, 0, 0];
+        let outer = [ipv4(1, there, here), unreachable.to_vec(), ipv4(47, here, there)].concat();
+        let inner = [ipv4(17, [10, 77, 1, 1], [10, 77, 1, 2]), udp.to_vec()].concat();
+        let whole = [outer, gre.to_vec(), ethernet.to_vec(), inner].concat();
+        // One that quotes all of it, and one that quotes no more than it must (RFC 792).
+        for (len, src, sport) in [(whole.len(), "10.77.1.1", Some(4000)), (56, "192.0.2.1", None)] {
+            let bytes = Bytes(&whole[..len]);
+            let error = tunnel::layer(&bytes, packet::ETH_P_IP, 0).unwrap();
+            let about = about(&bytes, &error.network, &error.transport).unwrap();
+            let tuple = tuple(&about.transport.tuple);
+            assert_eq!((tuple.src.to_string().as_str(), tuple.sport), (src, sport));
+        }
+    }
 }
