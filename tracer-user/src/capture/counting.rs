@@ -63,7 +63,7 @@ impl Counting {
     /// # Errors
     /// One line that says what is missing and what to do.
     pub fn start(by: u32, filter: Option<&Filter>, details: u32) -> anyhow::Result<(Self, Legend)> {
-        let loader = loader();
+        let aya = loader();
         let kernel = KernelBtf::open()?;
         let reasons = Reasons::read(&kernel);
         let details = if by == 0 { 1 } else { details };
@@ -75,7 +75,7 @@ impl Counting {
             tcp_v6_rcv: symbols.code_of("tcp_v6_rcv").unwrap_or_default(),
         };
         let filter = filter.copied().unwrap_or(Filter::ANY);
-        let mut loaded = load(loader, kernel, &filter, Purpose::Count { plan, details })?;
+        let mut loaded = load(aya, kernel, &filter, Purpose::Count { plan, details })?;
         let mut take = |name: &str| {
             loaded.ebpf.take_map(name).with_context(|| format!("no map {name} inside"))
         };

@@ -259,7 +259,12 @@ fn fill_layer(hop: &mut Hop, bytes: &Bytes<'_>, n: &Network, t: &Transport) {
                 .flatten(),
         });
     }
-    let about = tunnel::quotation(n, t).and_then(|(kind, at)| tunnel::layer(bytes, kind, at));
+    // Of what a tunnel sent the error is about what it carries, where it quotes as much.
+    let about = tunnel::quotation(n, t).and_then(|(kind, at)| {
+        let mut about = None;
+        tunnel::walk(bytes, kind, at, |layer| about = Some(*layer));
+        about
+    });
     hop.icmp = icmp(t).map(|i| {
         let echo = i.echo(n.proto);
         Icmp {

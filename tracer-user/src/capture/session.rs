@@ -84,7 +84,7 @@ impl Session {
     /// packet's end is seen before its way.
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
-        let loader = loader();
+        let aya = loader();
         let kernel = KernelBtf::open()?;
         let names = Names::read(&kernel);
         let ovs_is_built_in = ovs::is_built_in(&kernel);
@@ -92,7 +92,7 @@ impl Session {
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
             let purpose = Purpose::Follow { ring_bytes: plan.ring_bytes };
-            let loaded = load(loader, kernel, &plan.filter, purpose).map(|mut loaded| {
+            let loaded = load(aya, kernel, &plan.filter, purpose).map(|mut loaded| {
                 load_ahead(&mut loaded);
                 loaded
             });

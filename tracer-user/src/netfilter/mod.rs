@@ -58,7 +58,7 @@ impl Asker {
         }
         let symbol = drop.symbol.clone();
         let new = (self.blamed.len() as u32) < MAX_READS
-            && self.blamed.insert((netns.inode, tuple.clone(), symbol));
+            && self.blamed.insert((netns.inode, *tuple, symbol));
         if new {
             self.unblamed.push(hop.clone());
         }
@@ -107,7 +107,7 @@ pub fn ask(topology: &Topology, question: &Question, now: u64) -> Option<Conntra
     let mut record = Conntrack {
         ts: now,
         netns: topology.model_netns(question.netns),
-        tuple: question.tuple.clone(),
+        tuple: question.tuple,
         zone: question.zone,
         entry: None,
         count: None,
@@ -124,7 +124,7 @@ pub fn ask(topology: &Topology, question: &Question, now: u64) -> Option<Conntra
 fn fill(record: &mut Conntrack, icmp_id: Option<u16>) -> io::Result<()> {
     let conntrack = ctnetlink::Conntrack::open()?;
     (record.count, record.max) = conntrack.size()?;
-    if let Some(tuple) = record.tuple.clone() {
+    if let Some(tuple) = record.tuple {
         let zone = record.zone.unwrap_or(0);
         record.entry = conntrack.holder(&ctnetlink::Wanted { tuple, icmp_id, zone })?;
     }

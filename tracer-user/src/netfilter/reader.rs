@@ -51,7 +51,7 @@ pub fn blame(netns: &topology::Netns, name: Netns, hop: &Hop, now: u64) -> Optio
     let mut record = Netfilter {
         ts: now,
         netns: name,
-        tuple: hop.tuple.clone()?,
+        tuple: hop.tuple?,
         hook: hook.name().to_owned(),
         way: "rules".to_owned(),
         rules: Vec::new(),

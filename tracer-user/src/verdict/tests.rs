@@ -118,8 +118,8 @@ fn a_translation_is_told() {
     let inside = tuple("udp", "10.0.0.1", 1000, "10.7.7.7", 5353);
     let hops = vec![
         out(1, 1),
-        arrive(2, 1).tuple(inside.clone()),
-        drop(3, 1, Some("NO_SOCKET"), "__udp4_lib_rcv").tuple(inside.clone()),
+        arrive(2, 1).tuple(inside),
+        drop(3, 1, Some("NO_SOCKET"), "__udp4_lib_rcv").tuple(inside),
     ];
     let v = verdict(hops);
     assert_eq!(v.translated, Some(inside));

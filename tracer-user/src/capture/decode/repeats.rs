@@ -29,9 +29,9 @@ impl<K: Hash + Eq, V: Clone> Known<K, V> {
         if self.0.len() >= MAX_KNOWN {
             self.0.clear();
         }
-        let made = make(&key);
-        self.0.insert(key, made.clone());
-        made
+        let new = make(&key);
+        self.0.insert(key, new.clone());
+        new
     }
 }
 

@@ -14,7 +14,6 @@ pub const MAX_LINE: usize = 1 << 20;
 const VERSION: u32 = 1;
 
 /// The lines that matter; what other lines say follows from them.
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
 pub enum Line {
     Meta(Meta),
     Hop(Hop),

@@ -26,7 +26,7 @@ fn at(hook: HookName, ms: u64, life: u64, netns: &str, dev: &str, t: &Tuple, fla
     hop(hook, ms, life)
         .on(netns, dev, Some("veth"))
         .paired()
-        .tuple(t.clone())
+        .tuple(*t)
         .tcp(flags)
         .print(&format!("{life}"))
 }

@@ -310,7 +310,7 @@ fn another_packet_that_ovs_vswitchd_hands_in_is_not_the_one_that_went_up() {
         packet(1, vec![enters(1, 1), goes_up(2, 1, None)]),
         packet(2, vec![vec![handed_back(5, 2, "3")], leaves(6, 2)])
             .into_iter()
-            .map(|h| h.tuple(other.clone()))
+            .map(|h| h.tuple(other))
             .collect(),
     ]);
     let told = tell(hops);

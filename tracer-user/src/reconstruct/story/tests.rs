@@ -193,7 +193,7 @@ fn both_directions_and_a_translation_are_one_flow() {
     let back = tuple("udp", "10.9.9.9", 5353, "10.0.0.1", 1000);
     let undone = tuple("udp", "10.0.0.2", 53, "10.0.0.1", 1000);
     let mut story = Story::new();
-    observe(&mut story, vec![out(1, 1), arrive(2, 1).tuple(translated.clone()), refused(3, 1)]);
+    observe(&mut story, vec![out(1, 1), arrive(2, 1).tuple(translated), refused(3, 1)]);
     observe(
         &mut story,
         vec![
@@ -212,7 +212,7 @@ fn both_directions_and_a_translation_are_one_flow() {
 fn two_connections_that_collide_after_translation_stay_two() {
     let direct = tuple("udp", "10.0.0.1", 1000, "10.9.9.9", 5353);
     let mut story = Story::new();
-    observe(&mut story, vec![out(1, 1).tuple(direct.clone()).print("a")]);
+    observe(&mut story, vec![out(1, 1).tuple(direct).print("a")]);
     observe(&mut story, vec![out(2, 2).print("b"), arrive(3, 2).tuple(direct).print("b")]);
     let (_, flows) = story.end(S);
     assert_eq!(flows.iter().map(|f| f.out.packets).collect::<Vec<_>>(), [1, 1]);
