@@ -16,7 +16,9 @@ use serde_json::value::RawValue;
 use super::{Ct, Dev, Drop, Eth, Netns, Ovs, Place, Tunnel, Tuple};
 
 /// How many texts of one kind are remembered; past that it starts anew.
-const MAX_KNOWN: usize = 4096;
+const MAX_KNOWN: usize = 2048;
+/// Longer ones are not, bytes: a hostile recording has no share in the memory.
+const MAX_TEXT: usize = 1024;
 
 /// What this thread has read of one kind, by its text.
 type Known<T> = RefCell<HashMap<Box<str>, T, foldhash::fast::RandomState>>;
@@ -76,10 +78,12 @@ fn look_up<T: Repeats, E: serde::de::Error>(text: &str) -> Result<T, E> {
             return Ok(found.clone());
         }
         let new: T = serde_json::from_str(text).map_err(E::custom)?;
-        if known.len() >= MAX_KNOWN {
-            known.clear();
+        if text.len() <= MAX_TEXT {
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+            known.insert(text.into(), new.clone());
         }
-        known.insert(text.into(), new.clone());
         Ok(new)
     })
 }
@@ -114,6 +118,12 @@ mod tests {
         for inode in 0..2 * MAX_KNOWN {
             netns(&format!("{{\"netns\":{{\"inode\":{inode}}}}}"));
         }
-        assert!(Arc::<Netns>::known().with_borrow(HashMap::len) <= MAX_KNOWN);
+        let known = || Arc::<Netns>::known().with_borrow(HashMap::len);
+        assert!(known() <= MAX_KNOWN);
+        let before = known();
+        let long = "x".repeat(MAX_TEXT);
+        let line = format!("{{\"netns\":{{\"inode\":1,\"name\":\"{long}\"}}}}");
+        assert_eq!(netns(&line).unwrap().name, Some(long));
+        assert_eq!(known(), before);
     }
 }
