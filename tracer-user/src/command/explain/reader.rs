@@ -16,7 +16,7 @@ const AHEAD: usize = 2;
 /// How many parsers there are at most: what they find is put together by one thread.
 const MAX_PARSERS: usize = 4;
 
-/// A line that is not blank.
+/// A line that matters, or that says nothing.
 pub struct Numbered {
     /// Its number, from 1.
     pub number: u64,
@@ -40,7 +40,8 @@ struct Block {
 }
 
 impl Block {
-    /// Parses the text. The lines are numbered from 1.
+    /// Parses the text, up to a line that says nothing: there the reading ends. The lines are
+    /// numbered from 1.
     fn parse(&mut self) {
         self.count = 0;
         let mut rest = &*self.text;
@@ -54,11 +55,13 @@ impl Block {
             }
             let is_head = self.is_first && self.lines.is_empty();
             let line = if is_head { head(line).map(Line::Meta) } else { parse(line) };
-            let is_refused = line.is_err();
+            if matches!(line, Ok(Line::Other)) {
+                continue;
+            }
+            let is_last = line.is_err();
             self.lines.push(Numbered { number: self.count, line, is_unended: newline.is_none() });
-            if is_refused {
-                // Nobody wants to know what comes after.
-                break;
+            if is_last {
+                return;
             }
         }
     }
