@@ -25,7 +25,7 @@ pub fn check(data: &[u8]) {
 fn run(data: &[u8], form: Form) -> (Option<u8>, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let report = Report::new(Box::new(&mut out), form, Shows::Everything);
-    let status = explain(data, report, &mut err);
+    let status = explain(std::io::Cursor::new(data.to_vec()), report, &mut err);
     let out = String::from_utf8(out).expect("what is printed is text");
     if let Err(why) = &status {
         let why = format!("{why:#}");

@@ -42,24 +42,23 @@ fn number(status: &str, key: &str) -> Option<u64> {
 /// What a process held at several moments, in seconds since the first.
 #[derive(Debug)]
 pub struct Samples {
-    began: Instant,
     taken: Vec<(f64, Usage)>,
 }
 
 impl Samples {
     /// Looks every `gap` for as long as `length`.
     pub fn take(pid: Pid, length: Duration, gap: Duration) -> Result<Self> {
-        let mut samples = Self { began: Instant::now(), taken: Vec::new() };
-        while samples.began.elapsed() < length {
-            samples.taken.push((samples.began.elapsed().as_secs_f64(), usage(pid)?));
+        let (began, mut taken) = (Instant::now(), Vec::new());
+        while began.elapsed() < length {
+            taken.push((began.elapsed().as_secs_f64(), usage(pid)?));
             std::thread::sleep(gap);
         }
-        Ok(samples)
+        Ok(Self { taken })
     }
 
-    /// Those from `second` on.
-    pub fn since(&self, second: f64) -> Vec<(f64, Usage)> {
-        self.taken.iter().filter(|(at, _)| *at >= second).copied().collect()
+    /// All of them.
+    pub fn all(&self) -> &[(f64, Usage)] {
+        &self.taken
     }
 }
 

@@ -14,6 +14,10 @@ const FOR_FOLLOWING: u64 =
 /// A line of `/proc/PID/status`.
 fn status(path: &str, key: &str) -> u64 {
     let status = std::fs::read_to_string(path).expect("a process");
+    value(&status, key)
+}
+
+fn value(status: &str, key: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     u64::from_str_radix(line.expect("a line").trim(), 16).expect("hexadecimal")
 }
@@ -33,7 +37,9 @@ fn once_all_is_attached_the_collector_has_no_privilege() {
         assert_eq!(status(&own, "NoNewPrivs"), 1, "{command:?}");
         let tasks = std::fs::read_dir(format!("/proc/{}/task", running.pid())).expect("threads");
         for task in tasks.map(|task| task.expect("a thread").path().join("status")) {
-            let kept = status(&task.to_string_lossy(), "CapPrm");
+            // A thread may have ended meanwhile.
+            let Ok(text) = std::fs::read_to_string(&task) else { continue };
+            let kept = value(&text, "CapPrm");
             assert_eq!(kept & !FOR_FOLLOWING, 0, "{command:?}: {} keeps {kept:#x}", task.display());
         }
         let ours = format!("{:016x}", status("/proc/self/status", "CapEff"));

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tests::bed::{A, B, B4, Bed};
 use tests::lasthop::{READY_LIMIT, RUN_LIMIT, lasthop, scratch};
 use tests::process::{Finished, Running};
-use tests::usage::{Samples, Usage, growth};
+use tests::usage::{Samples, growth};
 
 /// Length where nobody says it, seconds.
 const LENGTH: u32 = 24;
@@ -22,8 +22,11 @@ const WARM_UP: u32 = 15;
 const RATE: u32 = 10_000;
 /// The first of the addresses that B has, 10.79.0.0/16.
 const ADDRESS: &str = "10.79.0.1";
-/// Growth that is none, bytes a flow: a leaked flow is hundreds.
-const LEAST: f64 = 24.0;
+/// Growth that is none, bytes a flow: a number that is kept of each would be eight.
+const LEAST: f64 = 4.0;
+/// How often it is looked again where something has grown: on a slow machine a table may grow a last
+/// time later. What is held of every flow goes on growing.
+const WINDOWS: u32 = 4;
 
 fn length() -> u32 {
     let said = std::env::var("LASTHOP_SOAK").ok().and_then(|text| text.parse().ok());
@@ -34,52 +37,58 @@ fn length() -> u32 {
 fn addresses(bed: &Bed) -> Running {
     bed.ip(&format!("-n {A} route add 10.79.0.0/16 via {B4}")).expect("a route");
     bed.ip(&format!("-n {B} route add local 10.79.0.0/16 dev lo")).expect("addresses");
-    bed.hold(B, &format!("--limit {} udp-listen --on 0.0.0.0:4444", length() + 60))
+    bed.hold(B, &format!("--limit {} udp-listen --on 0.0.0.0:4444", 60 + length() * (1 + WINDOWS)))
         .expect("a listener")
 }
 
-/// Runs `lasthop ARG…` under new flows to these ports for the whole time; what it held meanwhile,
-/// and how it ended.
+/// Runs `lasthop ARG…` under new flows to these ports; what it held does not grow. How it ended.
 #[track_caller]
-fn soaked(bed: &Bed, args: &[&str], ports: &str, out: &Path) -> (Vec<(f64, Usage)>, Finished) {
+fn soaked(bed: &Bed, args: &[&str], ports: &str, out: &Path) -> Finished {
     let mut command = lasthop(args).expect("a command");
     let running = Running::start_into(&mut command, out).expect("starts");
     running.wait_stderr("lasthop: ready: ", READY_LIMIT).expect("ready");
-    let limit = length() + 30;
+    let longest = length() + WINDOWS * (length() - WARM_UP);
     let flows = format!(
-        "--limit {limit} udp-flows --to {ADDRESS}:4444 --ports {ports} --per-second {RATE} \
-         --seconds {}",
-        length() + 1
+        "--limit {} udp-flows --to {ADDRESS}:4444 --ports {ports} --per-second {RATE} --seconds {}",
+        longest + 30,
+        longest + 20
     );
     let traffic = Running::start(&mut bed.peer_command(A, &flows).expect("peer")).expect("traffic");
-    let whole = Duration::from_secs(length().into());
-    let samples = Samples::take(running.pid(), whole, Duration::from_millis(250)).expect("runs");
-    let sent = traffic.finish(Duration::from_secs(30)).expect("traffic ends").text();
-    println!("{sent}");
+    std::thread::sleep(Duration::from_secs(WARM_UP.into()));
+    let window = Duration::from_secs((length() - WARM_UP).into());
+    let mut bytes = f64::MAX;
+    for _ in 0..WINDOWS {
+        let held = Samples::take(running.pid(), window, Duration::from_millis(250)).expect("runs");
+        bytes = grown(args[0], &held);
+        if bytes < LEAST {
+            break;
+        }
+    }
+    assert!(bytes < LEAST, "{bytes:.1} bytes more are held for each flow");
+    drop(traffic);
     running.signal(Signal::SIGINT).expect("a signal");
-    (samples.since(WARM_UP.into()), running.finish(RUN_LIMIT).expect("it ends"))
+    running.finish(RUN_LIMIT).expect("it ends")
 }
 
-/// Prints what was held, and wants it not to have grown.
+/// Prints what was held; by how much its memory has grown, bytes a flow.
 #[track_caller]
-fn does_not_grow(what: &str, held: &[(f64, Usage)]) {
+fn grown(what: &str, held: &Samples) -> f64 {
+    let held = held.all();
     let (first, last) = (held.first().expect("samples").1, held.last().expect("samples").1);
-    let memory = 1024.0 * growth(held, |usage| usage.resident) / f64::from(RATE);
+    let bytes = 1024.0 * growth(held, |usage| usage.resident) / f64::from(RATE);
     let descriptors = growth(held, |usage| usage.descriptors);
     println!(
-        "{what}: {} s after {WARM_UP} s: {} KiB at first, {} KiB at last, {memory:.1} bytes a flow; \
-         {} descriptors, {} threads",
+        "{what}: in {} s {} KiB at first, {} KiB at last, {bytes:.1} bytes a flow; {} descriptors, \
+         {} threads",
         length() - WARM_UP,
         first.resident,
         last.resident,
         last.descriptors,
         last.threads
     );
-    let course = held.iter().step_by(8).map(|(at, usage)| format!("{at:.0} s {}", usage.resident));
-    println!("{what}: KiB: {}", course.collect::<Vec<_>>().join(", "));
-    assert!(memory < LEAST, "{what}: {memory:.1} bytes more are held for each flow");
     assert!(descriptors.abs() < 0.05, "{what}: {descriptors:.2} descriptors a second");
     assert_eq!(first.threads, last.threads, "{what}");
+    bytes
 }
 
 /// How many records of each outcome, and how many events were lost.
@@ -108,17 +117,15 @@ fn a_trace_of_ever_new_flows_does_not_grow() {
     let file = out("trace.ndjson");
     // Half of them are delivered, half die: both are judged when they make room for others.
     let args = ["trace", "udp and dst net 10.79.0.0/16", "--json", "--netns", A, "--netns", B];
-    let (held, done) = soaked(&bed, &args, "4444,4445", &file);
+    let done = soaked(&bed, &args, "4444,4445", &file);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     let (delivered, dropped, lost) = outcomes(&file);
     println!("{delivered} flows delivered, {dropped} dropped, {lost} events lost");
     std::fs::remove_file(&file).expect("removed");
-    let sent = u64::from(RATE) * u64::from(length());
-    if lost == 0 {
-        let half = sent / 2;
-        assert!(delivered >= half && dropped >= half, "{delivered} and {dropped} of {sent}");
-    }
-    does_not_grow("trace", &held);
+    assert!(delivered.min(dropped) > u64::from(RATE), "{delivered} delivered, {dropped} dropped");
+    // An uneven last port, and what was cut off at the end.
+    let uneven = delivered.abs_diff(dropped);
+    assert!(lost > 0 || uneven * 50 < delivered, "{delivered} delivered, {dropped} dropped");
 }
 
 #[test]
@@ -128,8 +135,7 @@ fn counting_drops_of_ever_new_flows_does_not_grow() {
     let file = out("drops.ndjson");
     let args = ["drops", "udp and dst net 10.79.0.0/16", "--json", "--interval", "2s"];
     let by = ["--by", "tuple", "--keep", "4096", "--top", "5"];
-    let (held, done) = soaked(&bed, &[&args[..], &by].concat(), "4445", &file);
+    let done = soaked(&bed, &[&args[..], &by].concat(), "4445", &file);
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     std::fs::remove_file(&file).expect("removed");
-    does_not_grow("drops", &held);
 }

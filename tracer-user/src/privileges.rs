@@ -1,6 +1,7 @@
 //! What lasthop may do, and who in it: once all is attached, the thread that reads what came off
-//! the wire and prints it has no privilege left. Two others keep what the trace needs as it goes on:
-//! to hook ports that appear, to enter their namespaces, to ask conntrack and Open vSwitch.
+//! the wire and prints it has no capability left. The others keep what the trace needs as it goes on:
+//! [`Hands`], to hook ports that appear and to ask conntrack and Open vSwitch, and the one that
+//! follows devices, to enter their namespaces.
 //!
 //! Capabilities belong to a thread (capabilities(7)): a thread keeps those that it was started with.
 

@@ -18,10 +18,10 @@ fn explain(name: &str, (form, shows): (Form, Shows)) -> (String, u8) {
         .join("tests/recordings")
         .join(name)
         .with_extension("ndjson");
-    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let report = Report::new(Box::new(&mut out), form, shows);
-    let status = run(bytes.as_slice(), report, &mut err).unwrap();
+    let status = run(file, report, &mut err).unwrap();
     assert_eq!(String::from_utf8(err).unwrap(), "");
     (String::from_utf8(out).unwrap(), status)
 }

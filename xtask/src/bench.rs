@@ -119,7 +119,7 @@ fn measure(report: &mut Report, rows: &[Row], lasthop: &Path, rounds: u8) -> Res
                 continue;
             }
             let untraced = kind.flood(FLOOD)?;
-            report.untraced(kind).push(untraced.rate());
+            report.untraced(kind).push((untraced.rate(), untraced.cost()));
             let _ = write!(said, " {} {:.0}/s", kind.untraced(), untraced.rate());
             for row in of_kind {
                 let round = round(row, lasthop, &untraced).with_context(|| row.label())?;
@@ -146,6 +146,8 @@ fn round(row: Row, lasthop: &Path, untraced: &Flood) -> Result<Round> {
     Ok(Round {
         rate: flood.rate(),
         ratio: flood.rate() / untraced.rate(),
+        cost: flood.cost(),
+        cost_ratio: flood.cost() / untraced.cost(),
         delivered: flood.received as f64 / flood.sent as f64,
         cpu: (after.cpu - before.cpu) / flood.seconds,
         memory: after.memory,

@@ -41,6 +41,11 @@ impl Blocks {
         Ok(())
     }
 
+    /// The namespace has gone, and its blocks with it: another may get its inode.
+    pub fn forget_netns(&mut self, inode: u32) {
+        self.hooked.retain(|(netns, _), _| *netns != inode);
+    }
+
     /// One port less is seen by it; with the last the hook goes. Must be called in its namespace.
     ///
     /// # Errors

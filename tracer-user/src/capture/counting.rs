@@ -1,13 +1,13 @@
 //! Drops counted in the kernel: the program attached, its maps read.
 
 use anyhow::Context as _;
-use aya::Pod;
 use aya::maps::{Array, MapData, PerCpuHashMap, StackTraceMap};
+use aya::{EbpfLoader, Pod};
 use tracer_common::drops::{DropCount, DropDetail, DropKey, DropPlan};
 use tracer_common::flow::Filter;
 
 use super::counters::Counters;
-use super::load::{Loaded, Purpose, load, loader};
+use super::load::{Loaded, Purpose, load};
 use super::ovs;
 use super::probes::{self, Attached};
 use crate::kernel::btf::KernelBtf;
@@ -58,12 +58,17 @@ pub struct Legend {
 
 impl Counting {
     /// Loads and attaches. `by` is `BY_*`; `filter` is `None` where all drops count; `details`: for
-    /// how many different details there is room in the kernel between two readings.
+    /// how many different details there is room in the kernel between two readings; `aya` is a
+    /// [`loader`](super::load::loader).
     ///
     /// # Errors
     /// One line that says what is missing and what to do.
-    pub fn start(by: u32, filter: Option<&Filter>, details: u32) -> anyhow::Result<(Self, Legend)> {
-        let aya = loader();
+    pub fn start(
+        aya: EbpfLoader<'static>,
+        by: u32,
+        filter: Option<&Filter>,
+        details: u32,
+    ) -> anyhow::Result<(Self, Legend)> {
         let kernel = KernelBtf::open()?;
         let reasons = Reasons::read(&kernel);
         let details = if by == 0 { 1 } else { details };

@@ -144,6 +144,7 @@ impl Ports {
                     break;
                 }
                 Err(e) => {
+                    release(port, self.tier, &mut self.blocks);
                     return Err(anyhow!("{}", chain(&e))).with_context(|| {
                         format!("{name} on {} in {}", link.name, link.netns.label())
                     });
@@ -251,14 +252,18 @@ fn release(port: Port, tier: Tier, blocks: &mut Blocks) {
     }
     let (link, made_qdisc) = (port.link.clone(), port.made_qdisc);
     let mut hooks = Some(port.links);
+    let inode = link.netns.inode;
     let done = enter(&link.netns, || {
+        // First, as what follows fails where the device has gone, and others share its blocks.
+        for block in port.blocks {
+            if let Err(e) = blocks.leave((inode, block)) {
+                log::debug!("block {block} of {}: {e}", link.name);
+            }
+        }
         hooks.take().into_iter().flatten().try_for_each(|hook| match hook {
             Hook::Named(hook) => hook.detach().map_err(|e| chain(&e)),
             Hook::Indexed { .. } => Ok(()),
         })?;
-        for block in port.blocks {
-            blocks.leave((link.netns.inode, block)).map_err(|e| e.to_string())?;
-        }
         if made_qdisc {
             clsact::remove_empty_qdisc_here(link.ifindex).map_err(|e| e.to_string())?;
         }
@@ -273,6 +278,7 @@ fn release(port: Port, tier: Tier, blocks: &mut Blocks) {
         Err(e) => {
             log::debug!("{}: {e}", link.name);
             hooks.take().into_iter().flatten().for_each(std::mem::forget);
+            blocks.forget_netns(inode);
         }
     }
 }

@@ -77,7 +77,7 @@ fn give_memory_back() {
 }
 
 /// How many events are decoded before other things get their turn.
-const BATCH: usize = 4096;
+const BATCH: usize = 1024;
 
 impl Session {
     /// Loads and attaches everything. Devices first, then what sees the end of packets: so that no

@@ -44,8 +44,10 @@ async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {
     privileges::renounce().context("cannot give up privileges")?;
     super::meta::tell_ready(counter.probes(), counter.devices());
     stop.begin(hands, &args.live, args.output.json)?;
-    follow(&mut counter, &mut screen, &mut stop, args, hands).await?;
+    let followed = follow(&mut counter, &mut screen, &mut stop, args, hands).await;
+    // However it went: this thread has not the privilege to end what runs as another user.
     stop.end_child(hands).await;
+    followed?;
     screen.last(hands.run(|| {
         counter.detach();
         counter.counts()

@@ -26,7 +26,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<u8> {
         Report::new(Box::new(io::stdout().lock()), Form::for_stdout(args.output.json), shows);
     let mut err = io::stderr();
     let status = if args.file.as_os_str() == "-" {
-        explain(io::stdin().lock(), report, &mut err)?
+        explain(io::stdin(), report, &mut err)?
     } else {
         let name = args.file.to_string_lossy();
         let file = std::fs::File::open(&args.file)
@@ -42,7 +42,11 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<u8> {
 /// # Errors
 /// A line that is not a record of this format, with its number and what to do; or those of the
 /// streams, [`io::ErrorKind::BrokenPipe`] included.
-pub fn explain(input: impl Read, report: Report<'_>, err: &mut dyn Write) -> anyhow::Result<u8> {
+pub fn explain(
+    input: impl Read + Send + 'static,
+    report: Report<'_>,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
     let mut explanation = Explanation { report, head: false, cut_off: false, now: 0 };
     reader::read_lines(input, |Numbered { number, line, is_unended }| match line {
         Ok(line) => explanation.take(line),

@@ -69,15 +69,20 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     report.flush()?;
     privileges::renounce().context("cannot give up privileges")?;
     announce(&session);
-    stop.begin(hands, &args.live, args.output.json)?;
+    let begun = stop.begin(hands, &args.live, args.output.json);
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
     let open_vswitch = Asking::new(hands.talk());
     let mut owners = Owners { hands, names, open_vswitch, netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
-    follow(&mut session, &mut report, &mut owners, &mut ends, packets).await?;
+    let followed = match begun {
+        Ok(()) => follow(&mut session, &mut report, &mut owners, &mut ends, packets).await,
+        refused => refused,
+    };
+    // However it went: this thread has not the privilege to clean up as it unwinds.
     ends.stop.end_child(hands).await;
     // Detach, then drain: whatever the kernel wrote is read.
     hands.run(|| session.detach());
+    followed?;
     while owners.take_in(&mut session, &mut report)? {}
     let mut answers = owners.answers(&session);
     answers.extend(owners.netfilter.wait());

@@ -30,6 +30,8 @@ impl Symbols {
         // The first name of an address wins: aliases follow.
         symbols.functions.sort_by_key(|(address, ..)| *address);
         symbols.functions.dedup_by_key(|(address, ..)| *address);
+        symbols.functions.shrink_to_fit();
+        symbols.names.shrink_to_fit();
         Ok(symbols)
     }
 

@@ -48,18 +48,10 @@ pub struct Hop {
     /// What kind of place.
     pub hook: HookName,
     /// Network namespace.
-    #[serde(
-        default,
-        deserialize_with = "shared::optional",
-        serialize_with = "shared::write_optional"
-    )]
+    #[serde(default, deserialize_with = "shared::optional")]
     pub netns: Option<Arc<Netns>>,
     /// Device.
-    #[serde(
-        default,
-        deserialize_with = "shared::optional",
-        serialize_with = "shared::write_optional"
-    )]
+    #[serde(default, deserialize_with = "shared::optional")]
     pub dev: Option<Arc<Dev>>,
     /// Ethernet addresses, where the packet had them at this place.
     #[serde(default, deserialize_with = "shared::optional")]
@@ -88,24 +80,15 @@ pub struct Hop {
     #[serde(default, deserialize_with = "shared::optional")]
     pub ct: Option<Arc<Ct>>,
     /// Where and why the kernel gave the packet up.
-    #[serde(
-        default,
-        deserialize_with = "shared::optional",
-        serialize_with = "shared::write_optional"
-    )]
+    #[serde(default, deserialize_with = "shared::optional")]
     pub drop: Option<Arc<Drop>>,
     /// `consume` hops: the function that took the packet, as `symbol+offset`.
-    #[serde(
-        default,
-        deserialize_with = "shared::optional",
-        serialize_with = "shared::write_optional"
-    )]
+    #[serde(default, deserialize_with = "shared::optional")]
     pub by: Option<Arc<Place>>,
     /// Kernel call chain of a drop or a consume, innermost first, as `symbol+0xoffset`.
     #[serde(
         default,
         deserialize_with = "shared::read",
-        serialize_with = "shared::write",
         skip_serializing_if = "<[String]>::is_empty"
     )]
     pub stack: Arc<[String]>,

@@ -1,8 +1,8 @@
-//! What many lines of a recording have in common is put into words once, and read once.
+//! What many lines of a recording have in common is read once.
 //!
-//! Hop after hop is at the same few devices and ends in the same few functions. On reading, the text
-//! of such an object is looked up first; only what was not read before is parsed, and equal text is
-//! one object in memory. On writing, the text of an object is kept beside it.
+//! Hop after hop is at the same few devices and ends in the same few functions. The text of such an
+//! object is looked up first; only what was not read before is parsed, and equal text is one object
+//! in memory.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::thread::LocalKey;
 
 use serde::de::DeserializeOwned;
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::{Ct, Dev, Drop, Eth, Netns, Ovs, Place, Tunnel, Tuple};
 
 /// How many texts of one kind are remembered; past that it starts anew.
-const MAX_KNOWN: usize = 4096;
+const MAX_KNOWN: usize = 2048;
+/// Longer ones are not, bytes: a hostile recording has no share in the memory.
+const MAX_TEXT: usize = 1024;
 
 /// What this thread has read of one kind, by its text.
 type Known<T> = RefCell<HashMap<Box<str>, T, foldhash::fast::RandomState>>;
@@ -52,63 +53,6 @@ repeats!(
     Arc<[String]>
 );
 
-/// What this thread has written of one kind, by where it is in memory: it is held, so that nothing
-/// else comes to be there.
-type Written<T> = RefCell<HashMap<*const (), (Arc<T>, Box<RawValue>), foldhash::fast::RandomState>>;
-
-/// What is one object for many hops in a trace.
-pub trait Shared: Serialize + 'static {
-    /// What was written before.
-    fn written() -> &'static LocalKey<Written<Self>>;
-}
-
-macro_rules! shared {
-    ($($kind:ty),*) => {$(
-        impl Shared for $kind {
-            fn written() -> &'static LocalKey<Written<Self>> {
-                thread_local!(static WRITTEN: Written<$kind> = RefCell::default());
-                &WRITTEN
-            }
-        }
-    )*};
-}
-
-shared!(Netns, Dev, Drop, Place, [String]);
-
-/// Writes one.
-///
-/// # Errors
-/// Those of the serializer.
-pub fn write<S: Serializer, T: Shared + ?Sized>(one: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
-    T::written().with_borrow_mut(|written| {
-        let at = Arc::as_ptr(one).cast::<()>();
-        if let Some((_, text)) = written.get(&at) {
-            return text.serialize(to);
-        }
-        let text = to_raw_value(one).map_err(S::Error::custom)?;
-        if written.len() >= MAX_KNOWN {
-            written.clear();
-        }
-        let (_, text) = written.entry(at).or_insert((one.clone(), text));
-        text.serialize(to)
-    })
-}
-
-/// Writes one, where there is one.
-///
-/// # Errors
-/// Those of the serializer.
-#[expect(clippy::ref_option, reason = "serde hands over references")]
-pub fn write_optional<S: Serializer, T: Shared>(
-    one: &Option<Arc<T>>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    match one {
-        Some(one) => write(one, to),
-        None => to.serialize_none(),
-    }
-}
-
 /// Reads one.
 ///
 /// # Errors
@@ -134,10 +78,12 @@ fn look_up<T: Repeats, E: serde::de::Error>(text: &str) -> Result<T, E> {
             return Ok(found.clone());
         }
         let new: T = serde_json::from_str(text).map_err(E::custom)?;
-        if known.len() >= MAX_KNOWN {
-            known.clear();
+        if text.len() <= MAX_TEXT {
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+            known.insert(text.into(), new.clone());
         }
-        known.insert(text.into(), new.clone());
         Ok(new)
     })
 }
@@ -167,32 +113,17 @@ mod tests {
         assert!(serde_json::from_str::<Line>(r#"{"netns":{"inode":-1}}"#).is_err());
     }
 
-    #[derive(Serialize)]
-    struct Told {
-        #[serde(serialize_with = "write_optional")]
-        netns: Option<Arc<Netns>>,
-    }
-
-    #[test]
-    fn an_object_is_written_as_it_is() {
-        let told = |netns: &Arc<Netns>| {
-            let told = Told { netns: Some(netns.clone()) };
-            serde_json::to_string(&told).unwrap()
-        };
-        let mut router = Arc::new(Netns { inode: 7, name: Some("a\"b".to_owned()) });
-        let text = r#"{"netns":{"inode":7,"name":"a\"b"}}"#;
-        assert_eq!([told(&router), told(&router)], [text, text]);
-        // Another one, which has taken its place.
-        Arc::make_mut(&mut router).inode = 8;
-        assert_eq!(told(&router), text.replace('7', "8"));
-        assert_eq!(serde_json::to_string(&Told { netns: None }).unwrap(), r#"{"netns":null}"#);
-    }
-
     #[test]
     fn memory_is_bounded() {
         for inode in 0..2 * MAX_KNOWN {
             netns(&format!("{{\"netns\":{{\"inode\":{inode}}}}}"));
         }
-        assert!(Arc::<Netns>::known().with_borrow(HashMap::len) <= MAX_KNOWN);
+        let known = || Arc::<Netns>::known().with_borrow(HashMap::len);
+        assert!(known() <= MAX_KNOWN);
+        let before = known();
+        let long = "x".repeat(MAX_TEXT);
+        let line = format!("{{\"netns\":{{\"inode\":1,\"name\":\"{long}\"}}}}");
+        assert_eq!(netns(&line).unwrap().name, Some(long));
+        assert_eq!(known(), before);
     }
 }

@@ -7,7 +7,7 @@ use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::related::Related;
-use crate::reconstruct::segment::Extent;
+use crate::reconstruct::segment::{Misfit, Numbers};
 use crate::reconstruct::services::Passed;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
@@ -43,8 +43,6 @@ pub struct Side {
     pub last_good_ts: u64,
     /// Openings (SYN without ACK) among the packets.
     pub syns: u64,
-    /// How far the good ones have come, of TCP.
-    pub extent: Extent,
 }
 
 /// One kind of harm that befell packets of the flow: same outcome, place, reason and direction.
@@ -62,6 +60,8 @@ pub struct Loss {
     pub evidence: Vec<u64>,
     /// Where the first of them was seen first.
     pub first: Arc<Sight>,
+    /// How the first one's numbers did not fit those before.
+    pub misfit: Option<Misfit>,
     /// Where it came to harm.
     pub at: Arc<Sight>,
     /// The device that it entered or left before.
@@ -122,6 +122,8 @@ pub struct Flow {
     pub passed: Option<Box<Passed>>,
     /// The rules that may have dropped packets of it.
     pub rules: Vec<Arc<Netfilter>>,
+    /// What its sides have sent, of TCP.
+    pub numbers: Numbers,
 }
 
 impl Flow {
@@ -146,6 +148,7 @@ impl Flow {
             answers: Vec::new(),
             passed: None,
             rules: Vec::new(),
+            numbers: Numbers::default(),
         }
     }
 
@@ -221,9 +224,6 @@ impl Flow {
         side.syns += u64::from(packet.first.tcp.is_some_and(TcpFlags::is_syn));
         if matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.good += 1;
-            if let Some(segment) = &packet.first.segment {
-                side.extent.add(segment);
-            }
             side.left += u64::from(fate.outcome == Outcome::Forwarded);
             side.last_good_ts = side.last_good_ts.max(ts);
             side.arrived = Some(fate.at.clone());
@@ -296,6 +296,7 @@ impl Flow {
             asked: u64::from(asked),
             evidence: vec![packet.number],
             first: packet.first.clone(),
+            misfit: packet.misfit,
             at: fate.at.clone(),
             before: fate.before.clone(),
             passage: fate.passage.clone(),
@@ -313,6 +314,7 @@ impl Loss {
         self.last_ts = self.last_ts.max(packet.first.ts);
         if packet.first.ts < self.first.ts {
             self.first = packet.first.clone();
+            self.misfit = packet.misfit;
         }
         if self.evidence.len() < MAX_EVIDENCE {
             self.evidence.push(packet.number);
@@ -341,6 +343,7 @@ impl Loss {
         self.evidence.truncate(MAX_EVIDENCE);
         if other.first.ts < self.first.ts {
             self.first = other.first.clone();
+            self.misfit = other.misfit;
         }
     }
 }

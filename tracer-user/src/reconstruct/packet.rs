@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::model::{Address, HookName, Hop};
 use crate::reconstruct::ovs::{OvsEnd, Passage};
+use crate::reconstruct::segment::Misfit;
 use crate::reconstruct::sight::Sight;
 
 /// One copy of a packet, for as long as the kernel keeps the same skb.
@@ -132,6 +133,8 @@ pub struct Packet {
     pub aliases: Vec<u64>,
     /// Its hops in Open vSwitch's datapath.
     pub passage: Passage,
+    /// How its numbers do not fit those of its connection before it, of TCP.
+    pub misfit: Option<Misfit>,
     /// It counts among those that have an outcome.
     pub counted: bool,
     /// When it is looked at next, to be settled; nanoseconds since the trace began.
@@ -153,6 +156,7 @@ impl Packet {
             lives: Vec::with_capacity(1),
             aliases: Vec::new(),
             passage: Passage::default(),
+            misfit: None,
             counted: false,
             wake: u64::MAX,
             positions: Vec::new(),
@@ -177,7 +181,8 @@ impl Packet {
             _ => None,
         };
         let previous = if let Some(i) = known.or_else(|| full.then_some(MAX_LIVES - 1)) {
-            if life != 0 && self.lives[i].id != life && !self.aliases.contains(&life) {
+            let is_alias = known.is_some() && life != 0 && self.lives[i].id != life;
+            if is_alias && self.aliases.len() < MAX_LIVES && !self.aliases.contains(&life) {
                 self.aliases.push(life);
             }
             let previous = self.lives[i].last.clone();

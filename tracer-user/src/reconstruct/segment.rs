@@ -2,6 +2,8 @@
 //! called a segment invalid (`net/netfilter/nf_conntrack_proto_tcp.c`, `tcp_in_window`).
 
 use crate::model::Tcp;
+use crate::reconstruct::flow::Direction;
+use crate::reconstruct::sight::Sight;
 
 /// The numbers of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +38,17 @@ impl Segment {
     }
 }
 
-/// What one side of a connection has sent, as far as it was seen and not lost.
+/// What one side of a connection has sent, as far as it was seen.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Extent {
+struct Extent {
     /// Behind the last byte sent; `None` before the first segment.
     end: Option<u32>,
     /// The latest acknowledgement.
     acked: Option<u32>,
     /// The largest window offered, unscaled.
     window: u16,
-    /// By how many bits windows are shifted.
-    scale: u8,
+    /// By how many bits windows are shifted; `None` where the SYN that says it was not seen.
+    scale: Option<u8>,
 }
 
 /// Whether `a` comes after `b`, in arithmetic modulo 2^32 (RFC 9293, 3.4).
@@ -60,19 +62,69 @@ fn latest(known: Option<u32>, new: u32) -> u32 {
 
 impl Extent {
     /// One more segment of this side.
-    pub fn add(&mut self, segment: &Segment) {
+    fn add(&mut self, segment: &Segment) {
         self.end = Some(latest(self.end, segment.end));
         if let Some(ack) = segment.ack {
             self.acked = Some(latest(self.acked, ack));
         }
         self.window = self.window.max(segment.window);
         if segment.is_syn {
-            self.scale = segment.scale.unwrap_or(0);
+            self.scale = Some(segment.scale.unwrap_or(0));
         }
     }
 
-    fn room(&self) -> u32 {
-        u32::from(self.window) << self.scale
+    /// The largest window offered, bytes.
+    fn room(&self) -> Option<u32> {
+        self.scale.map(|scale| u32::from(self.window) << scale)
+    }
+}
+
+/// The numbers of both sides of a connection, in the order in which its segments were seen first.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    out: Extent,
+    back: Extent,
+}
+
+impl Numbers {
+    /// One more packet, at its first place: how it does not fit those before it. Then it counts for
+    /// nothing.
+    pub fn see(&mut self, direction: Direction, sight: &Sight) -> Option<Misfit> {
+        let Some(segment) = &sight.segment else {
+            // Of a segment without its numbers (a fragment, or longer than its header can say) what
+            // was sent is not known any more.
+            if sight.tcp.is_some() {
+                *self = Self::default();
+            }
+            return None;
+        };
+        self.add(direction, segment)
+    }
+
+    fn add(&mut self, direction: Direction, segment: &Segment) -> Option<Misfit> {
+        if segment.is_syn {
+            let (own, _) = self.sides(direction);
+            if own.end.is_some_and(|end| end != segment.end) {
+                // The ports are used again.
+                *own = Extent::default();
+                if segment.ack.is_none() {
+                    *self = Self::default();
+                }
+            }
+        }
+        let (own, peer) = self.sides(direction);
+        let misfit = misfit(segment, own, peer);
+        if misfit.is_none() {
+            own.add(segment);
+        }
+        misfit
+    }
+
+    fn sides(&mut self, direction: Direction) -> (&mut Extent, &mut Extent) {
+        match direction {
+            Direction::Forward => (&mut self.out, &mut self.back),
+            Direction::Reply => (&mut self.back, &mut self.out),
+        }
     }
 }
 
@@ -89,18 +141,20 @@ pub enum Misfit {
 
 /// Whether `segment` of the side that sent `own` fits what the other side, `peer`, has sent. `None`
 /// where it fits, or where too little was seen of the connection.
-pub fn misfit(segment: &Segment, own: &Extent, peer: &Extent) -> Option<Misfit> {
+fn misfit(segment: &Segment, own: &Extent, peer: &Extent) -> Option<Misfit> {
+    // Of a connection whose beginning was not seen, what was sent before is not known either.
+    let room = peer.room()?;
     let distance = |far: u32, near: u32| far.wrapping_sub(near);
     if let (Some(ack), Some(sent)) = (segment.ack, peer.end)
         && after(ack, sent)
     {
         return Some(Misfit::Unsent(distance(ack, sent)));
     }
-    let edge = peer.acked?.wrapping_add(peer.room());
+    let edge = peer.acked?.wrapping_add(room);
     if after(segment.seq, edge) {
         return Some(Misfit::Beyond(distance(segment.seq, edge)));
     }
-    let oldest = own.end?.wrapping_sub(peer.room()).wrapping_sub(1);
+    let oldest = own.end?.wrapping_sub(room).wrapping_sub(1);
     after(oldest, segment.end).then(|| Misfit::Before(distance(oldest, segment.end)))
 }
 
@@ -121,45 +175,82 @@ mod tests {
         Segment::from_record(&tcp).unwrap()
     }
 
+    use Direction::{Forward, Reply};
+
     /// A client that began at `u32::MAX - 100` and a server that began at 5000, after a handshake and
     /// 300 bytes from the client: its numbers have wrapped around.
-    fn connection() -> (Extent, Extent) {
-        let (mut client, mut server) = (Extent::default(), Extent::default());
+    fn connection() -> Numbers {
+        let mut numbers = Numbers::default();
         let isn = u32::MAX - 100;
-        client.add(&segment("S", isn, 0, 0));
-        server.add(&segment("SA", 5000, isn.wrapping_add(1), 0));
-        client.add(&segment("A", isn.wrapping_add(1), 5001, 0));
-        client.add(&segment("PA", isn.wrapping_add(1), 5001, 300));
-        server.add(&segment("A", 5001, isn.wrapping_add(301), 0));
-        (client, server)
+        for (direction, segment) in [
+            (Forward, segment("S", isn, 0, 0)),
+            (Reply, segment("SA", 5000, isn.wrapping_add(1), 0)),
+            (Forward, segment("A", isn.wrapping_add(1), 5001, 0)),
+            (Forward, segment("PA", isn.wrapping_add(1), 5001, 300)),
+            (Reply, segment("A", 5001, isn.wrapping_add(301), 0)),
+        ] {
+            assert_eq!(numbers.add(direction, &segment), None, "{segment:?}");
+        }
+        numbers
     }
 
     #[test]
     fn what_goes_on_or_is_repeated_fits() {
-        let (client, server) = connection();
         for (seq, ack) in [(200, 5001), (u32::MAX - 99, 5001), (200 + 3900, 5001), (200, 4000)] {
-            assert_eq!(misfit(&segment("A", seq, ack, 0), &client, &server), None, "{seq} {ack}");
+            let next = segment("A", seq, ack, 0);
+            assert_eq!(connection().add(Forward, &next), None, "{seq} {ack}");
         }
-        assert_eq!(misfit(&segment("R", 200, 0, 0), &client, &server), None);
+        assert_eq!(connection().add(Forward, &segment("R", 200, 0, 0)), None);
     }
 
     #[test]
     fn what_does_not_fit_says_by_how_much() {
-        let (client, server) = connection();
         // Acknowledged: 200 (wrapped), and room for 1000 << 2 behind it.
         let beyond = segment("A", 200 + 4000 + 7, 5001, 0);
-        assert_eq!(misfit(&beyond, &client, &server), Some(Misfit::Beyond(7)));
+        assert_eq!(connection().add(Forward, &beyond), Some(Misfit::Beyond(7)));
         let unsent = segment("A", 200, 5001 + 9, 0);
-        assert_eq!(misfit(&unsent, &client, &server), Some(Misfit::Unsent(9)));
+        assert_eq!(connection().add(Forward, &unsent), Some(Misfit::Unsent(9)));
         let before = segment("R", 200_u32.wrapping_sub(4001 + 5), 0, 0);
-        assert_eq!(misfit(&before, &client, &server), Some(Misfit::Before(5)));
+        assert_eq!(connection().add(Forward, &before), Some(Misfit::Before(5)));
     }
 
     #[test]
-    fn nothing_is_said_of_a_connection_that_was_not_seen() {
-        let nobody = Extent::default();
-        assert_eq!(misfit(&segment("PA", 77, 88, 5), &nobody, &nobody), None);
-        let (client, _) = connection();
-        assert_eq!(misfit(&segment("PA", 77, 88, 5), &client, &nobody), None);
+    fn what_does_not_fit_changes_nothing() {
+        let mut numbers = connection();
+        let forged = segment("RA", 2_000_000_000, 5001, 0);
+        assert!(numbers.add(Forward, &forged).is_some());
+        assert_eq!(numbers.add(Forward, &segment("PA", 200, 5001, 100)), None);
+        assert_eq!(numbers.add(Reply, &segment("A", 5001, 300, 0)), None);
+    }
+
+    #[test]
+    fn a_connection_that_begins_anew_has_numbers_of_its_own() {
+        let mut numbers = connection();
+        for (direction, segment) in [
+            (Forward, segment("S", 3_000_000_000, 0, 0)),
+            (Reply, segment("SA", 17, 3_000_000_001, 0)),
+            (Forward, segment("PA", 3_000_000_001, 18, 100)),
+            // A SYN-ACK that is repeated, and a SYN.
+            (Reply, segment("SA", 17, 3_000_000_001, 0)),
+            (Reply, segment("A", 18, 3_000_000_101, 0)),
+        ] {
+            assert_eq!(numbers.add(direction, &segment), None, "{segment:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_was_not_seen() {
+        assert_eq!(Numbers::default().add(Forward, &segment("PA", 77, 88, 5)), None);
+        // Without the SYNs nobody knows by how much windows are shifted, nor what was sent before.
+        let mut numbers = Numbers::default();
+        for (direction, segment) in [
+            (Forward, segment("A", 1000, 5000, 0)),
+            (Reply, segment("A", 5000, 1000, 0)),
+            (Forward, segment("PA", 60_000, 5000, 1400)),
+            (Forward, segment("PA", 1000, 5000, 1400)),
+            (Forward, segment("A", 1000, 5001, 0)),
+        ] {
+            assert_eq!(numbers.add(direction, &segment), None, "{segment:?}");
+        }
     }
 }

@@ -328,6 +328,8 @@ impl Story {
                 packet.flow = Some(flow);
                 if let Some(flow) = self.flows.flow_mut(flow) {
                     flow.open += 1;
+                    let direction = flow.direction_of(packet);
+                    packet.misfit = flow.numbers.see(direction, sight);
                 }
             }
             Some(flow) if sight.tuple.is_some() && sight.tuple != packet.first.tuple => {

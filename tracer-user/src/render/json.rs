@@ -46,7 +46,8 @@ pub fn write(out: &mut (impl Write + ?Sized), record: &impl Serialize) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Lost, Record};
+    use crate::model::{HookName, Lost, Record};
+    use crate::reconstruct::testing::{HopExt, hop};
 
     #[test]
     fn what_a_terminal_acts_upon_is_escaped_and_comes_back() {
@@ -56,6 +57,17 @@ mod tests {
         let line = String::from_utf8(out).unwrap();
         assert_eq!(line, "\"é\\u009b31m\\u007f\\u001b[2J\\u0085\u{a3}\\\"\\\\\"\n");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), hostile);
+    }
+
+    #[test]
+    fn nor_does_a_device_reach_the_terminal() {
+        let mut hop = hop(HookName::TcEgress, 1, 1).on("a\u{9b}2J", "b\u{7f}", Some("veth"));
+        hop.stack = ["c\u{85}+0x1".to_owned()].into();
+        let mut out = Vec::new();
+        write(&mut out, &Record::Hop(Box::new(hop))).unwrap();
+        let line = String::from_utf8(out).unwrap();
+        assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
+        assert!(["a\\u009b2J", "b\\u007f", "c\\u0085+0x1"].iter().all(|s| line.contains(s)));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::model::{Conntrack, CtEntry, Rule, TcpFlags};
 use crate::reconstruct::asked::{is_datapath, is_netfilter};
-use crate::reconstruct::flow::{Direction, Flow, Loss};
-use crate::reconstruct::segment::{Misfit, misfit};
+use crate::reconstruct::flow::{Flow, Loss};
+use crate::reconstruct::segment::Misfit;
 use crate::reconstruct::sight::{Cause, Sight};
 use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::{next, words};
@@ -116,22 +116,24 @@ fn invalid(flow: &Flow, loss: &Loss) -> Option<String> {
     })
 }
 
-/// What is wrong with the packet itself, in the light of the connection's others.
+/// What is wrong with the packet itself, in the light of the connection's others before it.
 pub fn unfit(flow: &Flow, loss: &Loss) -> Option<String> {
-    let sights = || [&loss.at, &loss.first].into_iter().chain(&loss.before);
-    if sights().any(|sight| sight.bad_checksum) {
+    let of_first = if loss.count > 1 { "of the first of them, " } else { "" };
+    wrong_with_first(flow, loss).map(|wrong| format!("{of_first}{wrong}"))
+}
+
+fn wrong_with_first(flow: &Flow, loss: &Loss) -> Option<String> {
+    let mut sights = [&loss.at, &loss.first].into_iter().chain(&loss.before);
+    if sights.any(|sight| sight.bad_checksum) {
         return Some("its checksum is wrong: it was damaged on the way, or forged".to_owned());
     }
     let at = &*loss.first;
     if at.tcp.is_some_and(|flags| !flags.is_possible()) {
-        return Some("no TCP sends these flags together".to_owned());
+        return Some("no TCP sends its flags together".to_owned());
     }
-    let (own, peer) = match loss.direction {
-        Direction::Forward => (&flow.out, &flow.back),
-        Direction::Reply => (&flow.back, &flow.out),
-    };
     let segment = at.segment.as_ref()?;
-    Some(match misfit(segment, &own.extent, &peer.extent)? {
+    // Events that were lost may be the segments that it does fit.
+    Some(match loss.misfit.filter(|_| !flow.incomplete)? {
         Misfit::Beyond(by) => format!(
             "its sequence number {} is outside of the window, {by} bytes beyond what the other side \
              has room for",

@@ -119,6 +119,16 @@ fn not_matching(aims: &mut Vec<Aim>, nothing: &RowReport, tcpdump: Option<&RowRe
             met: ratio > other,
         });
     }
+    if let Some(tcpdump) = tcpdump {
+        let (own, other) =
+            (nothing.median(|round| round.cost_ratio), tcpdump.median(|round| round.cost_ratio));
+        aims.push(Aim {
+            what: format!("processor time, nothing matches; tcpdump {other:.2}"),
+            is: format!("{own:.2} times"),
+            wanted: "less than tcpdump",
+            met: own < other,
+        });
+    }
     let ready = nothing.median(|round| round.ready_ms);
     aims.push(Aim {
         what: "start to attached".to_owned(),

@@ -16,6 +16,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::socket::{
     MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg, setsockopt, sockopt,
 };
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use super::lab;
@@ -41,12 +42,19 @@ pub(super) struct Flood {
     pub sent: u64,
     pub received: u64,
     pub seconds: f64,
+    /// Processor time that sending and receiving took: a packet's whole way is walked in it.
+    pub cpu: Duration,
 }
 
 impl Flood {
     /// Packets received a second.
     pub(super) fn rate(&self) -> f64 {
         self.received as f64 / self.seconds
+    }
+
+    /// Nanoseconds of processor time a packet: what it costs, whatever else the machine does.
+    pub(super) fn cost(&self) -> f64 {
+        self.cpu.as_nanos() as f64 / self.received.max(1) as f64
     }
 }
 
@@ -70,8 +78,9 @@ pub(super) fn run_dropped(duration: Duration) -> Result<Flood> {
     let pace = Pace { duration, rate: None, window: None };
     thread::scope(|scope| {
         let source = scope.spawn(|| source(&from, cpus[0], &pace, dropped_address));
-        let (sent, seconds) = source.join().map_err(|_| anyhow!("the source panicked"))??;
-        Ok(Flood { sent, received: sent, seconds })
+        let Sent { packets: sent, seconds, cpu } =
+            source.join().map_err(|_| anyhow!("the source panicked"))??;
+        Ok(Flood { sent, received: sent, seconds, cpu })
     })
 }
 
@@ -93,9 +102,10 @@ pub(super) fn run_paced(duration: Duration, rate: Option<f64>) -> Result<Flood> 
         let source = scope.spawn(move || source(&from, cpus[0], &pace, address));
         let sent = source.join().map_err(|_| anyhow!("the source panicked"));
         over.store(true, Ordering::Relaxed);
-        sink.join().map_err(|_| anyhow!("the sink panicked"))??;
-        let (sent, seconds) = sent??;
-        Ok(Flood { sent, received: received.load(Ordering::Relaxed), seconds })
+        let receiving = sink.join().map_err(|_| anyhow!("the sink panicked"))??;
+        let Sent { packets: sent, seconds, cpu } = sent??;
+        let received = received.load(Ordering::Relaxed);
+        Ok(Flood { sent, received, seconds, cpu: cpu + receiving })
     })
 }
 
@@ -122,13 +132,27 @@ struct Pace<'a> {
     window: Option<&'a AtomicU64>,
 }
 
-/// Sends until the time is over; how many packets, in how many seconds.
+/// What the source did.
+struct Sent {
+    packets: u64,
+    seconds: f64,
+    /// In the system calls that send; not while it waits.
+    cpu: Duration,
+}
+
+/// Processor time of this thread.
+fn own_time() -> Result<Duration> {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+    Ok(time.into())
+}
+
+/// Sends until the time is over.
 fn source(
     socket: &UdpSocket,
     cpu: usize,
     pace: &Pace<'_>,
     address: fn(u16) -> Ipv4Addr,
-) -> Result<(u64, f64)> {
+) -> Result<Sent> {
     pin(cpu)?;
     let payload = [0x5a; PAYLOAD];
     let slices = [[IoSlice::new(&payload)]; BATCH];
@@ -137,6 +161,7 @@ fn source(
         .collect();
     let mut headers = MultiHeaders::preallocate(BATCH, None);
     let (mut sent, mut lost) = (0, 0);
+    let mut used = Duration::ZERO;
     let began = Instant::now();
     // Whole batches, so that every address gets the same number of packets.
     for batch in addresses.chunks_exact(BATCH).cycle() {
@@ -152,6 +177,7 @@ fn source(
             }
         }
         let mut rest = batch;
+        let before = own_time()?;
         while !rest.is_empty() {
             let done =
                 sendmmsg(socket.as_raw_fd(), &mut headers, &slices, rest, [], MsgFlags::empty());
@@ -163,8 +189,9 @@ fn source(
             sent += done as u64;
             rest = &rest[done..];
         }
+        used += own_time()?.saturating_sub(before);
     }
-    Ok((sent, began.elapsed().as_secs_f64()))
+    Ok(Sent { packets: sent, seconds: began.elapsed().as_secs_f64(), cpu: used })
 }
 
 /// Waits until fewer packets than the window are on the way; how many had to be given up for that.
@@ -195,8 +222,13 @@ fn sink_socket() -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Receives until the flood is over and nothing more comes.
-fn sink(socket: &UdpSocket, cpu: usize, received: &AtomicU64, over: &AtomicBool) -> Result<()> {
+/// Receives until the flood is over and nothing more comes; the processor time that it took.
+fn sink(
+    socket: &UdpSocket,
+    cpu: usize,
+    received: &AtomicU64,
+    over: &AtomicBool,
+) -> Result<Duration> {
     pin(cpu)?;
     let mut bytes = [[0; PAYLOAD]; BATCH];
     loop {
@@ -214,7 +246,7 @@ fn sink(socket: &UdpSocket, cpu: usize, received: &AtomicU64, over: &AtomicBool)
             Ok(results) => {
                 received.fetch_add(results.count() as u64, Ordering::Relaxed);
             }
-            Err(Errno::EAGAIN) if over.load(Ordering::Relaxed) => return Ok(()),
+            Err(Errno::EAGAIN) if over.load(Ordering::Relaxed) => return own_time(),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(error) => return Err(error).context("cannot receive the flood"),
         }

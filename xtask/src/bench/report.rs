@@ -28,6 +28,10 @@ pub(super) struct Round {
     pub rate: f64,
     /// Of the untraced rate of the same round.
     pub ratio: f64,
+    /// Nanoseconds of processor time a packet: its way and the programs on it.
+    pub cost: f64,
+    /// Times the untraced cost of the same round.
+    pub cost_ratio: f64,
     /// Share of the packets sent that arrived.
     pub delivered: f64,
     /// Processors that the tracer's process kept busy.
@@ -96,8 +100,8 @@ pub(super) struct Attach {
 pub(super) struct Report {
     pub machine: Machine,
     pub count: u8,
-    /// Packets a second with no tracer, each round, by what becomes of them.
-    untraced: [Vec<f64>; 2],
+    /// Packets a second and nanoseconds a packet with no tracer, each round, by what becomes of them.
+    untraced: [Vec<(f64, f64)>; 2],
     pub rows: Vec<RowReport>,
     pub lossless: Option<Lossless>,
     pub explain: Option<Explain>,
@@ -122,6 +126,8 @@ impl RowReport {
             "filter": self.row.filter(),
             "packets_per_second": self.median(|round| round.rate),
             "ratio": self.median(|round| round.ratio),
+            "ns_per_packet": self.median(|round| round.cost),
+            "ns_per_packet_ratio": self.median(|round| round.cost_ratio),
             "cpu": self.median(|round| round.cpu),
             "memory_kib": self.median(|round| round.memory as f64),
             "ready_ms": self.median(|round| round.ready_ms),
@@ -147,7 +153,7 @@ impl Report {
     }
 
     /// The untraced rates of a flood.
-    pub(super) fn untraced(&mut self, kind: Kind) -> &mut Vec<f64> {
+    pub(super) fn untraced(&mut self, kind: Kind) -> &mut Vec<(f64, f64)> {
         let [received, dropped] = &mut self.untraced;
         match kind {
             Kind::Received => received,
@@ -176,7 +182,8 @@ impl Report {
             "machine": self.machine,
             "rounds": self.count,
             "untraced": self.untraced.each_ref().map(|rounds| json!({
-                "packets_per_second": median(rounds.iter().copied()),
+                "packets_per_second": median(rounds.iter().map(|round| round.0)),
+                "ns_per_packet": median(rounds.iter().map(|round| round.1)),
                 "rounds": rounds,
             })),
             "lossless": self.lossless,
@@ -227,10 +234,12 @@ impl Report {
     fn rates(&self, text: &mut String) {
         let _ = writeln!(
             text,
-            "{:<28} {:>10} {:>7} {:>8} {:>10} {:>10} {:>6} {:>7} {:>9} {:>8}",
+            "{:<28} {:>10} {:>7} {:>10} {:>7} {:>8} {:>10} {:>10} {:>6} {:>7} {:>9} {:>8}",
             "",
             "packets/s",
             "ratio",
+            "ns/packet",
+            "times",
             "ns/hook",
             "events/s",
             "lost",
@@ -243,17 +252,23 @@ impl Report {
             if untraced.is_empty() {
                 continue;
             }
-            let untraced = median(untraced.iter().copied());
-            let _ = writeln!(text, "{:<28} {untraced:>10.0} {:>7}", kind.untraced(), "1.000");
+            let rate = median(untraced.iter().map(|round| round.0));
+            let cost = median(untraced.iter().map(|round| round.1));
+            let name = kind.untraced();
+            let _ =
+                writeln!(text, "{name:<28} {rate:>10.0} {:>7} {cost:>10.0} {:>7}", "1.000", "1.00");
             for row in self.rows.iter().filter(|row| row.row.kind() == kind) {
                 let account = row.account.as_ref();
                 let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
                 let _ = writeln!(
                     text,
-                    "{:<28} {:>10.0} {:>7.3} {:>8} {:>10} {:>10} {:>5.0}% {:>7.1} {:>9.0} {:>8.0}",
+                    "{:<28} {:>10.0} {:>7.3} {:>10.0} {:>7.2} {:>8} {:>10} {:>10} {:>5.0}% {:>7.1} \
+                     {:>9.0} {:>8.0}",
                     row.row.label(),
                     row.median(|round| round.rate),
                     row.median(|round| round.ratio),
+                    row.median(|round| round.cost),
+                    row.median(|round| round.cost_ratio),
                     or_dash(account.and_then(Account::hook_ns).map(|ns| format!("{ns:.0}"))),
                     or_dash(account.map(|account| format!("{:.0}", account.events_per_second))),
                     or_dash(account.map(|account| account.lost.to_string())),
@@ -264,7 +279,8 @@ impl Report {
                 );
             }
         }
-        *text += "ns/hook, events/s and lost: from one more flood, with the kernel counting\n";
+        *text += "ns/packet: processor time of sending and receiving, on whatever the machine does besides\n\
+                  ns/hook, events/s and lost: from one more flood, with the kernel counting\n";
     }
 
     fn others(&self, text: &mut String) {

@@ -8,6 +8,7 @@ use tracer_common::drops::{BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_STACK, BY_TUPLE,
 use super::super::meta::meta;
 use crate::capture::counting::{Counting, Legend};
 use crate::capture::decode::proto;
+use crate::capture::load::loader;
 use crate::capture::session::monotonic;
 use crate::cli::{By, DropsArgs};
 use crate::drops::{self, Names, Tally};
@@ -61,8 +62,10 @@ impl Counter {
         let keep = args.keep.map_or(1, |n| usize::try_from(n.get()).unwrap_or(usize::MAX));
         // Between two readings the kernel keeps more apart, lest what is frequent comes too late.
         let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
+        // Before there is a thread that opens files.
+        let aya = loader();
         let (watch, links) = Watch::start(Scope::from_options(&args.live.netns))?;
-        let (counting, legend) = Counting::start(by, filter, in_kernel)?;
+        let (counting, legend) = Counting::start(aya, by, filter, in_kernel)?;
         let scoped =
             !args.live.netns.is_empty() && !args.live.netns.iter().any(|name| name == "all");
         let mut counter = Self {

@@ -27,7 +27,7 @@ struct Said {
 fn explain(input: &[u8]) -> Said {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let report = Report::new(Box::new(&mut out), Form::Json, Shows::Conclusions);
-    let result = run(input, report, &mut err);
+    let result = run(std::io::Cursor::new(input.to_vec()), report, &mut err);
     Said { result, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
