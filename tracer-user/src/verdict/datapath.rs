@@ -18,6 +18,12 @@ pub fn in_port(passage: &[Arc<Sight>]) -> Option<&str> {
     named.or_else(|| receive?.dev.as_ref().map(|dev| dev.name.as_str()))
 }
 
+/// The bond of Open vSwitch's that this port is a member of.
+pub fn bond(passage: &[Arc<Sight>]) -> Option<&str> {
+    let receive = passage.iter().find(|s| s.hook == HookName::OvsReceive)?;
+    receive.dev.as_ref()?.bond.as_deref()
+}
+
 /// ` of datapath ovs-system`, where it is known.
 pub fn of_datapath(passage: &[Arc<Sight>]) -> String {
     let dp = facts(passage).find_map(|ovs| ovs.dp.as_deref());

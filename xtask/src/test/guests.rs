@@ -18,7 +18,7 @@ const SCENARIOS: [Name; 2] = [Name::V6_1, Name::V6_12];
 const ATTACH: [Name; 2] = [Name::V5_10, Name::Newest];
 
 /// Until all of one kernel's scenarios are over, on a busy machine.
-const LIMIT: Duration = Duration::from_mins(40);
+const LIMIT: Duration = Duration::from_mins(55);
 const ATTACH_LIMIT: Duration = Duration::from_mins(10);
 
 /// Some of this machine's own scenarios: between them each kind of program has work to do.

@@ -72,7 +72,9 @@ fn netns(loss: &Loss) -> String {
 }
 
 fn by_port(loss: &Loss) -> Option<String> {
-    Some(format!("by port {}", words::safe(datapath::in_port(&loss.passage)?)))
+    let bond = datapath::bond(&loss.passage);
+    let bond = bond.map(|bond| format!(" in {}", words::safe(bond))).unwrap_or_default();
+    Some(format!("by port {}{bond}", words::safe(datapath::in_port(&loss.passage)?)))
 }
 
 /// `; it came in by port ovn-k8s-mp0, after conntrack in zone 5 found it new|trk`.
