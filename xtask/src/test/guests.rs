@@ -29,7 +29,7 @@ const OWN: [&str; 3] = ["udp-echo/ipv4", "tcp-transfer/ipv6", "nft-drop/ipv4"];
 pub(super) enum Scenarios<'a> {
     /// By its name.
     One(&'a str),
-    /// Those that see each hook of Open vSwitch at work: enough for every change.
+    /// The incidents, and each hook of Open vSwitch at work: enough for every change.
     Few,
     /// Every one.
     All,
@@ -45,8 +45,16 @@ impl Scenarios<'_> {
     }
 }
 
-/// An incident whose packet no flow matches, a rule that drops, a frame with another's MAC.
-const FEW: [&str; 3] = ["ovn-br-local/ipv4", "ovs-drop-rule/ipv4", "bond-arp-mac/ipv4"];
+/// The six incidents, and a rule that drops.
+const FEW: [&str; 7] = [
+    "ovn-br-local",
+    "octavia-ct-invalid",
+    "stale-flow/ipv4",
+    "undnat-lost/ipv4",
+    "port-collision/ipv4",
+    "bond-arp-mac",
+    "ovs-drop-rule/ipv4",
+];
 
 /// Two guests at a time: each has one processor.
 pub(super) fn run(binary: &Path, scenarios: Scenarios<'_>) -> Result<Count> {
