@@ -169,7 +169,7 @@ lh_hold() {
 	fifo=$LH_DIR/ready.$$
 	rm -f "$fifo"
 	mkfifo "$fifo"
-	ip netns exec "$ns" "$LH_PEER" --limit "${LH_LIMIT:-30}" "$@" >"$fifo" 2>"$LH_DIR/$log" &
+	ip netns exec "$ns" "$LH_PEER" --limit "${LH_LIMIT:-120}" "$@" >"$fifo" 2>"$LH_DIR/$log" &
 	HELD=$!
 	# `cat` takes over the rest, so that the peer never writes into a closed pipe. (By a descriptor of
 	# its own: what runs in the background is given an empty standard input.)
