@@ -72,10 +72,7 @@ lh_ovs_pair() {
 	lh_netns lh-client lh-node lh-server
 	lh_port lh-client eth0 $CLIENT_MAC p-c
 	lh_port lh-server eth0 $SERVER_MAC p-s
-	lh_addr lh-client eth0 "$CLIENT"
-	lh_addr lh-server eth0 "$SERVER"
-	lh_neigh lh-client eth0 "$SERVER" $SERVER_MAC
-	lh_neigh lh-server eth0 "$CLIENT" $CLIENT_MAC
+	lh_ends
 	lh_ovs_start
 	ovs-vsctl add-br br0 -- set-fail-mode br0 secure \
 		-- add-port br0 p-c -- set interface p-c ofport_request=1 \
@@ -140,10 +137,7 @@ lh_ovs_tunnel() {
 		ip -n lh-remote link set $dev master br0 up
 	done
 	ip -n lh-remote link set br0 up
-	lh_addr lh-client eth0 "$CLIENT"
-	lh_addr lh-server eth0 "$SERVER"
-	lh_neigh lh-client eth0 "$SERVER" $SERVER_MAC
-	lh_neigh lh-server eth0 "$CLIENT" $CLIENT_MAC
+	lh_ends
 	lh_ovs_start
 	ovs-vsctl add-br br0 -- set-fail-mode br0 secure \
 		-- add-port br0 p-c -- set interface p-c ofport_request=1 \

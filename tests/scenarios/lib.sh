@@ -53,14 +53,19 @@ ROUTER_C_MAC=02:00:00:00:00:02
 ROUTER_S_MAC=02:00:00:00:00:03
 SERVER_MAC=02:00:00:00:00:04
 
-# client eth0 --- eth0 server, with their addresses $CLIENT and $SERVER.
-lh_pair() {
-	lh_netns lh-client lh-server
-	lh_veth lh-client eth0 $CLIENT_MAC lh-server eth0 $SERVER_MAC
+# Client and server have their addresses, $CLIENT and $SERVER, and need not ask for each other.
+lh_ends() {
 	lh_addr lh-client eth0 "$CLIENT"
 	lh_addr lh-server eth0 "$SERVER"
 	lh_neigh lh-client eth0 "$SERVER" $SERVER_MAC
 	lh_neigh lh-server eth0 "$CLIENT" $CLIENT_MAC
+}
+
+# client eth0 --- eth0 server, with their addresses $CLIENT and $SERVER.
+lh_pair() {
+	lh_netns lh-client lh-server
+	lh_veth lh-client eth0 $CLIENT_MAC lh-server eth0 $SERVER_MAC
+	lh_ends
 }
 
 # client eth0 --- eth-c router eth-s --- eth0 server, default routes through the router.

@@ -62,11 +62,13 @@ impl Hands {
 /// The kernel's.
 pub fn narrow() -> anyhow::Result<()> {
     let kept: HashSet<_> = KEPT.into_iter().map(|(capability, _)| capability).collect();
-    let permitted = caps::read(None, CapSet::Permitted)?;
-    let both: HashSet<_> = permitted.intersection(&kept).copied().collect();
-    caps::set(None, CapSet::Effective, &both)?;
-    caps::set(None, CapSet::Permitted, &both)?;
-    Ok(())
+    let keep_some = || {
+        let permitted = caps::read(None, CapSet::Permitted)?;
+        let both: HashSet<_> = permitted.intersection(&kept).copied().collect();
+        caps::set(None, CapSet::Effective, &both)?;
+        caps::set(None, CapSet::Permitted, &both)
+    };
+    keep_some().context(REFUSED)
 }
 
 /// Gives up all privileges of this thread, and that what it executes could have others.
@@ -75,8 +77,9 @@ pub fn narrow() -> anyhow::Result<()> {
 /// The kernel's.
 pub fn renounce() -> anyhow::Result<()> {
     for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
-        caps::clear(None, set)?;
+        caps::clear(None, set).context(REFUSED)?;
     }
-    nix::sys::prctl::set_no_new_privs()?;
-    Ok(())
+    nix::sys::prctl::set_no_new_privs().context(REFUSED)
 }
+
+const REFUSED: &str = "cannot give up privileges";

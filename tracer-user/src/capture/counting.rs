@@ -80,7 +80,7 @@ impl Counting {
             tcp_v6_rcv: symbols.code_of("tcp_v6_rcv").unwrap_or_default(),
         };
         let filter = filter.copied().unwrap_or(Filter::ANY);
-        let mut loaded = load(aya, kernel, &filter, Purpose::Count { plan, details })?;
+        let mut loaded = load(aya, &kernel, &filter, Purpose::Count { plan, details })?;
         let mut take = |name: &str| {
             loaded.ebpf.take_map(name).with_context(|| format!("no map {name} inside"))
         };
@@ -94,7 +94,7 @@ impl Counting {
         let counters = Counters::take(&mut loaded)?;
         let probe = probes::attach_count(&mut loaded)?;
         let explains = reasons.has_subsystem("openvswitch");
-        let ovs = ovs::attach_count(&mut loaded, &KernelBtf::open()?, explains);
+        let ovs = ovs::attach_count(&mut loaded, &kernel, explains);
         let counting = Self {
             loaded: Some(loaded),
             places,

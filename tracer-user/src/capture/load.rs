@@ -98,7 +98,7 @@ pub struct Loaded {
 /// One line that says what is missing and what to do.
 pub fn load(
     loader: EbpfLoader<'static>,
-    kernel: KernelBtf,
+    kernel: &KernelBtf,
     filter: &Filter,
     purpose: Purpose,
 ) -> anyhow::Result<Loaded> {
@@ -109,11 +109,9 @@ pub fn load(
     };
     // Before 5.11 BPF memory counts against this limit.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, u64::MAX, u64::MAX);
-    let layout = PodLayout(layout(&kernel)?);
-    let ct_layout = PodCtLayout(conntrack::layout(&kernel));
-    let btf = hook_types(&kernel, &probes::hook_types()).context("the kernel's BTF")?;
-    // The loader is about to need much memory of its own.
-    drop(kernel);
+    let layout = PodLayout(layout(kernel)?);
+    let ct_layout = PodCtLayout(conntrack::layout(kernel));
+    let btf = hook_types(kernel, &probes::hook_types()).context("the kernel's BTF")?;
     let filter = PodFilter(*filter);
     let log_level = log_level();
     let (ring_bytes, plan, [places, details, stacks]) = match purpose {

@@ -92,10 +92,11 @@ impl Session {
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
             let purpose = Purpose::Follow { ring_bytes: plan.ring_bytes };
-            let loaded = load(aya, kernel, &plan.filter, purpose).map(|mut loaded| {
-                load_ahead(&mut loaded);
-                loaded
-            });
+            let mut loaded = load(aya, &kernel, &plan.filter, purpose);
+            drop(kernel);
+            if let Ok(loaded) = &mut loaded {
+                load_ahead(loaded);
+            }
             let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (symbols, loaded)
         });

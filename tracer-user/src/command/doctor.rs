@@ -126,7 +126,7 @@ fn examine() -> Vec<Check> {
     checks.push(conntrack(&btf));
     let daemons = owner::daemons();
     if preflight::check().is_ok() {
-        checks.extend(hooks(btf));
+        checks.extend(hooks(&btf));
     }
     checks.extend(daemons);
     checks
@@ -173,8 +173,8 @@ fn symbols() -> Check {
 }
 
 /// Attaches every hook for real and lets go of it.
-fn hooks(btf: KernelBtf) -> Vec<Check> {
-    let ovs_is_built_in = ovs::is_built_in(&btf);
+fn hooks(btf: &KernelBtf) -> Vec<Check> {
+    let ovs_is_built_in = ovs::is_built_in(btf);
     let mut loaded = match load(loader(), btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],

@@ -5,14 +5,12 @@ mod screen;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::counter::Counter;
 use self::screen::Screen;
 use super::stop::{Ended, Stop};
 use crate::cli::DropsArgs;
-use crate::preflight;
 use crate::privileges::{self, Hands};
 
 /// How often the kernel's maps are emptied, and new devices given their names.
@@ -29,11 +27,7 @@ const QUIET: Duration = Duration::from_millis(300);
 /// # Errors
 /// One line: what could not be done, and what to do.
 pub fn run(args: &DropsArgs) -> anyhow::Result<u8> {
-    preflight::check()?;
-    privileges::narrow().context("cannot give up privileges")?;
-    let hands = Hands::new()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(count(args, &hands))
+    super::live::run(async |hands| count(args, hands).await)
 }
 
 async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {
@@ -41,7 +35,7 @@ async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {
     let mut counter = Counter::start(args)?;
     let mut screen = Screen::new(args, counter.began());
     screen.head(&counter, args)?;
-    privileges::renounce().context("cannot give up privileges")?;
+    privileges::renounce()?;
     super::meta::tell_ready(counter.probes(), counter.devices());
     stop.begin(hands, &args.live, args.output.json)?;
     let followed = follow(&mut counter, &mut screen, &mut stop, args, hands).await;

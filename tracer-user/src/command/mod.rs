@@ -4,6 +4,7 @@ mod child;
 pub mod doctor;
 pub mod drops;
 pub mod explain;
+mod live;
 mod meta;
 mod stop;
 pub mod trace;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::stop::{Ended, Stop};
@@ -12,7 +11,6 @@ use crate::model::{Hop, Meta};
 use crate::netfilter::Asker;
 use crate::ovs::asking::Asking;
 use crate::ovs::ports::PortNames;
-use crate::preflight;
 use crate::privileges::{self, Hands};
 use crate::reconstruct::asked::Answer;
 use crate::report::{Form, Report, Shows};
@@ -33,11 +31,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// # Errors
 /// One line: what could not be done, and what to do.
 pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
-    preflight::check()?;
-    privileges::narrow().context("cannot give up privileges")?;
-    let hands = Hands::new()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(trace(args, &hands))
+    super::live::run(async |hands| trace(args, hands).await)
 }
 
 /// What ends a trace.
@@ -67,7 +61,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     );
     report.meta(&meta(&session, &args.live.filter_text))?;
     report.flush()?;
-    privileges::renounce().context("cannot give up privileges")?;
+    privileges::renounce()?;
     announce(&session);
     let begun = stop.begin(hands, &args.live, args.output.json);
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };

@@ -1,15 +1,19 @@
 //! The whole trace as it unfolds: hops in, journeys and flows out.
 
+mod belonging;
+mod waiting;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
+use self::waiting::{due, unended};
 use crate::model::{HookName, Hop, Lost, Outcome, TcpFlags};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
-use crate::reconstruct::identity::{self, Marks, SAME_WITHIN};
+use crate::reconstruct::identity::Marks;
 use crate::reconstruct::ovs::{Asked, silent_drop};
 use crate::reconstruct::owner;
 use crate::reconstruct::packet::{Packet, Position};
@@ -18,17 +22,6 @@ use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight};
 use crate::reconstruct::{Map, Way};
 
-/// How long after its end a packet is held open for what may still overrule it, nanoseconds.
-const GRACE: u64 = 1_000_000_000;
-/// How long a packet that the kernel may still hold (in a tap's or a socket's queue, say) is held
-/// open after its last sign of life, nanoseconds.
-const HELD: u64 = 60_000_000_000;
-/// How long a packet may be silent before it counts as vanished, nanoseconds. Longer than the 3 s
-/// for which neighbour resolution holds one (`mcast_solicit` × `retrans_time`).
-const SILENCE: u64 = 5_000_000_000;
-/// How long `ovs-vswitchd` may take to hand a packet back, nanoseconds: a handler answers within
-/// milliseconds, unless it is starved.
-const ANSWER: u64 = SAME_WITHIN;
 /// How many packets are held open; past that they are settled as they stand.
 const MAX_OPEN: usize = 4_096;
 /// How many packets whose end was seen are looked at together, to ask about them at once.
@@ -244,73 +237,6 @@ impl Story {
         ways
     }
 
-    fn identify(&mut self, hop: &Hop, sight: &Sight) -> u64 {
-        let known = self.known(hop, sight);
-        let number = known.unwrap_or_else(|| {
-            // A hostile recording may have used the last number; 0 means unknown.
-            self.latest = self.latest.checked_add(1).unwrap_or(1);
-            self.latest
-        });
-        if hop.life != 0 {
-            self.lives.insert(hop.life, number);
-        }
-        self.asked.see(hop, number);
-        let marks = [self.marks.fingerprint(hop), self.marks.datagram(hop)];
-        for mark in marks.into_iter().flatten() {
-            self.marks.put(mark, number);
-        }
-        if hop.hook == HookName::Deliver
-            && let Some(mark) = self.marks.taken(hop)
-        {
-            self.marks.put(mark, number);
-        }
-        number
-    }
-
-    fn known(&self, hop: &Hop, sight: &Sight) -> Option<u64> {
-        if let Some(number) = self.lives.get(&hop.life) {
-            return Some(*number);
-        }
-        let cloned = hop.parent.and_then(|parent| self.lives.get(&parent));
-        if let Some(number) = cloned
-            && self.open.get(number).is_some_and(Packet::has_room)
-        {
-            return Some(*number);
-        }
-        if let Some(number) = self.taken_by_socket(hop, sight) {
-            return Some(number);
-        }
-        let mark = if identity::is_fragment(hop) {
-            self.marks.datagram(hop)
-        } else {
-            self.marks.fingerprint(hop)
-        };
-        let Some(number) = self.marks.packet(mark?) else {
-            return self.asked.whole_of(hop, &self.open);
-        };
-        let packet = self.open.get(&number)?;
-        let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
-        let handed_back = identity::is_handed_in(hop) && packet.awaits_answer();
-        let repeated = identity::repeats(hop) && packet.was_at(Position::of(hop)) && !handed_back;
-        let answer =
-            identity::answers(hop, packet.first.tuple) || identity::answers(hop, packet.last.tuple);
-        (fresh && !repeated && !answer && packet.has_room()).then_some(number)
-    }
-
-    /// The packet whose skb a socket took before this end of it. Its bytes need not be what
-    /// they were: `tcp_add_to_backlog` merges segments that wait for their socket.
-    fn taken_by_socket(&self, hop: &Hop, sight: &Sight) -> Option<u64> {
-        if !matches!(hop.hook, HookName::Drop | HookName::Consume) {
-            return None;
-        }
-        let number = self.marks.packet(self.marks.taken(hop)?)?;
-        let packet = self.open.get(&number)?;
-        packet.lives.iter().find(|life| life.ends_with(sight))?;
-        let same_flow = packet.last.tuple == hop.tuple;
-        let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
-        (same_flow && fresh && packet.has_room()).then_some(number)
-    }
-
     fn advance(&mut self, hop: &mut Hop, sight: &Arc<Sight>) {
         let number = hop.packet;
         let packets = &mut self.packets;
@@ -449,26 +375,6 @@ impl Story {
             packet.flow = Some(settled.flow);
         }
         self.open.insert(number, packet);
-    }
-}
-
-/// When a packet is settled unless something more is seen of it.
-fn due(packet: &Packet) -> u64 {
-    let wait = match fate::is_over(packet) {
-        true if packet.awaits_answer() => ANSWER,
-        true => GRACE,
-        false => HELD,
-    };
-    packet.last_ts.saturating_add(wait)
-}
-
-/// What to call a packet that nothing has ended.
-fn unended(packet: &Packet, now: u64) -> Outcome {
-    let patience = if packet.awaits_answer() { ANSWER } else { SILENCE };
-    if packet.last_ts.saturating_add(patience) <= now {
-        Outcome::Vanished
-    } else {
-        Outcome::InFlight
     }
 }
 
