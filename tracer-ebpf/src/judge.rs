@@ -103,9 +103,9 @@ fn look<S: Source>(
         // What an ICMP error quotes is another packet, and NAT's to change.
         if !quoted {
             innermost.mark = mark(n, &layer.transport);
-            quoted = quotation(n, &layer.transport).is_some();
         }
-        innermost.flags |= wanted(&innermost.tuple);
+        quoted = bytes.opaque_bool(quoted || quotation(n, &layer.transport).is_some());
+        innermost.flags |= bytes.opaque(wanted(&innermost.tuple).into()) as u8;
         // Later fragments have no ports: they follow the first.
         if n.frag_offset != 0 {
             if maps::learned(&fragment(n)) {

@@ -83,16 +83,22 @@ pub struct Linear {
     pub len: u32,
 }
 
-/// The same number, by way of a zero that the verifier does not know to be one.
+/// See [`Source::opaque`]: combined with what a map holds, which the verifier does not know.
 #[inline(always)]
-fn opaque(n: u32) -> u32 {
-    n ^ ZERO.load() as u32
+fn opaque(mut n: u64) -> u64 {
+    let zero = ZERO.load();
+    // SAFETY: one operation on a register. In assembly so that it is done here, and not where the
+    // number is used.
+    unsafe {
+        core::arch::asm!("{n} ^= {zero}", n = inout(reg) n, zero = in(reg) zero);
+    }
+    n
 }
 static ZERO: Word = Word::zero();
 
 impl Source for Linear {
     #[inline(always)]
-    fn opaque(&self, n: u32) -> u32 {
+    fn opaque(&self, n: u64) -> u64 {
         opaque(n)
     }
 
@@ -128,7 +134,7 @@ impl Source for Packet {
     }
 
     #[inline(always)]
-    fn opaque(&self, n: u32) -> u32 {
+    fn opaque(&self, n: u64) -> u64 {
         opaque(n)
     }
 
