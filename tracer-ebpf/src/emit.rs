@@ -156,7 +156,7 @@ pub fn submit<T>(event: *mut T) {
 #[inline(always)]
 pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
     let skb = sighting.skb;
-    let protocol = Probed::load::<u16>(skb, at!(skb_protocol)).unwrap_or(0);
+    let protocol = Probed::or_zero::<u16>(skb, at!(skb_protocol));
     // SAFETY: `event` is reserved memory of its type, written field by field; nothing is read from
     // it before it is written, but the padding of the array's tail, which `header_len` bounds.
     unsafe {
@@ -167,8 +167,8 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
         (*event).location = sighting.location;
         (*event).reason = sighting.reason;
         (*event).cpu = cpu();
-        (*event).len = Probed::load(skb, at!(skb_len)).unwrap_or(0);
-        (*event).mark = Probed::load(skb, at!(skb_mark)).unwrap_or(0);
+        (*event).len = Probed::or_zero(skb, at!(skb_len));
+        (*event).mark = Probed::or_zero(skb, at!(skb_mark));
         (*event).protocol = u16::from_be(protocol);
         (*event).hook = sighting.hook as u8;
         (*event).flags = sighting.found.flags;
@@ -182,7 +182,7 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
     fill_vlan(event, skb);
     let dev = match sighting.dev {
         Some(dev) => dev,
-        None => Probed::load::<u64>(skb, at!(skb_dev)).unwrap_or(NO_DEVICE),
+        None => Probed::or_zero::<u64>(skb, at!(skb_dev)),
     };
     fill_device(event, skb, dev);
     fill_headers(event, skb);
@@ -192,11 +192,11 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
 fn fill_vlan(event: *mut Event, skb: u64) {
     let mask = at!(vlan_present_mask);
     let present =
-        mask == 0 || Probed::load::<u8>(skb, at!(skb_vlan_present)).unwrap_or(0) & mask as u8 != 0;
+        mask == 0 || Probed::or_zero::<u8>(skb, at!(skb_vlan_present)) & mask as u8 != 0;
     let (mut proto, mut tci) = (0, 0);
     if present {
-        proto = u16::from_be(Probed::load(skb, at!(skb_vlan_proto)).unwrap_or(0));
-        tci = Probed::load(skb, at!(skb_vlan_tci)).unwrap_or(0);
+        proto = u16::from_be(Probed::or_zero(skb, at!(skb_vlan_proto)));
+        tci = Probed::or_zero(skb, at!(skb_vlan_tci));
     }
     // SAFETY: as in `fill`.
     unsafe {
@@ -213,17 +213,17 @@ fn fill_device(event: *mut Event, skb: u64, dev: u64) {
     let mut net = 0_u64;
     let mut name = [0_u8; DEV_NAME_BYTES];
     if is_kernel_address(dev) {
-        ifindex = Probed::load(dev, at!(dev_ifindex)).unwrap_or(0);
-        net = Probed::load(dev, at!(dev_net)).unwrap_or(0);
-        name = Probed::load(dev, at!(dev_name)).unwrap_or_default();
+        ifindex = Probed::or_zero(dev, at!(dev_ifindex));
+        net = Probed::or_zero(dev, at!(dev_net));
+        name = Probed::or_zero(dev, at!(dev_name));
     }
     if net == 0 {
-        let sk = Probed::load::<u64>(skb, at!(skb_sk)).unwrap_or(0);
+        let sk = Probed::or_zero::<u64>(skb, at!(skb_sk));
         if is_kernel_address(sk) {
-            net = Probed::load(sk, at!(sk_net)).unwrap_or(0);
+            net = Probed::or_zero(sk, at!(sk_net));
         }
     }
-    let netns = if net == 0 { 0 } else { Probed::load(net, at!(net_inum)).unwrap_or(0) };
+    let netns = Probed::or_zero(net, at!(net_inum));
     // SAFETY: as in `fill`.
     unsafe {
         (*event).ifindex = ifindex;

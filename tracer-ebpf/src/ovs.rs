@@ -241,7 +241,7 @@ fn local_port(dp: u64, layout: &OvsLayout) -> u64 {
         return 0;
     }
     let buckets = load::<u64>(dp, layout.datapath_ports).unwrap_or(0);
-    let mut node = Probed::load::<u64>(buckets, 0).unwrap_or(0);
+    let mut node = Probed::or_zero::<u64>(buckets, 0);
     for _ in 0..BUCKET_DEPTH {
         if node == 0 {
             return 0;
@@ -250,7 +250,7 @@ fn local_port(dp: u64, layout: &OvsLayout) -> u64 {
         if load::<u16>(vport, layout.vport_port_no) == Some(0) {
             return vport;
         }
-        node = Probed::load::<u64>(node, 0).unwrap_or(0);
+        node = Probed::or_zero::<u64>(node, 0);
     }
     0
 }
