@@ -64,6 +64,7 @@ fn decide<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Mat
         return None;
     }
     // Opaque, so that the verifier walks what follows once: 0 where the skb is not followed.
+    let ethertype = opaque(ethertype.into()) as u16;
     let known_life = opaque(known.map_or(0, |k| k.life));
     let known_mark = opaque(known.map_or(0, |k| k.mark.into())) as u32;
     let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
