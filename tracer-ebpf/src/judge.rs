@@ -30,7 +30,7 @@ pub struct Match {
 impl Match {
     /// Itself, with nothing known of it: see [`Source::opaque`].
     #[inline(always)]
-    fn opaque(self) -> Self {
+    pub fn opaque(self) -> Self {
         Self {
             life: opaque(self.life),
             flags: opaque(self.flags.into()) as u8,
