@@ -9,7 +9,7 @@ use tracer_common::flow::{Addr, Tuple, proto};
 
 use crate::emit::Sighting;
 use crate::judge::wanted;
-use crate::kernel::{Memory, Probed, constant, is_kernel_address};
+use crate::kernel::{Memory, Probed, constant, is_kernel_address, opaque};
 use crate::maps;
 
 /// Where the fields of this kernel's conntrack structures are.
@@ -134,12 +134,15 @@ fn tuple(entry: u64, at: u32) -> Option<(Tuple, u16)> {
 /// `union nf_inet_addr`: an IPv4 address is its first four bytes.
 #[inline(always)]
 fn addr(words: [u64; 2], is_v4: bool) -> Addr {
-    if is_v4 {
+    let Addr([high, low]) = if is_v4 {
         let [a, b, c, d, ..] = words[0].to_ne_bytes();
         Addr::v4([a, b, c, d])
     } else {
         Addr(words)
-    }
+    };
+    // Here the ways meet: the compiler would go on apart, to words that were read on one of them only,
+    // which the verifier of 5.10 takes for uninitialised.
+    Addr([opaque(high), opaque(low)])
 }
 
 /// As [`learn`], where the entry is about what was looked for.

@@ -15,7 +15,7 @@ use tracer_common::conntrack::Ct;
 
 use crate::conntrack;
 use crate::judge::Match;
-use crate::kernel::{Geometry, Memory, Probed, at, is_kernel_address};
+use crate::kernel::{Geometry, Probed, at, is_kernel_address};
 use crate::maps::{EVENTS, count};
 
 /// What a hook knows of what it saw.
@@ -156,7 +156,6 @@ pub fn submit<T>(event: *mut T) {
 #[inline(always)]
 pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
     let skb = sighting.skb;
-    let protocol = Probed::or_zero::<u16>(skb, at!(skb_protocol));
     // SAFETY: `event` is reserved memory of its type, written field by field; nothing is read from
     // it before it is written, but the padding of the array's tail, which `header_len` bounds.
     unsafe {
@@ -167,18 +166,16 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
         (*event).location = sighting.location;
         (*event).reason = sighting.reason;
         (*event).cpu = cpu();
-        (*event).len = Probed::or_zero(skb, at!(skb_len));
-        (*event).mark = Probed::or_zero(skb, at!(skb_mark));
-        (*event).protocol = u16::from_be(protocol);
         (*event).hook = sighting.hook as u8;
         (*event).flags = sighting.found.flags;
         (*event).parts = parts;
         (*event).pad = 0;
-        let pkt_type = Probed::load::<u8>(skb, at!(skb_pkt_type));
-        (*event).pkt_type = pkt_type.map_or(u8::MAX, |b| (b >> (at!(pkt_type_shift) & 7)) & 7);
-        let ip_summed = Probed::load::<u8>(skb, at!(skb_ip_summed));
-        (*event).ip_summed = ip_summed.map_or(u8::MAX, |b| (b >> (at!(ip_summed_shift) & 7)) & 3);
     }
+    if skb == 0 {
+        fill_nothing(event);
+        return;
+    }
+    fill_packet(event, skb);
     fill_vlan(event, skb);
     let dev = match sighting.dev {
         Some(dev) => dev,
@@ -188,11 +185,45 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
     fill_headers(event, skb);
 }
 
+/// What there is to tell of the packet where its skb is gone.
+#[inline(always)]
+fn fill_nothing(event: *mut Event) {
+    // SAFETY: as in `fill`.
+    unsafe {
+        (*event).len = 0;
+        (*event).mark = 0;
+        (*event).protocol = 0;
+        (*event).pkt_type = u8::MAX;
+        (*event).ip_summed = u8::MAX;
+        (*event).vlan_proto = 0;
+        (*event).vlan_tci = 0;
+        (*event).ifindex = 0;
+        (*event).netns = 0;
+        (*event).dev_name = [0; DEV_NAME_BYTES];
+        (*event).header_len = 0;
+        (*event).l3_offset = 0;
+    }
+}
+
+#[inline(always)]
+fn fill_packet(event: *mut Event, skb: u64) {
+    let protocol = Probed::or_zero::<u16>(skb, at!(skb_protocol));
+    let pkt_type = Probed::or_zero::<u8>(skb, at!(skb_pkt_type));
+    let ip_summed = Probed::or_zero::<u8>(skb, at!(skb_ip_summed));
+    // SAFETY: as in `fill`.
+    unsafe {
+        (*event).len = Probed::or_zero(skb, at!(skb_len));
+        (*event).mark = Probed::or_zero(skb, at!(skb_mark));
+        (*event).protocol = u16::from_be(protocol);
+        (*event).pkt_type = (pkt_type >> (at!(pkt_type_shift) & 7)) & 7;
+        (*event).ip_summed = (ip_summed >> (at!(ip_summed_shift) & 7)) & 3;
+    }
+}
+
 #[inline(always)]
 fn fill_vlan(event: *mut Event, skb: u64) {
     let mask = at!(vlan_present_mask);
-    let present =
-        mask == 0 || Probed::or_zero::<u8>(skb, at!(skb_vlan_present)) & mask as u8 != 0;
+    let present = mask == 0 || Probed::or_zero::<u8>(skb, at!(skb_vlan_present)) & mask as u8 != 0;
     let (mut proto, mut tci) = (0, 0);
     if present {
         proto = u16::from_be(Probed::or_zero(skb, at!(skb_vlan_proto)));
