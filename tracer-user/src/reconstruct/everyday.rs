@@ -84,6 +84,21 @@ pub fn is_handled_icmp6(drop: &Sight) -> bool {
     in_rcv && drop.raw_reason().is_none_or(|reason| reason == "NOT_SPECIFIED")
 }
 
+/// A listener whose queues are full refused it.
+pub fn is_refused_by_listener(drop: &Sight) -> bool {
+    const LISTENER: &[&str] = &["tcp_conn_request", "tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock"];
+    drop.raw_reason() == Some("TCP_LISTEN_OVERFLOW")
+        || drop.symbol().is_some_and(|symbol| LISTENER.contains(&symbol))
+}
+
+/// Consumed by a program or filter at the device's ingress that answers `TC_ACT_STOLEN`: no protocol
+/// saw it. Who takes it for another use sends it on from there as a new skb, which is seen elsewhere.
+pub fn is_stolen(consumed: &Sight) -> bool {
+    const INGRESS: &[&str] = &["__netif_receive_skb_core", "sch_handle_ingress"];
+    let symbol = consumed.symbol().and_then(|symbol| symbol.split('.').next());
+    symbol.is_some_and(|symbol| INGRESS.contains(&symbol))
+}
+
 /// A lone RST that found no socket: both ends are done with the connection, nobody waits for it.
 pub fn is_stray_reset(drop: &Sight) -> bool {
     drop.tcp.is_some_and(TcpFlags::is_reset) && drop.raw_reason() == Some("NO_SOCKET")

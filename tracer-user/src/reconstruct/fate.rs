@@ -89,16 +89,19 @@ fn consumed(life: &Life, freed: &Sight) -> End {
         (Some(Taker::Copies | Taker::Listener), _) => End::Replaced,
         (Some(Taker::Sender), _) => End::Forwarded,
         (_, Some(port)) if is_egress(port) && port.kind() == "tun" => End::Delivered,
+        // A host took it at the other end of a device whose other end has no hooks.
+        (Some(Taker::Host), Some(port)) if is_elsewhere(port, freed) => End::Delivered,
         (_, Some(port)) if is_egress(port) && everyday::leaves_node(port) => End::Forwarded,
         // Without a hook at the device that it came to, it is seen last where it left for it.
-        (Some(Taker::Host), Some(port)) if !is_egress(port) || is_elsewhere(port, freed) => {
-            End::Delivered
-        }
+        (Some(Taker::Host), Some(port)) if !is_egress(port) => End::Delivered,
         (Some(Taker::Guest), _) | (Some(Taker::Host), None) => End::Delivered,
         // A port of a bridge or switch does not lead into the host: who consumed it there is
         // unknown. Open vSwitch before Linux 6.6 consumes what it drops.
         (None, Some(port))
-            if port.hook == HookName::TcIngress && !has_master(port) && !is_stranger(port) =>
+            if port.hook == HookName::TcIngress
+                && !has_master(port)
+                && !is_stranger(port)
+                && !everyday::is_stolen(freed) =>
         {
             End::Delivered
         }

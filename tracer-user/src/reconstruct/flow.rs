@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace, TcpFlags};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace};
 use crate::reconstruct::fate::Fate;
+use crate::reconstruct::kinds::{Kind, Kinds};
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::related::Related;
@@ -11,6 +12,7 @@ use crate::reconstruct::segment::{Misfit, Numbers};
 use crate::reconstruct::services::Passed;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
+use crate::reconstruct::twins::{Duplicate, Twins};
 
 /// How many packets are named as evidence of one kind of loss.
 const MAX_EVIDENCE: usize = 8;
@@ -41,8 +43,8 @@ pub struct Side {
     pub arrived: Option<Arc<Sight>>,
     /// When the latest good one was first seen.
     pub last_good_ts: u64,
-    /// Openings (SYN without ACK) among the packets.
-    pub syns: u64,
+    /// What they were.
+    pub kinds: Kinds,
 }
 
 /// One kind of harm that befell packets of the flow: same outcome, place, reason and direction.
@@ -54,15 +56,17 @@ pub struct Loss {
     pub direction: Direction,
     /// How many.
     pub count: u64,
+    /// What they were.
+    pub kinds: Kinds,
     /// How many of them ended in `ovs-vswitchd`, whose answer the others met.
     pub asked: u64,
-    /// Some of them, by number.
+    /// The first of them, by number.
     pub evidence: Vec<u64>,
     /// Where the first of them was seen first.
     pub first: Arc<Sight>,
     /// How the first one's numbers did not fit those before.
     pub misfit: Option<Misfit>,
-    /// Where it came to harm.
+    /// Where that one came to harm.
     pub at: Arc<Sight>,
     /// The device that it entered or left before.
     pub before: Option<Arc<Sight>>,
@@ -124,6 +128,15 @@ pub struct Flow {
     pub rules: Vec<Arc<Netfilter>>,
     /// What its sides have sent, of TCP.
     pub numbers: Numbers,
+    /// What arrived, and what was discarded for having arrived before.
+    twins: Twins,
+}
+
+impl Side {
+    /// Openings (SYN without ACK) among the packets.
+    pub fn syns(&self) -> u64 {
+        self.kinds.of(Kind::Syn)
+    }
 }
 
 impl Flow {
@@ -149,6 +162,7 @@ impl Flow {
             passed: None,
             rules: Vec::new(),
             numbers: Numbers::default(),
+            twins: Twins::default(),
         }
     }
 
@@ -218,20 +232,26 @@ impl Flow {
             return Folded { outcome: fate.outcome, retold: Vec::new() };
         }
         let direction = self.direction_of(packet);
-        let ts = packet.first.ts;
         let side = self.side_mut(direction);
         side.packets += 1;
-        side.syns += u64::from(packet.first.tcp.is_some_and(TcpFlags::is_syn));
+        side.kinds.add(&packet.first);
         if matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded) {
-            side.good += 1;
-            side.left += u64::from(fate.outcome == Outcome::Forwarded);
-            side.last_good_ts = side.last_good_ts.max(ts);
-            side.arrived = Some(fate.at.clone());
-            return Folded { outcome: fate.outcome, retold: Vec::new() };
+            side.arrive(packet, fate);
+            let mut retold = Vec::new();
+            if fate.outcome == Outcome::Delivered {
+                for duplicate in self.twins.arrive(packet, fate, direction) {
+                    retold.extend(self.clear(&duplicate));
+                }
+            }
+            return Folded { outcome: fate.outcome, retold };
+        }
+        if self.twins.discard(packet, fate, direction) {
+            self.side_mut(direction).good += 1;
+            return Folded { outcome: Outcome::Delivered, retold: Vec::new() };
         }
         if let Some(decided) = self.decided_alike(direction, fate) {
             let loss = &mut self.losses[decided];
-            loss.add(packet, true);
+            loss.add(packet, None);
             return Folded { outcome: loss.outcome, retold: Vec::new() };
         }
         let at = self.fold_loss(packet, fate, direction);
@@ -239,13 +259,14 @@ impl Flow {
     }
 
     /// Takes back what [`Flow::fold`] counted, for a packet that turns out not to be settled.
-    pub fn unfold(&mut self, number: u64, direction: Direction, outcome: Outcome, was_syn: bool) {
+    pub fn unfold(&mut self, number: u64, direction: Direction, outcome: Outcome, first: &Sight) {
         if Related::unfold(&mut self.related, number) {
             return;
         }
+        self.twins.forget(number);
         let side = self.side_mut(direction);
         side.packets = side.packets.saturating_sub(1);
-        side.syns = side.syns.saturating_sub(u64::from(was_syn));
+        side.kinds.take(first);
         if matches!(outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.good = side.good.saturating_sub(1);
             side.left = side.left.saturating_sub(u64::from(outcome == Outcome::Forwarded));
@@ -259,10 +280,28 @@ impl Flow {
             Some(loss) => Some(loss),
             None => self.losses.iter_mut().filter(same).find(|l| l.count > l.evidence.len() as u64),
         } {
-            loss.count -= 1;
-            loss.evidence.retain(|n| *n != number);
+            loss.take(number, first);
         }
         self.losses.retain(|l| l.count > 0);
+    }
+
+    /// A packet that was counted as lost only repeated what had arrived: its number, where it was found
+    /// among the losses.
+    fn clear(&mut self, duplicate: &Duplicate) -> Option<u64> {
+        let Duplicate { number, direction, at } = duplicate;
+        let is_its = |l: &&mut Loss| {
+            l.outcome == Outcome::Dropped && l.direction == *direction && is_same_place(&l.at, at)
+        };
+        self.losses.iter_mut().find(is_its)?.take(*number, at);
+        self.losses.retain(|l| l.count > 0);
+        self.side_mut(*direction).good += 1;
+        Some(*number)
+    }
+
+    /// Brings what was counted into an order that does not depend on when its packets were settled.
+    pub fn arrange(&mut self) {
+        self.losses.sort_by_key(|l| (l.evidence.first().copied(), l.first.ts));
+        self.related.sort_by_key(|r| (r.evidence.first().copied(), r.first.ts));
     }
 
     /// Which way a packet goes.
@@ -286,13 +325,14 @@ impl Flow {
         let full = self.losses.len() >= MAX_LOSSES;
         let known = self.losses.iter().position(same);
         if let Some(known) = known.or_else(|| full.then_some(MAX_LOSSES - 1)) {
-            self.losses[known].add(packet, asked);
+            self.losses[known].add(packet, Some(fate));
             return known;
         }
         self.losses.push(Loss {
             outcome: fate.outcome,
             direction,
             count: 1,
+            kinds: Kinds::one(&packet.first),
             asked: u64::from(asked),
             evidence: vec![packet.number],
             first: packet.first.clone(),
@@ -307,19 +347,49 @@ impl Flow {
     }
 }
 
+impl Side {
+    /// One more that arrived, or left.
+    fn arrive(&mut self, packet: &Packet, fate: &Fate) {
+        self.good += 1;
+        self.left += u64::from(fate.outcome == Outcome::Forwarded);
+        if self.arrived.is_none() || packet.first.ts >= self.last_good_ts {
+            self.last_good_ts = packet.first.ts;
+            self.arrived = Some(fate.at.clone());
+        }
+    }
+}
+
 impl Loss {
-    fn add(&mut self, packet: &Packet, asked: bool) {
+    /// One more; without a fate one that went up to `ovs-vswitchd`, whose answer these tell.
+    fn add(&mut self, packet: &Packet, fate: Option<&Fate>) {
         self.count += 1;
-        self.asked += u64::from(asked);
+        self.kinds.add(&packet.first);
+        self.asked += u64::from(fate.is_none_or(|f| f.at.hook == HookName::OvsUpcall));
         self.last_ts = self.last_ts.max(packet.first.ts);
-        if packet.first.ts < self.first.ts {
+        if (packet.first.ts, packet.number) < (self.first.ts, self.lowest()) {
             self.first = packet.first.clone();
             self.misfit = packet.misfit;
+            if let Some(fate) = fate.filter(|f| is_same_place(&f.at, &self.at)) {
+                self.at = fate.at.clone();
+                self.before = fate.before.clone();
+                self.passage = fate.passage.clone();
+            }
         }
-        if self.evidence.len() < MAX_EVIDENCE {
-            self.evidence.push(packet.number);
-            self.evidence.sort_unstable();
-        }
+        self.evidence.push(packet.number);
+        self.evidence.sort_unstable();
+        self.evidence.truncate(MAX_EVIDENCE);
+    }
+
+    /// One of them is none; `first`: where it was seen, or any other sight of it.
+    fn take(&mut self, number: u64, first: &Sight) {
+        self.count = self.count.saturating_sub(1);
+        self.kinds.take(first);
+        self.evidence.retain(|n| *n != number);
+    }
+
+    /// The lowest number among them.
+    pub fn lowest(&self) -> u64 {
+        self.evidence.first().copied().unwrap_or(u64::MAX)
     }
 
     /// Counts with it what another counted of the same end. What was seen of it in the datapath tells
@@ -336,6 +406,7 @@ impl Loss {
     /// Takes over what another counted.
     pub fn take_over(&mut self, other: &Self) {
         self.count += other.count;
+        self.kinds.add_all(&other.kinds);
         self.asked += other.asked;
         self.last_ts = self.last_ts.max(other.last_ts);
         self.evidence.extend(&other.evidence);

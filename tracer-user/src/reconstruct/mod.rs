@@ -9,6 +9,7 @@ pub mod fate;
 pub mod flow;
 pub mod flows;
 mod identity;
+pub mod kinds;
 pub mod nat;
 pub mod ovs;
 pub mod owner;
@@ -23,6 +24,7 @@ mod story;
 pub(crate) mod testing;
 pub mod tracked;
 pub mod tuple;
+pub mod twins;
 mod way;
 
 pub use story::Story;

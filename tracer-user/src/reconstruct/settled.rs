@@ -24,8 +24,6 @@ pub struct Settled {
     pub outcome: Outcome,
     /// Hops so far.
     pub hops: u32,
-    /// It was counted as an opening.
-    pub was_syn: bool,
     /// Where it was seen first.
     pub first: Arc<Sight>,
     /// The hop that told its fate.

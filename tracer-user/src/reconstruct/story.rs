@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use self::waiting::{due, unended};
-use crate::model::{HookName, Hop, Lost, Outcome, TcpFlags};
+use crate::model::{HookName, Hop, Lost, Outcome};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::fate::{self, Fate};
 use crate::reconstruct::flow::{Direction, Flow};
@@ -189,6 +189,7 @@ impl Story {
         let mut flows = self.flows.take_retired();
         for flow in &mut flows {
             self.owner.tell(flow);
+            flow.arrange();
         }
         flows
     }
@@ -220,6 +221,7 @@ impl Story {
             let retold = self.owner.tell(flow).into_iter();
             let dropped = Outcome::DroppedByOvs;
             ways.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
+            flow.arrange();
         }
         (ways, flows)
     }
@@ -331,7 +333,6 @@ impl Story {
             direction: Direction::Forward,
             outcome: fate.outcome,
             hops: packet.hops,
-            was_syn: false,
             first: packet.first.clone(),
             last: fate.at.clone(),
             lives: packet.lives.iter().map(|l| l.id).collect(),
@@ -342,7 +343,6 @@ impl Story {
                 entry.open = entry.open.saturating_sub(1);
             }
             settled.direction = entry.direction_of(&packet);
-            settled.was_syn = packet.first.tcp.is_some_and(TcpFlags::is_syn);
             let folded = entry.fold(&packet, &fate);
             (settled.outcome, fate.outcome) = (folded.outcome, folded.outcome);
             let retold = folded.retold.into_iter();
@@ -370,7 +370,7 @@ impl Story {
         packet.aliases = settled.aliases;
         packet.counted = true;
         if let Some(flow) = self.flows.flow_mut(settled.flow) {
-            flow.unfold(number, settled.direction, settled.outcome, settled.was_syn);
+            flow.unfold(number, settled.direction, settled.outcome, &settled.first);
             flow.open += 1;
             packet.flow = Some(settled.flow);
         }

@@ -210,3 +210,55 @@ fn a_flow_without_a_settled_packet_has_no_verdict() {
     let sight = crate::reconstruct::sight::Catalog::default().sight(&out(1, 1));
     assert!(judge(&crate::reconstruct::flow::Flow::new(1, sight.into())).is_none());
 }
+
+#[test]
+fn of_losses_that_tie_the_one_of_the_first_packet_is_told() {
+    let lost = |ms, life, symbol| vec![arrive(ms, life), drop(ms + 1, life, Some("XDP"), symbol)];
+    let hops: Vec<_> = [lost(1, 1, "first"), lost(11, 2, "second")].concat();
+    // The first packet is settled last: something more was seen of it.
+    let mut story = Story::new();
+    for mut h in hops {
+        story.observe(&mut h);
+    }
+    story.observe(&mut arrive(900, 1));
+    story.observe(&mut drop(901, 1, Some("XDP"), "first"));
+    story.settle(1_100_000_000);
+    let v = story.finish(20_000_000_000).1.remove(0);
+    assert_eq!((v.r#where.unwrap().symbol.as_deref(), v.evidence), (Some("first"), vec![1]));
+}
+
+#[test]
+fn fins_are_counted_among_fins() {
+    let segment =
+        |ms, life, flags| vec![arrive(ms, life).tcp(flags), taken(ms + 1, life).tcp(flags)];
+    let lost = |ms, life, flags| {
+        let end = drop(ms + 1, life, Some("NETFILTER_DROP"), "nf_hook_slow").tcp(flags);
+        vec![arrive(ms, life).tcp(flags), end]
+    };
+    let fins = [segment(1, 1, "S"), segment(3, 2, "PA"), lost(5, 3, "FA"), lost(7, 4, "FA")];
+    let text = verdict(fins.concat()).text;
+    assert!(text.starts_with("Both TCP FINs "), "{text}");
+    let mixed = [segment(1, 1, "S"), lost(3, 2, "PA"), lost(5, 3, "FA")].concat();
+    let text = verdict(mixed).text;
+    assert!(text.starts_with("2 of 3 TCP segments "), "{text}");
+}
+
+#[test]
+fn what_a_program_steals_at_ingress_is_not_delivered() {
+    let gone = |by| hop(Consume, 2, 1).on("server", "veth-s", Some("veth")).paired().taken_by(by);
+    let v = verdict(vec![arrive(1, 1), gone("__netif_receive_skb_core")]);
+    assert_eq!(v.outcome, Outcome::Vanished);
+    assert!(
+        v.next.iter().any(|n| n.contains("tc -n server -s filter show dev veth-s ingress")),
+        "{:?}",
+        v.next
+    );
+    assert_eq!(verdict(vec![arrive(1, 1), gone("icmp_rcv")]).outcome, Outcome::Delivered);
+}
+
+#[test]
+fn a_host_behind_a_device_without_hooks_is_reached() {
+    let out = hop(TcEgress, 1, 1).on("a", "e0", Some("veth"));
+    let end = hop(Consume, 2, 1).on("b", "e1", None).taken_by("icmp_rcv");
+    assert_eq!(verdict(vec![out, end]).outcome, Outcome::Delivered);
+}

@@ -27,7 +27,7 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         let _ = write!(text, "; {}", one_way(&flow.back, "answer"));
     }
     text.push('.');
-    let expects = flow.forward.is_some_and(|t| t.proto == Proto::Tcp) && flow.out.syns > 0;
+    let expects = flow.forward.is_some_and(|t| t.proto == Proto::Tcp) && flow.out.syns() > 0;
     if expects && flow.back.packets == 0 {
         text.push_str(" No answer was seen.");
     }

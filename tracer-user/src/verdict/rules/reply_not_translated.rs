@@ -144,8 +144,8 @@ fn proof(flow: &Flow, loss: &Loss) -> String {
     if let Some(first) = flow.nat.resets.first() {
         let _ = write!(text, " The client refused it with RST (packet {first}).");
     }
-    if flow.out.syns > 1 {
-        let _ = write!(text, " The SYN was sent {} times.", flow.out.syns);
+    if flow.out.syns() > 1 {
+        let _ = write!(text, " The SYN was sent {} times.", flow.out.syns());
     } else if flow.nat.resets.is_empty() && loss.count > 1 {
         let _ = write!(text, " It was sent {} times.", loss.count);
     }

@@ -1,13 +1,15 @@
 //! Parts of sentences that several rules use.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use crate::model::{Outcome, Proto};
-use crate::reconstruct::flow::{Direction, Flow, Loss};
+use crate::reconstruct::flow::{Direction, Flow, Loss, Side};
+use crate::reconstruct::kinds::Kind;
 use crate::reconstruct::sight::Sight;
 use crate::verdict::words;
 
-/// The loss of this outcome that befell most packets; of equals the first.
+/// The loss of this outcome that befell most packets; of equals the one of the first packet.
 pub fn worst(flow: &Flow, outcome: Outcome) -> Option<&Loss> {
     worst_of(flow, |loss| loss.outcome == outcome)
 }
@@ -15,27 +17,38 @@ pub fn worst(flow: &Flow, outcome: Outcome) -> Option<&Loss> {
 /// As [`worst`], of the losses that are `meant`.
 pub fn worst_of(flow: &Flow, meant: impl Fn(&Loss) -> bool) -> Option<&Loss> {
     let of_kind = flow.losses.iter().filter(|loss| meant(loss));
-    of_kind.reduce(|worst, l| if l.count > worst.count { l } else { worst })
+    of_kind.min_by_key(|l| (Reverse(l.count), l.lowest()))
 }
 
 /// `All 3 TCP SYNs 10.0.0.1:1 -> 10.0.0.2:2 were`, `1 of 5 UDP packets … was`.
 pub fn subject(flow: &Flow, loss: &Loss) -> String {
     let side = flow.side(loss.direction);
-    let all_syns = loss.first.tcp.is_none_or(|f| !f.is_syn()) || side.syns == side.packets;
-    let kind = match &loss.first.tuple {
-        Some(t) if side.packets > 1 && (t.proto == Proto::Tcp && !all_syns) => "TCP segment".into(),
-        _ => words::kind(&loss.first),
-    };
+    let (kind, all) = noun(side, loss);
     let who = loss.first.tuple.map(|t| format!(" {}", words::ends(&t))).unwrap_or_default();
     let reply = if loss.direction == Direction::Reply { "reply, a " } else { "" };
     let many = words::many(&kind);
-    match (loss.count, side.packets) {
+    match (loss.count, all) {
         (1, 1) if reply.is_empty() => format!("The {kind}{who} was"),
         (1, 1) => format!("The {reply}{kind}{who}, was"),
         (2, 2) => format!("Both {many}{who} were"),
         (n, all) if n == all => format!("All {n} {many}{who} were"),
         (1, all) => format!("1 of {all} {many}{who} was"),
         (n, all) => format!("{n} of {all} {many}{who} were"),
+    }
+}
+
+/// What the lost are called, and how many of that name there were: FINs among FINs, and segments
+/// where they were not all alike.
+fn noun(side: &Side, loss: &Loss) -> (String, u64) {
+    let is_tcp = loss.first.tuple.is_some_and(|t| t.proto == Proto::Tcp);
+    if !is_tcp || side.packets <= 1 {
+        return (words::kind(&loss.first), side.packets);
+    }
+    let kind = Kind::of(&loss.first);
+    match kind {
+        Kind::Rest => ("TCP segment".to_owned(), side.packets),
+        _ if loss.kinds.of(kind) == loss.count => (words::kind(&loss.first), side.kinds.of(kind)),
+        _ => ("TCP segment".to_owned(), side.packets),
     }
 }
 
@@ -67,7 +80,7 @@ pub fn rest(flow: &Flow, loss: &Loss) -> String {
             words::count(others, "other packet")
         );
     }
-    if tcp && side.syns > 0 && flow.back.packets == 0 {
+    if tcp && side.syns() > 0 && flow.back.packets == 0 {
         text.push_str(" No answer was seen.");
     }
     text

@@ -1,8 +1,10 @@
 //! It was seen last somewhere, and nothing freed it.
 
 use crate::model::{HookName, Outcome};
+use crate::reconstruct::everyday;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::sight::Sight;
+use crate::verdict::matter::Matter;
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, next, words};
 
@@ -36,7 +38,12 @@ pub fn last_seen(at: &Sight) -> String {
     match at.hook {
         HookName::Consume => {
             let by = words::symbol(at).map(|s| format!(" by {s}")).unwrap_or_default();
-            format!("it was consumed{by} there, and no copy of it was seen to go on")
+            let whose = if everyday::is_stolen(at) {
+                " (by a tc filter or BPF program at the device's ingress)"
+            } else {
+                ""
+            };
+            format!("it was consumed{by} there{whose}, and no copy of it was seen to go on")
         }
         HookName::TcEgress if is_tap => {
             "it waits in the tap's queue, because its reader does not read".to_owned()
@@ -56,6 +63,9 @@ pub fn commands(at: &Sight, before: Option<&Sight>) -> Vec<String> {
         spot.iproute("ip", &format!("-s -d link show dev {name}")),
         spot.iproute("tc", &format!("-s qdisc show dev {name}")),
     ];
+    if everyday::is_stolen(at) {
+        return next::commands(Matter::Tc, &spot);
+    }
     if at.kind() == "tun" {
         commands.push(next::readers_of(&name));
     } else if at.hook == HookName::TcIngress {

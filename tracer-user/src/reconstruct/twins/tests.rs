@@ -1,0 +1,108 @@
+use crate::model::HookName::{Deliver, Drop, TcIngress};
+use crate::model::{Hop, Outcome, Tcp, TcpFlags, Verdict};
+use crate::reconstruct::Story;
+use crate::reconstruct::testing::{HopExt, hop};
+
+/// A segment with its numbers, of the one connection here.
+fn segment(hop: Hop, packet: u64, flags: &str, seq: u32) -> Hop {
+    let mut hop = hop.tcp(flags).print(&packet.to_string());
+    hop.packet = packet;
+    hop.tcp = Some(Tcp {
+        flags: TcpFlags::parse(flags),
+        seq,
+        ack: 0,
+        window: Some(1000),
+        data: Some(0),
+        scale: None,
+    });
+    hop
+}
+
+fn at(netns: &str, hop: Hop) -> Hop {
+    hop.on(netns, "eth0", Some("veth")).paired()
+}
+
+fn arrives(ms: u64, packet: u64, flags: &str, seq: u32) -> Vec<Hop> {
+    let place = |hop| segment(at("server", hop), packet, flags, seq);
+    vec![place(hop(TcIngress, ms, packet)), place(hop(Deliver, ms + 1, packet))]
+}
+
+/// As [`arrives`], and is dropped then.
+fn refused(ms: u64, packet: u64, flags: &str, seq: u32, drop: (&str, &str)) -> Vec<Hop> {
+    let mut hops = arrives(ms, packet, flags, seq);
+    let end = hop(Drop, ms + 2, packet).because(Some(drop.0), drop.1);
+    // As the kernel shows it: TCP has taken the device away.
+    hops.push(segment(end, packet, flags, seq));
+    hops
+}
+
+/// The verdict, and the last word on each packet; `settles`: when the story is asked, milliseconds.
+fn told(hops: Vec<Hop>, settles: &[u64]) -> (Verdict, Vec<(u64, Outcome)>) {
+    let mut story = Story::new();
+    let mut ways = Vec::new();
+    let mut settles = settles.iter().copied().peekable();
+    for mut hop in hops {
+        while settles.next_if(|ms| ms * 1_000_000 <= hop.ts).is_some() {
+            ways.extend(story.settle(hop.ts));
+        }
+        story.observe(&mut hop);
+    }
+    let (rest, mut verdicts) = story.finish(20_000_000_000);
+    ways.extend(rest);
+    assert_eq!(verdicts.len(), 1, "{verdicts:#?}");
+    let mut last: Vec<(u64, Outcome)> = Vec::new();
+    for way in ways {
+        last.retain(|(packet, _)| *packet != way.packet);
+        last.push((way.packet, way.outcome));
+    }
+    last.sort_unstable_by_key(|(packet, _)| *packet);
+    (verdicts.remove(0), last)
+}
+
+const CHALLENGE: (&str, &str) = ("TCP_INVALID_SYN", "tcp_validate_incoming");
+
+#[test]
+fn a_segment_that_had_arrived_is_not_lost_with_its_duplicate() {
+    for drop in [CHALLENGE, ("NOT_SPECIFIED", "tcp_v4_rcv")] {
+        let mut hops = arrives(1, 1, "S", 100);
+        hops.extend(refused(1001, 2, "S", 100, drop));
+        let (verdict, ways) = told(hops, &[]);
+        assert_eq!((verdict.outcome, verdict.delivered), (Outcome::Delivered, 2), "{drop:?}");
+        assert_eq!(ways, [(1, Outcome::Delivered), (2, Outcome::Delivered)]);
+    }
+}
+
+#[test]
+fn a_duplicate_may_be_the_one_that_arrives_first() {
+    // The first was overtaken: its number is lower, and it is settled first at the end.
+    let hops = |settles: &[u64]| {
+        let mut hops = vec![segment(at("client", hop(TcIngress, 1, 1)), 1, "S", 100)];
+        hops.extend(arrives(1001, 2, "S", 100));
+        hops.extend(refused(1500, 1, "S", 100, CHALLENGE));
+        told(hops, settles)
+    };
+    for settles in [&[][..], &[1400, 1450]] {
+        let (verdict, ways) = hops(settles);
+        assert_eq!((verdict.outcome, verdict.packets), (Outcome::Delivered, 2), "{settles:?}");
+        assert_eq!(ways, [(1, Outcome::Delivered), (2, Outcome::Delivered)]);
+    }
+}
+
+#[test]
+fn what_did_not_arrive_before_is_lost() {
+    let is_lost = |first: Vec<Hop>, second: Vec<Hop>| {
+        let (verdict, _) = told(first.into_iter().chain(second).collect(), &[]);
+        verdict.outcome == Outcome::Dropped
+    };
+    let again = |drop| refused(1001, 2, "S", 100, drop);
+    // Other bytes; the first one refused too; a filter before TCP; a listener that is full.
+    assert!(is_lost(arrives(1, 1, "S", 900), again(CHALLENGE)));
+    assert!(is_lost(refused(1, 1, "S", 100, CHALLENGE), again(CHALLENGE)));
+    assert!(is_lost(arrives(1, 1, "S", 100), again(("NETFILTER_DROP", "nf_hook_slow"))));
+    assert!(is_lost(arrives(1, 1, "S", 100), again(("TCP_LISTEN_OVERFLOW", "tcp_conn_request"))));
+    // At another host; or an ACK, which is like any other.
+    let elsewhere = arrives(1, 1, "S", 100).into_iter().map(|hop| at("mirror", hop)).collect();
+    assert!(is_lost(elsewhere, again(CHALLENGE)));
+    let paws = refused(1001, 2, "A", 100, ("TCP_RFC7323_PAWS", "tcp_validate_incoming"));
+    assert!(is_lost(arrives(1, 1, "A", 100), paws));
+}
