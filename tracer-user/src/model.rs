@@ -168,11 +168,30 @@ pub struct Verdict {
     /// Packets that show it.
     #[serde(default)]
     pub evidence: Vec<u64>,
+    /// What else befell packets of the flow, the worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Also>,
     /// What Open vSwitch's tables do with it, where they were asked.
     pub rule: Option<Box<OvsTrace>>,
     /// The record is incomplete: events were lost while this flow was traced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
+}
+
+/// Harm that befell packets of a flow besides what its verdict is about.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Also {
+    /// What became of them.
+    pub outcome: Outcome,
+    /// How many.
+    pub packets: u64,
+    /// Where it happened.
+    pub r#where: Where,
+    /// The kernel's reason.
+    pub reason: Option<String>,
+    /// Packets that show it.
+    pub evidence: Vec<u64>,
 }
 
 /// What is absent from a record when it is 0.

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
+use crate::filter;
 use crate::model::{Hop, Lost, Meta, Record, Verdict};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::owner;
@@ -65,6 +66,9 @@ impl<'a> Report<'a> {
     /// # Errors
     /// Those of the stream.
     pub fn meta(&mut self, meta: &Meta) -> io::Result<()> {
+        if filter::is_one_way(&meta.filter) {
+            self.story.sees_one_way();
+        }
         match self.form {
             Form::Json => json::write(&mut self.out, &Record::Meta(meta.clone())),
             Form::Text(text) => text.meta(&mut self.out, meta),

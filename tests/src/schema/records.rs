@@ -213,6 +213,13 @@ pub(super) const OVS_TRACE: &[Field] = &[
     may("acl", Kind::Object(ACL)),
     may("lacks", Kind::Text),
 ];
+const ALSO: &[Field] = &[
+    must("outcome", Kind::OneOf(OUTCOMES)),
+    must("packets", LONG),
+    must("where", Kind::Object(WHERE)),
+    may("reason", Kind::Text),
+    must("evidence", Kind::List(&LONG)),
+];
 pub(super) const VERDICT: &[Field] = &[
     must("flow", LONG),
     must("outcome", Kind::OneOf(OUTCOMES)),
@@ -227,6 +234,7 @@ pub(super) const VERDICT: &[Field] = &[
     must("text", Kind::Text),
     must("next", Kind::List(&Kind::Text)),
     must("evidence", Kind::List(&LONG)),
+    may("also", Kind::List(&Kind::Object(ALSO))),
     may("incomplete", Kind::Flag),
     may("rule", Kind::Object(OVS_TRACE)),
 ];

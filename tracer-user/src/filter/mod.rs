@@ -56,6 +56,15 @@ pub fn parse(text: &str) -> Result<Filter, FilterError> {
     Ok(builder.filter())
 }
 
+/// Whether only packets of one direction can match, and their answers cannot: `src` or `dst` was said,
+/// and no arrow.
+#[must_use]
+pub fn is_one_way(text: &str) -> bool {
+    let words = words::split(text);
+    let has = |wanted: &str| words.iter().any(|word| word.text == wanted);
+    (has("src") || has("dst")) && !has(words::ARROW)
+}
+
 fn proto_number(word: &Word) -> Option<u16> {
     PROTOS.iter().find(|(name, _)| *name == word.text).map(|(_, number)| *number)
 }

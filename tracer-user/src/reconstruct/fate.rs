@@ -251,7 +251,8 @@ fn was_being_sent(at: &Sight) -> bool {
         && dropped_by(at) == Outcome::DroppedByOvs
 }
 
-fn dropped_by(at: &Sight) -> Outcome {
+/// Whose drop it is.
+pub fn dropped_by(at: &Sight) -> Outcome {
     let ovs = at.hook == HookName::OvsUpcall
         || at.cause.as_ref().is_some_and(|cause| {
             let drop = cause.drop.as_ref();

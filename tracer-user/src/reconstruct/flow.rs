@@ -1,21 +1,24 @@
 //! One flow: what its packets came to, folded so that it stays small however long it lives.
 
+mod loss;
+
 use std::sync::Arc;
 
-use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace};
+pub use self::loss::Loss;
+use self::loss::{One, is_same_place};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::kinds::{Kind, Kinds};
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
+use crate::reconstruct::question::Questions;
 use crate::reconstruct::related::Related;
-use crate::reconstruct::segment::{Misfit, Numbers};
+use crate::reconstruct::segment::Numbers;
 use crate::reconstruct::services::Passed;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 use crate::reconstruct::twins::{Duplicate, Twins};
 
-/// How many packets are named as evidence of one kind of loss.
-const MAX_EVIDENCE: usize = 8;
 /// How many kinds of loss are told apart in one flow; the rest count with the last of them.
 const MAX_LOSSES: usize = 16;
 /// How many tuples one flow is known by; past that a translation is shown but not followed.
@@ -45,37 +48,6 @@ pub struct Side {
     pub last_good_ts: u64,
     /// What they were.
     pub kinds: Kinds,
-}
-
-/// One kind of harm that befell packets of the flow: same outcome, place, reason and direction.
-#[derive(Clone, Debug)]
-pub struct Loss {
-    /// In the terms of a record.
-    pub outcome: Outcome,
-    /// Which way they went.
-    pub direction: Direction,
-    /// How many.
-    pub count: u64,
-    /// What they were.
-    pub kinds: Kinds,
-    /// How many of them ended in `ovs-vswitchd`, whose answer the others met.
-    pub asked: u64,
-    /// The first of them, by number.
-    pub evidence: Vec<u64>,
-    /// Where the first of them was seen first.
-    pub first: Arc<Sight>,
-    /// How the first one's numbers did not fit those before.
-    pub misfit: Option<Misfit>,
-    /// Where that one came to harm.
-    pub at: Arc<Sight>,
-    /// The device that it entered or left before.
-    pub before: Option<Arc<Sight>>,
-    /// Its hops in Open vSwitch's datapath.
-    pub passage: Vec<Arc<Sight>>,
-    /// What Open vSwitch's tables do with it, where they were asked.
-    pub owner: Option<Arc<OvsTrace>>,
-    /// When the latest of them was first seen.
-    pub last_ts: u64,
 }
 
 /// What counting a packet came to.
@@ -130,6 +102,10 @@ pub struct Flow {
     pub numbers: Numbers,
     /// What arrived, and what was discarded for having arrived before.
     twins: Twins,
+    /// Only this direction matched the filter.
+    pub one_way: bool,
+    /// What arrived and wants an answer.
+    pub questions: Questions,
 }
 
 impl Side {
@@ -163,6 +139,8 @@ impl Flow {
             rules: Vec::new(),
             numbers: Numbers::default(),
             twins: Twins::default(),
+            one_way: false,
+            questions: Questions::default(),
         }
     }
 
@@ -235,8 +213,11 @@ impl Flow {
         let side = self.side_mut(direction);
         side.packets += 1;
         side.kinds.add(&packet.first);
+        self.questions.see(packet, direction);
+        let side = self.side_mut(direction);
         if matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.arrive(packet, fate);
+            self.questions.arrive(packet, fate, direction);
             let mut retold = Vec::new();
             if fate.outcome == Outcome::Delivered {
                 for duplicate in self.twins.arrive(packet, fate, direction) {
@@ -251,10 +232,10 @@ impl Flow {
         }
         if let Some(decided) = self.decided_alike(direction, fate) {
             let loss = &mut self.losses[decided];
-            loss.add(packet, None);
+            loss.add(&One::of(packet), None);
             return Folded { outcome: loss.outcome, retold: Vec::new() };
         }
-        let at = self.fold_loss(packet, fate, direction);
+        let at = self.fold_loss(&One::of(packet), fate, direction);
         Folded { outcome: fate.outcome, retold: self.absorb_unanswered(at) }
     }
 
@@ -264,6 +245,7 @@ impl Flow {
             return;
         }
         self.twins.forget(number);
+        self.questions.forget(number);
         let side = self.side_mut(direction);
         side.packets = side.packets.saturating_sub(1);
         side.kinds.take(first);
@@ -298,6 +280,27 @@ impl Flow {
         Some(*number)
     }
 
+    /// The trace is over at `end`, nanoseconds since it began: what arrived and stayed without an answer
+    /// did not reach whom it was for. Gives back which packets those are, and what became of them.
+    pub fn miss_answers(&mut self, end: u64) -> Vec<(u64, Outcome)> {
+        let mut retold = Vec::new();
+        // What is lost from sight, or told by an ICMP error, may be the answer.
+        if self.incomplete || !self.related.is_empty() {
+            return retold;
+        }
+        for question in self.questions.unanswered(end) {
+            let side = self.side_mut(question.direction);
+            side.good = side.good.saturating_sub(1);
+            side.left -= u64::from(question.counted == Outcome::Forwarded).min(side.left);
+            let unanswered = question.fate.at.hook != HookName::Drop;
+            let packet =
+                One { number: question.number, first: &question.first, misfit: None, unanswered };
+            self.fold_loss(&packet, &question.fate, question.direction);
+            retold.push((question.number, question.fate.outcome));
+        }
+        retold
+    }
+
     /// Brings what was counted into an order that does not depend on when its packets were settled.
     pub fn arrange(&mut self) {
         self.losses.sort_by_key(|l| (l.evidence.first().copied(), l.first.ts));
@@ -317,9 +320,12 @@ impl Flow {
     }
 
     /// Counts a loss; gives back which of the losses it is counted with.
-    fn fold_loss(&mut self, packet: &Packet, fate: &Fate, direction: Direction) -> usize {
+    fn fold_loss(&mut self, packet: &One<'_>, fate: &Fate, direction: Direction) -> usize {
         let same = |l: &Loss| {
-            l.outcome == fate.outcome && l.direction == direction && is_same_place(&l.at, &fate.at)
+            l.outcome == fate.outcome
+                && l.direction == direction
+                && l.unanswered == packet.unanswered
+                && is_same_place(&l.at, &fate.at)
         };
         let asked = fate.at.hook == HookName::OvsUpcall;
         let full = self.losses.len() >= MAX_LOSSES;
@@ -332,7 +338,8 @@ impl Flow {
             outcome: fate.outcome,
             direction,
             count: 1,
-            kinds: Kinds::one(&packet.first),
+            kinds: Kinds::one(packet.first),
+            unanswered: packet.unanswered,
             asked: u64::from(asked),
             evidence: vec![packet.number],
             first: packet.first.clone(),
@@ -357,75 +364,4 @@ impl Side {
             self.arrived = Some(fate.at.clone());
         }
     }
-}
-
-impl Loss {
-    /// One more; without a fate one that went up to `ovs-vswitchd`, whose answer these tell.
-    fn add(&mut self, packet: &Packet, fate: Option<&Fate>) {
-        self.count += 1;
-        self.kinds.add(&packet.first);
-        self.asked += u64::from(fate.is_none_or(|f| f.at.hook == HookName::OvsUpcall));
-        self.last_ts = self.last_ts.max(packet.first.ts);
-        if (packet.first.ts, packet.number) < (self.first.ts, self.lowest()) {
-            self.first = packet.first.clone();
-            self.misfit = packet.misfit;
-            if let Some(fate) = fate.filter(|f| is_same_place(&f.at, &self.at)) {
-                self.at = fate.at.clone();
-                self.before = fate.before.clone();
-                self.passage = fate.passage.clone();
-            }
-        }
-        self.evidence.push(packet.number);
-        self.evidence.sort_unstable();
-        self.evidence.truncate(MAX_EVIDENCE);
-    }
-
-    /// One of them is none; `first`: where it was seen, or any other sight of it.
-    fn take(&mut self, number: u64, first: &Sight) {
-        self.count = self.count.saturating_sub(1);
-        self.kinds.take(first);
-        self.evidence.retain(|n| *n != number);
-    }
-
-    /// The lowest number among them.
-    pub fn lowest(&self) -> u64 {
-        self.evidence.first().copied().unwrap_or(u64::MAX)
-    }
-
-    /// Counts with it what another counted of the same end. What was seen of it in the datapath tells
-    /// more than that it went up to `ovs-vswitchd`.
-    pub fn join(&mut self, mut other: Self) {
-        if self.at.hook == HookName::OvsUpcall && other.at.hook != HookName::OvsUpcall {
-            std::mem::swap(self, &mut other);
-        }
-        let asked = self.asked + other.asked;
-        self.take_over(&other);
-        self.asked = asked;
-    }
-
-    /// Takes over what another counted.
-    pub fn take_over(&mut self, other: &Self) {
-        self.count += other.count;
-        self.kinds.add_all(&other.kinds);
-        self.asked += other.asked;
-        self.last_ts = self.last_ts.max(other.last_ts);
-        self.evidence.extend(&other.evidence);
-        self.evidence.sort_unstable();
-        self.evidence.truncate(MAX_EVIDENCE);
-        if other.first.ts < self.first.ts {
-            self.first = other.first.clone();
-            self.misfit = other.misfit;
-        }
-    }
-}
-
-fn is_same_place(a: &Sight, b: &Sight) -> bool {
-    let netns = |s: &Sight| s.netns.as_ref().map(|n| n.inode);
-    let ifindex = |s: &Sight| s.dev.as_ref().map(|d| d.ifindex);
-    a.hook == b.hook
-        && a.upcall() == b.upcall()
-        && netns(a) == netns(b)
-        && ifindex(a) == ifindex(b)
-        && (!matches!(a.hook, HookName::Drop | HookName::Consume)
-            || (a.raw_reason() == b.raw_reason() && a.symbol() == b.symbol()))
 }

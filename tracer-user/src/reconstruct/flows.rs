@@ -1,8 +1,9 @@
 //! All flows of a trace: which packet belongs to which.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::Lost;
+use crate::model::{Lost, Proto};
 use crate::reconstruct::Map;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::sight::Sight;
@@ -186,6 +187,18 @@ impl Flows {
                 flow.keys.push(key);
                 self.by_key.insert(key, number);
             }
+        }
+    }
+
+    /// Who is asked at `group` has told `asked_by` its link-layer address, at `ts`, nanoseconds since the
+    /// trace began: the flow of the questions is another than the answer's.
+    pub fn answered(&mut self, asked_by: IpAddr, group: IpAddr, ts: u64) {
+        let question =
+            FlowTuple { proto: Proto::Icmp6, src: asked_by, sport: None, dst: group, dport: None };
+        let flow = self.by_key.get(&FlowKey::new(&question, None));
+        if let Some(flow) = flow.and_then(|number| self.by_number.get_mut(number)) {
+            let direction = flow.direction(Some(&question));
+            flow.questions.answer(direction, ts);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The whole trace as it unfolds: hops in, journeys and flows out.
 
+mod answers;
 mod belonging;
 mod waiting;
 
@@ -55,6 +56,8 @@ pub struct Story {
     ended: Vec<u64>,
     /// Addresses that are translated for some.
     services: Services,
+    /// The filter matches one direction only: answers are not seen.
+    one_way: bool,
 }
 
 impl Story {
@@ -135,6 +138,7 @@ impl Story {
         flow.passed = self.services.passed_by(&flow.nat).map(Box::new);
         flow.answers = self.netfilter.about(flow);
         flow.rules = self.netfilter.rules_about(flow);
+        flow.one_way = self.one_way;
     }
 
     /// Events were lost at some time of the trace.
@@ -189,7 +193,7 @@ impl Story {
         let mut flows = self.flows.take_retired();
         for flow in &mut flows {
             self.owner.tell(flow);
-            flow.arrange();
+            self.miss_answers(flow, u64::MAX);
         }
         flows
     }
@@ -221,7 +225,7 @@ impl Story {
             let retold = self.owner.tell(flow).into_iter();
             let dropped = Outcome::DroppedByOvs;
             ways.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
-            flow.arrange();
+            ways.extend(self.miss_answers(flow, end));
         }
         (ways, flows)
     }
@@ -328,6 +332,7 @@ impl Story {
         if let Some(entry) = self.flows.flow_mut(flow) {
             fate = entry.judge(&packet, fate);
         }
+        self.take_answer(&packet.first);
         let mut settled = Settled {
             flow,
             direction: Direction::Forward,

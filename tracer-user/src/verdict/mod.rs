@@ -55,6 +55,7 @@ pub const RULES: &[Rule] = &[
     rules::upcall_lost,
     rules::misaddressed,
     rules::vanished,
+    rules::unanswered,
     rules::in_flight,
     rules::forwarded,
     rules::delivered,
@@ -64,6 +65,13 @@ pub const RULES: &[Rule] = &[
 pub fn judge(flow: &Flow) -> Option<Verdict> {
     let found = RULES.iter().find_map(|rule| rule(flow))?;
     let mut text = found.text;
+    let also = rules::besides(flow, &found.evidence);
+    let mut next = found.next;
+    for command in rules::commands_besides(flow, &found.evidence) {
+        if !next.contains(&command) {
+            next.push(command);
+        }
+    }
     text.push_str(&service::passed_by(flow));
     text.push_str(&related::told(flow));
     if flow.incomplete {
@@ -82,8 +90,9 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
         due: found.due,
         reason: found.reason,
         text,
-        next: found.next,
+        next,
         evidence: found.evidence,
+        also,
         rule: found.rule,
         incomplete: flow.incomplete,
     })

@@ -54,8 +54,12 @@ fn end(related: &Related) -> String {
 }
 
 /// Path MTU discovery at work (RFC 1191, RFC 8201): the packets were too big, their sender was told
-/// so, and later ones arrived. That is no fault.
+/// so, and later ones of the connection arrived. That is no fault.
 pub fn is_discovery(flow: &Flow, loss: &Loss) -> bool {
+    // Nothing but TCP sends again what was too big: other packets died, whatever their sender learnt.
+    if loss.first.tuple.is_none_or(|t| t.proto != Proto::Tcp) {
+        return false;
+    }
     let too_big = matter::of(&loss.at, loss.before.as_deref()).0 == Matter::Mtu;
     let told = flow.related.iter().any(|r| r.is_too_big() && !r.is_lost());
     too_big && told && flow.side(loss.direction).last_good_ts > loss.last_ts

@@ -83,6 +83,7 @@ mod tests {
             text: String::new(),
             next: Vec::new(),
             evidence: Vec::new(),
+            also: Vec::new(),
             rule: None,
             incomplete: false,
         }

@@ -1,7 +1,7 @@
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
 use std::sync::Arc;
 
-use crate::model::{Hop, Outcome, PktType, Verdict};
+use crate::model::{Hop, Icmp, Outcome, PktType, Verdict};
 use crate::reconstruct::Story;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
 use crate::verdict::judge;
@@ -72,7 +72,13 @@ fn the_gravest_of_several_gives_the_verdict() {
     assert_eq!(v.reason.as_deref(), Some("IP_RPFILTER"));
     assert_eq!(v.evidence, [4]);
     assert!(v.text.contains("1 other got through"), "{}", v.text);
-    assert!(v.text.contains("2 other packets of the flow came to harm elsewhere"), "{}", v.text);
+    assert!(
+        v.text.contains("1 of 4 UDP packets 10.0.0.1:1000 -> 10.0.0.2:53 was refused"),
+        "{}",
+        v.text
+    );
+    let also: Vec<_> = v.also.iter().map(|a| (a.outcome, a.packets, a.evidence.clone())).collect();
+    assert_eq!(also, [(Outcome::Misaddressed, 1, vec![3]), (Outcome::Vanished, 1, vec![2])]);
 }
 
 #[test]
@@ -261,4 +267,76 @@ fn a_host_behind_a_device_without_hooks_is_reached() {
     let out = hop(TcEgress, 1, 1).on("a", "e0", Some("veth"));
     let end = hop(Consume, 2, 1).on("b", "e1", None).taken_by("icmp_rcv");
     assert_eq!(verdict(vec![out, end]).outcome, Outcome::Delivered);
+}
+
+#[test]
+fn two_deaths_of_one_flow_are_both_told() {
+    let answer = tuple("udp", "10.0.0.2", 53, "10.0.0.1", 1000);
+    let end = hop(Drop, 12, 2)
+        .on("router", "s0", None)
+        .because(Some("IP_RPFILTER"), "ip_rcv_finish_core");
+    let hops = vec![
+        arrive(1, 1),
+        drop(2, 1, Some("NO_SOCKET"), "__udp4_lib_rcv"),
+        out(11, 2).tuple(answer),
+        end.tuple(answer).print("2"),
+        out(19_000, 3),
+    ];
+    let v = verdict(hops);
+    assert_eq!(v.reason.as_deref(), Some("NO_SOCKET"));
+    assert!(
+        v.text.contains("in netns router on s0 by ip_rcv_finish_core+0x10: the reverse-path"),
+        "{}",
+        v.text
+    );
+    assert!(v.text.contains("1 other packet was still on the way"), "{}", v.text);
+    let other = &v.also[0];
+    assert_eq!((v.also.len(), other.reason.as_deref()), (1, Some("IP_RPFILTER")));
+    assert_eq!(other.r#where.netns.as_deref(), Some("router"));
+    assert!(v.next.iter().any(|n| n.contains("rp_filter")), "{:?}", v.next);
+}
+
+/// A packet too big for the path, the message that says so, and a smaller one that arrives.
+fn too_big(proto: &str) -> Vec<Hop> {
+    let shape = |hop: Hop| {
+        let mut hop = if proto == "tcp" { hop.tcp("A") } else { hop };
+        hop.tuple = Some(tuple(proto, "10.0.0.1", 1000, "10.0.0.2", 53));
+        hop
+    };
+    let mut message = hop(Deliver, 3, 2).on("client", "veth-c", Some("veth")).print("message");
+    let mut named = tuple("icmp", "10.0.0.9", 0, "10.0.0.1", 0);
+    (named.sport, named.dport) = (None, None);
+    message.tuple = Some(named);
+    message.icmp = Some(Icmp {
+        r#type: 3,
+        code: 4,
+        id: None,
+        seq: None,
+        mtu: Some(1300),
+        about: Some(Box::new(tuple(proto, "10.0.0.1", 1000, "10.0.0.2", 53))),
+        about_id: None,
+    });
+    let small = [arrive(11, 3), taken(12, 3)].map(shape);
+    let big = [arrive(1, 1), drop(2, 1, Some("PKT_TOO_BIG"), "ip_forward")].map(shape);
+    big.into_iter().chain([message]).chain(small).collect()
+}
+
+#[test]
+fn only_tcp_sends_again_what_was_too_big() {
+    let v = verdict(too_big("tcp"));
+    assert_eq!(v.outcome, Outcome::Delivered, "{}", v.text);
+    assert!(v.text.contains("sent again in smaller ones"), "{}", v.text);
+    let v = verdict(too_big("udp"));
+    assert_eq!((v.outcome, v.reason.as_deref()), (Outcome::Dropped, Some("PKT_TOO_BIG")));
+}
+
+#[test]
+fn an_answer_that_never_came_is_told_with_where_to_look() {
+    let v = verdict(vec![arrive(1, 1), taken(2, 1)]);
+    assert_eq!(v.outcome, Outcome::Delivered);
+    assert!(v.text.ends_with("No answer was seen."), "{}", v.text);
+    assert_eq!(v.next[0], "ip -n server route get 10.0.0.1");
+    let answer = tuple("udp", "10.0.0.2", 53, "10.0.0.1", 1000);
+    let v = verdict(vec![arrive(1, 1), taken(2, 1), out(3, 2).tuple(answer)]);
+    assert!(!v.text.contains("No answer was seen"), "{}", v.text);
 }

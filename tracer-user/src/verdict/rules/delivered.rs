@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{HookName, Outcome, Proto};
+use crate::model::{ArpOp, HookName, Outcome, Proto};
 use crate::reconstruct::flow::{Flow, Loss, Side};
 use crate::reconstruct::sight::Sight;
-use crate::verdict::{Finding, related, words};
+use crate::verdict::{Finding, next, related, words};
 
 /// Packets of the flow reached a socket, the host stack or a guest, and none came to harm.
 pub fn delivered(flow: &Flow) -> Option<Finding> {
@@ -27,8 +27,8 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         let _ = write!(text, "; {}", one_way(&flow.back, "answer"));
     }
     text.push('.');
-    let expects = flow.forward.is_some_and(|t| t.proto == Proto::Tcp) && flow.out.syns() > 0;
-    if expects && flow.back.packets == 0 {
+    let is_unanswered = wants_answer(flow) && flow.back.packets == 0 && !flow.one_way;
+    if is_unanswered {
         text.push_str(" No answer was seen.");
     }
     let count_of = |wanted: fn(&Flow, &Loss) -> bool| -> u64 {
@@ -53,10 +53,46 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         place: at.place(),
         reason: None,
         text,
-        next: Vec::new(),
+        next: if is_unanswered { about_answers(at) } else { Vec::new() },
         evidence: Vec::new(),
         rule: None,
     })
+}
+
+/// Whether the first packet is one that is answered where all is well, as far as its headers tell.
+fn wants_answer(flow: &Flow) -> bool {
+    let Some(tuple) = flow.forward else { return false };
+    match tuple.proto {
+        Proto::Tcp => flow.out.syns() > 0,
+        Proto::Udp => !tuple.dst.is_multicast() && !flow.opening.is_group(),
+        Proto::Icmp => is_echo(&flow.opening, 8),
+        Proto::Icmp6 => is_echo(&flow.opening, 128),
+        Proto::Arp => flow.opening.arp == Some(ArpOp::Request) && tuple.src != tuple.dst,
+        _ => false,
+    }
+}
+
+fn is_echo(sight: &Sight, request: u8) -> bool {
+    sight.icmp.as_ref().is_some_and(|icmp| icmp.r#type == request)
+}
+
+/// What keeps a host from answering leaves no trace of its own: a route back, a socket that is read, a
+/// setting.
+fn about_answers(at: &Sight) -> Vec<String> {
+    let Some(tuple) = at.tuple.filter(|t| t.proto != Proto::Arp) else { return Vec::new() };
+    if matches!(at.hook, HookName::TcEgress | HookName::OvsOutput) {
+        return Vec::new();
+    }
+    let spot = next::Spot::new(at, None);
+    let mut commands = vec![spot.iproute("ip", &format!("route get {}", tuple.src))];
+    match (tuple.proto, tuple.dport) {
+        (Proto::Icmp, _) => commands.push(spot.run("sysctl net.ipv4.icmp_echo_ignore_all")),
+        (Proto::Icmp6, _) => commands.push(spot.run("sysctl net.ipv6.icmp.echo_ignore_all")),
+        (Proto::Tcp, Some(port)) => commands.push(spot.run(&format!("ss -ltn 'sport = :{port}'"))),
+        (_, Some(port)) => commands.push(spot.run(&format!("ss -uanp 'sport = :{port}'"))),
+        _ => {}
+    }
+    commands
 }
 
 fn one_way(side: &Side, what: &str) -> String {

@@ -1,6 +1,6 @@
 //! The kernel dropped it.
 
-use crate::model::{Outcome, Where};
+use crate::model::Outcome;
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::matter::Matter;
@@ -10,7 +10,7 @@ use crate::verdict::{Finding, matter, netfilter, next, related, words};
 /// A packet of the flow was dropped by the kernel.
 pub fn dropped(flow: &Flow) -> Option<Finding> {
     let loss = sentence::worst_of(flow, |loss| {
-        loss.outcome == Outcome::Dropped && !related::is_discovery(flow, loss)
+        loss.outcome == Outcome::Dropped && !loss.unanswered && !related::is_discovery(flow, loss)
     });
     loss.map(|loss| finding(flow, loss))
 }
@@ -41,40 +41,52 @@ fn around(at: &Sight, matter: Matter) -> String {
     format!(" It came in {kind} {key}, from {} to {}.", tunnel.src, tunnel.dst)
 }
 
-fn finding(flow: &Flow, loss: &Loss) -> Finding {
+/// Where and why: ` in netns router on eth0 (veth) by nf_hook_slow+0x4a: … [NETFILTER_DROP]`.
+pub fn cause(flow: &Flow, loss: &Loss) -> String {
     let (at, before) = (&*loss.at, loss.before.as_deref());
-    let (matter, meaning) = matter::of(at, before);
     let reason = at.raw_reason();
-    let explained = netfilter::explain(flow, loss);
-    let why = match (meaning, reason) {
-        _ if explained.is_some() => {
-            explained.as_ref().map(|e| format!(": {}", e.words)).unwrap_or_default()
-        }
-        (Some(words), _) => format!(": {words}"),
-        (None, Some("NOT_SPECIFIED")) => "; the kernel gives no reason".to_owned(),
-        (None, Some(_)) => String::new(),
-        (None, None) => "; this kernel gives no reasons".to_owned(),
+    let why = match (netfilter::explain(flow, loss), matter::of(at, before).1, reason) {
+        (Some(explained), _, _) => format!(": {}", explained.words),
+        (None, Some(words), _) => format!(": {words}"),
+        (None, None, Some("NOT_SPECIFIED")) => "; the kernel gives no reason".to_owned(),
+        (None, None, Some(_)) => String::new(),
+        (None, None, None) => "; this kernel gives no reasons".to_owned(),
     };
-    let why = why + &kept_by_master(at);
     let named = reason.map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let by = words::symbol(at).map(|s| format!(" by {s}")).unwrap_or_default();
-    let text = format!(
-        "{} dropped{}{by}{}{why}{named}.{}{}{}",
-        sentence::subject(flow, loss),
+    format!(
+        "{}{by}{}{why}{}{named}",
         words::place(at),
         sentence::translation(&loss.first, at),
-        around(at, matter),
+        kept_by_master(at),
+    )
+}
+
+/// The commands worth running about it.
+pub fn commands(flow: &Flow, loss: &Loss) -> Vec<String> {
+    let (at, before) = (&*loss.at, loss.before.as_deref());
+    let (matter, _) = matter::of(at, before);
+    let by_matter = || next::commands(matter, &next::Spot::new(at, before));
+    netfilter::explain(flow, loss).map_or_else(by_matter, |explained| explained.next)
+}
+
+fn finding(flow: &Flow, loss: &Loss) -> Finding {
+    let (at, before) = (&*loss.at, loss.before.as_deref());
+    let text = format!(
+        "{} dropped{}.{}{}{}",
+        sentence::subject(flow, loss),
+        cause(flow, loss),
+        around(at, matter::of(at, before).0),
         sentence::way(at, before),
         sentence::rest(flow, loss),
     );
-    let spot = next::Spot::new(at, before);
     Finding {
         outcome: loss.outcome,
         due: None,
-        place: Where { bridge: None, ..at.place() },
-        reason: reason.map(str::to_owned),
+        place: sentence::spot(loss),
+        reason: at.raw_reason().map(str::to_owned),
         text,
-        next: explained.map_or_else(|| next::commands(matter, &spot), |e| e.next),
+        next: commands(flow, loss),
         evidence: loss.evidence.clone(),
         rule: None,
     }

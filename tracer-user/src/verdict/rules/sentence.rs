@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use crate::model::{Outcome, Proto};
+use crate::model::{Outcome, Proto, Where};
 use crate::reconstruct::flow::{Direction, Flow, Loss, Side};
 use crate::reconstruct::kinds::Kind;
 use crate::reconstruct::sight::Sight;
+use crate::verdict::rules::others;
 use crate::verdict::words;
 
 /// The loss of this outcome that befell most packets; of equals the one of the first packet.
@@ -62,6 +63,16 @@ pub fn translation(first: &Sight, at: &Sight) -> String {
     }
 }
 
+/// The place, for scripts: what the kernel has taken from the packet by then is told from before.
+pub fn spot(loss: &Loss) -> Where {
+    let at = Where { bridge: None, ..loss.at.place() };
+    let before = loss.before.as_deref().map(Sight::place).unwrap_or_default();
+    match at.netns {
+        None => Where { netns: before.netns, dev: at.dev.or(before.dev), ..at },
+        Some(_) => at,
+    }
+}
+
 /// What became of the rest of the flow: whether it recovered, and whether anyone answered.
 pub fn rest(flow: &Flow, loss: &Loss) -> String {
     let side = flow.side(loss.direction);
@@ -72,15 +83,8 @@ pub fn rest(flow: &Flow, loss: &Loss) -> String {
     } else if side.good > 0 {
         let _ = write!(text, " {} got through.", words::count(side.good, "other"));
     }
-    let others: u64 = flow.losses.iter().map(|l| l.count).sum::<u64>() - loss.count;
-    if others > 0 {
-        let _ = write!(
-            text,
-            " {} of the flow came to harm elsewhere.",
-            words::count(others, "other packet")
-        );
-    }
-    if tcp && side.syns() > 0 && flow.back.packets == 0 {
+    text.push_str(&others::told(flow, loss));
+    if tcp && side.syns() > 0 && flow.back.packets == 0 && !loss.unanswered && !flow.one_way {
         text.push_str(" No answer was seen.");
     }
     text

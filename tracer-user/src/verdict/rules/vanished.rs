@@ -10,7 +10,8 @@ use crate::verdict::{Finding, next, words};
 
 /// A packet of the flow was lost from sight.
 pub fn vanished(flow: &Flow) -> Option<Finding> {
-    let loss = sentence::worst(flow, Outcome::Vanished)?;
+    let loss =
+        sentence::worst_of(flow, |loss| loss.outcome == Outcome::Vanished && !loss.unanswered)?;
     let at = &*loss.at;
     let text = format!(
         "{} lost from sight{}{}: {}.{}",
