@@ -171,11 +171,10 @@ impl Questions {
         let mut open = std::mem::take(&mut self.open);
         open.retain(|q| self.answered[side(q.direction)].is_none_or(|ts| ts < q.first.ts));
         open.sort_by_key(|q| q.number);
-        let latest = open.iter().map(|q| q.first.ts).max().unwrap_or(0);
         let is_again = open.len() > 1;
         open.retain(|q| match q.kind {
             Kind::Connection => is_again,
-            Kind::Neighbour => q.first.ts < latest || q.first.ts.saturating_add(PATIENCE) <= end,
+            Kind::Neighbour => is_again || q.first.ts.saturating_add(PATIENCE) <= end,
         });
         open
     }
