@@ -107,7 +107,7 @@ fn what_is_answered_or_wants_no_answer_is_well() {
 
 #[test]
 fn an_advertisement_answers_who_asked_the_group() {
-    let show = |hop: Hop, packet, r#type, src: &str, dst: &str| {
+    let show = |hop: Hop, packet: u64, r#type: u8, src: &str, dst: &str| {
         let mut hop = hop.print(&packet.to_string());
         hop.packet = packet;
         hop.tuple = Some(Tuple {
