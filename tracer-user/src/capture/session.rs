@@ -252,6 +252,11 @@ impl Session {
         asker.ask(&self.topology, self.now())
     }
 
+    /// Whether packets may be waiting for a neighbour, where no hook has seen them yet.
+    pub fn looks_for_neighbours(&self) -> bool {
+        self.topology.looks_for_neighbours()
+    }
+
     /// What was lost since the last call.
     pub fn lost(&mut self) -> anyhow::Result<Vec<Lost>> {
         let now = self.now();
