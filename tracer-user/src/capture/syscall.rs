@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use aya_obj::generated::{bpf_attach_type, bpf_btf_info, bpf_cmd, bpf_insn, bpf_prog_type};
@@ -35,6 +36,9 @@ struct ProgLoad {
     attach_btf_obj_fd: u32,
     core_relo_cnt: u32,
 }
+
+const _: () = assert!(size_of::<ProgLoad>() == 120, "no padding");
+const _: () = assert!(offset_of!(ProgLoad, attach_btf_obj_fd) == 112, "as the kernel has it");
 
 /// `BPF_RAW_TRACEPOINT_OPEN`.
 #[repr(C)]
