@@ -1,5 +1,7 @@
 //! Who talks to whom, and the filter that picks out a flow.
 
+use crate::packet::Source;
+
 /// IP protocol numbers (IANA), and two of our own above 255 for what has none.
 pub mod proto {
     /// ICMP.
@@ -39,6 +41,12 @@ impl Addr {
     #[inline(always)]
     pub const fn v6(hi: u64, lo: u64) -> Self {
         Self([hi, lo])
+    }
+
+    /// Itself, with nothing known of it: see [`Source::opaque`].
+    #[inline(always)]
+    pub(crate) fn opaque<S: Source>(self, s: &S) -> Self {
+        Self([s.opaque(self.0[0]), s.opaque(self.0[1])])
     }
 
     /// The sixteen bytes in network order.

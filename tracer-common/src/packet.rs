@@ -18,12 +18,18 @@ pub trait Source {
         self.read(at)
     }
 
-    /// The same number. The kernel side overrides it with one whose value the verifier cannot
-    /// follow: where many paths through the parser meet, numbers that it knows differently on each
-    /// path would make it walk the rest of the program once for every path.
+    /// The same number. The kernel side overrides it with one of which the verifier knows nothing:
+    /// where many paths through the parser meet, what it knows differently on each would make it walk
+    /// the rest of the program once for every path, which is most of what a start takes.
     #[inline(always)]
-    fn opaque(&self, n: u32) -> u32 {
+    fn opaque(&self, n: u64) -> u64 {
         n
+    }
+
+    /// As [`Source::opaque`], for a truth: its lowest bit, since a comparison would be two ways again.
+    #[inline(always)]
+    fn opaque_bool(&self, b: bool) -> bool {
+        self.opaque(b.into()) & 1 != 0
     }
 }
 
@@ -32,6 +38,25 @@ pub trait Source {
 pub struct Bytes<'a>(pub &'a [u8]);
 
 impl Network {
+    /// Itself, with nothing known of it: see [`Source::opaque`].
+    #[inline(always)]
+    fn opaque<S: Source>(self, s: &S) -> Self {
+        Self {
+            src: self.src.opaque(s),
+            dst: self.dst.opaque(s),
+            proto: s.opaque(self.proto.into()) as u16,
+            ttl: s.opaque(self.ttl.into()) as u8,
+            version: s.opaque(self.version.into()) as u8,
+            df: s.opaque_bool(self.df),
+            more_fragments: s.opaque_bool(self.more_fragments),
+            frag_offset: s.opaque(self.frag_offset.into()) as u16,
+            id: s.opaque(self.id.into()) as u32,
+            total_len: s.opaque(self.total_len.into()) as u32,
+            at: s.opaque(self.at.into()) as u32,
+            transport_at: s.opaque(self.transport_at.into()) as u32,
+        }
+    }
+
     /// Bytes from the transport header to the end of the packet; `None` where the length contradicts
     /// itself, or says nothing (a fragment's is not that of the whole).
     pub fn transport_len(&self) -> Option<u32> {
@@ -145,7 +170,7 @@ pub fn skip_vlans<S: Source>(s: &S, mut ethertype: u16, mut at: u32) -> Option<(
         ethertype = be16([e0, e1]);
         at += VLAN_HLEN;
     }
-    Some((s.opaque(u32::from(ethertype)) as u16, s.opaque(at)))
+    Some((s.opaque(ethertype.into()) as u16, s.opaque(at.into()) as u32))
 }
 
 /// A network header.
@@ -180,12 +205,13 @@ pub struct Network {
 /// Reads the network header of kind `ethertype` at `at`.
 #[inline(always)]
 pub fn network<S: Source>(s: &S, ethertype: u16, at: u32) -> Option<Network> {
-    match ethertype {
+    let n = match ethertype {
         ETH_P_IP => ipv4(s, at),
         ETH_P_IPV6 => ipv6(s, at),
         ETH_P_ARP => arp(s, at),
         _ => None,
-    }
+    }?;
+    Some(n.opaque(s))
 }
 
 /// RFC 791, 3.1.
@@ -244,61 +270,86 @@ fn ipv6<S: Source>(s: &S, at: u32) -> Option<Network> {
     if v >> 4 != 6 {
         return None;
     }
-    let mut n = Network {
-        src: Addr::v6(
+    let (src, dst) = (
+        Addr::v6(
             u64::from_ne_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
             u64::from_ne_bytes(s.read::<8>(at + 16)?),
         ),
-        dst: Addr::v6(
+        Addr::v6(
             u64::from_ne_bytes(s.read::<8>(at + 24)?),
             u64::from_ne_bytes(s.read::<8>(at + 32)?),
         ),
-        proto: u16::from(next),
+    );
+    let mut chain = Chain { proto: u32::from(next), at: at + 40, fragment: 0 };
+    for _ in 0..MAX_EXTENSIONS {
+        let Some(next) = chain.next(s) else { break };
+        chain = next;
+    }
+    let [_, _, f0, f1, i0, i1, i2, i3] = chain.fragment.to_ne_bytes();
+    let fragment = be16([f0, f1]);
+    Some(Network {
+        src,
+        dst,
+        proto: chain.proto as u16,
         ttl: hops,
         version: 6,
         df: false,
-        more_fragments: false,
-        frag_offset: 0,
-        id: 0,
+        more_fragments: fragment & 1 != 0,
+        frag_offset: fragment & FRAGMENT_OFFSET,
+        id: u32::from_be_bytes([i0, i1, i2, i3]),
         total_len: u32::from(be16([l0, l1])) + 40,
         at,
-        transport_at: at + 40,
-    };
-    for _ in 0..MAX_EXTENSIONS {
-        let Some((next, len)) = extension(s, &mut n) else {
-            break;
-        };
-        n.proto = s.opaque(u32::from(next)) as u16;
-        n.transport_at = s.opaque(n.transport_at.wrapping_add(len));
-    }
-    n.frag_offset = s.opaque(u32::from(n.frag_offset)) as u16;
-    n.id = s.opaque(n.id);
-    Some(n)
+        transport_at: chain.at,
+    })
 }
 
-/// The extension header at `n.transport_at`, if `n.proto` says that there is one: the protocol
-/// behind it and its length in bytes. Of a fragment header what it says is kept in `n`.
-#[inline(always)]
-fn extension<S: Source>(s: &S, n: &mut Network) -> Option<(u8, u32)> {
-    const FRAGMENT: u16 = 44;
-    const AUTHENTICATION: u16 = 51;
-    // Hop-by-hop options, routing, destination options, and the two above.
-    if !matches!(n.proto, 0 | 43 | 60 | FRAGMENT | AUTHENTICATION) || n.frag_offset != 0 {
-        return None;
-    }
-    let [next, len, f0, f1, i0, i1, i2, i3] = s.read::<8>(n.transport_at)?;
-    let len = match n.proto {
-        FRAGMENT => {
-            let field = be16([f0, f1]);
-            n.frag_offset = field & 0xfff8;
-            n.more_fragments = field & 1 != 0;
-            n.id = u32::from_be_bytes([i0, i1, i2, i3]);
-            8
+/// The offset in a fragment header's third and fourth byte, bytes.
+const FRAGMENT_OFFSET: u16 = 0xfff8;
+
+/// How far the chain of IPv6 extension headers was followed.
+#[derive(Clone, Copy)]
+struct Chain {
+    /// The protocol of what comes next.
+    proto: u32,
+    /// Its offset.
+    at: u32,
+    /// The fragment header as it stands in the packet, 0 where there was none.
+    fragment: u64,
+}
+
+impl Chain {
+    /// Behind the next extension header, or `None` where there is no further one.
+    ///
+    /// Few branches, and nothing known of what they come to: the verifier walks each way through
+    /// all of the extension headers that there can be.
+    #[inline(always)]
+    fn next<S: Source>(self, s: &S) -> Option<Self> {
+        const FRAGMENT: u32 = 44;
+        const AUTHENTICATION: u32 = 51;
+        // Hop-by-hop options, routing, destination options, and the two above.
+        if !matches!(self.proto, 0 | 43 | 60 | FRAGMENT | AUTHENTICATION) {
+            return None;
         }
-        AUTHENTICATION => (u32::from(len) + 2) * 4, // RFC 4302, 2.2: in 4-octet units, minus 2
-        _ => (u32::from(len) + 1) * 8,
-    };
-    Some((next, len))
+        let [_, _, f0, f1, ..] = self.fragment.to_ne_bytes();
+        // Behind a later fragment's header there is no other.
+        if be16([f0, f1]) & FRAGMENT_OFFSET != 0 {
+            return None;
+        }
+        let bytes = s.read::<8>(self.at)?;
+        let [next, len, ..] = bytes;
+        let len = u32::from(len);
+        let (len, fragment) = match self.proto {
+            FRAGMENT => (8, u64::from_ne_bytes(bytes)),
+            // RFC 4302, 2.2: in 4-octet units, minus 2.
+            AUTHENTICATION => ((len + 2) * 4, self.fragment),
+            _ => ((len + 1) * 8, self.fragment),
+        };
+        Some(Self {
+            proto: s.opaque(next.into()) as u32,
+            at: s.opaque(self.at.wrapping_add(len).into()) as u32,
+            fragment: s.opaque(fragment),
+        })
+    }
 }
 
 /// An ARP packet for IPv4 over Ethernet (RFC 826).

@@ -21,21 +21,33 @@ pub struct Transport {
 pub fn transport<S: Source>(s: &S, n: &Network) -> Transport {
     let tuple = Tuple { src: n.src, dst: n.dst, sport: 0, dport: 0, proto: n.proto, has_ports: 0 };
     let mut t = Transport { tuple, start: [0; 8], present: false };
-    if n.frag_offset != 0 || n.proto == proto::ARP {
-        return t;
+    if n.frag_offset == 0
+        && n.proto != proto::ARP
+        && let Some(start) = s.read::<8>(n.transport_at)
+    {
+        t.start = start;
+        t.present = true;
+        if matches!(n.proto, proto::TCP | proto::UDP | proto::SCTP) {
+            let [s0, s1, d0, d1, ..] = start;
+            t.tuple.sport = be16([s0, s1]);
+            t.tuple.dport = be16([d0, d1]);
+            t.tuple.has_ports = 1;
+        }
     }
-    let Some(start) = s.read::<8>(n.transport_at) else {
-        return t;
-    };
-    t.start = start;
-    t.present = true;
-    if matches!(n.proto, proto::TCP | proto::UDP | proto::SCTP) {
-        let [s0, s1, d0, d1, ..] = start;
-        t.tuple.sport = be16([s0, s1]);
-        t.tuple.dport = be16([d0, d1]);
-        t.tuple.has_ports = 1;
+    t.opaque(s)
+}
+
+impl Transport {
+    /// Itself, with nothing known of what this layer adds: see [`Source::opaque`].
+    #[inline(always)]
+    fn opaque<S: Source>(self, s: &S) -> Self {
+        let Self { mut tuple, start, present } = self;
+        tuple.sport = s.opaque(tuple.sport.into()) as u16;
+        tuple.dport = s.opaque(tuple.dport.into()) as u16;
+        tuple.has_ports = s.opaque(tuple.has_ports.into()) as u16;
+        let start = s.opaque(u64::from_ne_bytes(start)).to_ne_bytes();
+        Self { tuple, start, present: s.opaque_bool(present) }
     }
-    t
 }
 
 /// `Tuple::has_ports` of a [`fragment`]'s.

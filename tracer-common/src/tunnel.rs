@@ -189,14 +189,14 @@ pub fn walk<S: Source>(s: &S, ethertype: u16, at: u32, mut see: impl FnMut(&Laye
             break;
         };
         see(&layer);
-        layers = s.opaque(layers + 1);
+        layers = s.opaque((layers + 1).into()) as u32;
         let carried = tunnel(s, &layer.network, &layer.transport).and_then(|t| load(s, &t));
         let Some((next, next_at)) = carried.or_else(|| quotation(&layer.network, &layer.transport))
         else {
             break;
         };
-        ethertype = s.opaque(u32::from(next)) as u16;
-        at = s.opaque(next_at);
+        ethertype = s.opaque(next.into()) as u16;
+        at = s.opaque(next_at.into()) as u32;
     }
     layers
 }

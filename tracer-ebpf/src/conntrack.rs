@@ -9,7 +9,7 @@ use tracer_common::flow::{Addr, Tuple, proto};
 
 use crate::emit::Sighting;
 use crate::judge::wanted;
-use crate::kernel::{Memory, Probed, constant, is_kernel_address};
+use crate::kernel::{Memory, Probed, constant, is_kernel_address, opaque};
 use crate::maps;
 
 /// Where the fields of this kernel's conntrack structures are.
@@ -31,7 +31,7 @@ pub fn of(skb: u64) -> u64 {
     if at_ct!(known) == 0 {
         return 0;
     }
-    Probed::load(skb, at_ct!(skb_nfct)).unwrap_or(0)
+    Probed::or_zero(skb, at_ct!(skb_nfct))
 }
 
 /// Fills in the part `ct` from the entry that `nfct` stands for.
@@ -69,11 +69,11 @@ fn fill_entry(ct: *mut Ct, entry: u64) {
         (*ct).orig_id = orig_id;
         (*ct).reply_id = reply_id;
         if at_ct!(has_mark) != 0 {
-            (*ct).mark = Probed::load(entry, at_ct!(mark)).unwrap_or(0);
+            (*ct).mark = Probed::or_zero(entry, at_ct!(mark));
             flags |= CT_MARK;
         }
         if at_ct!(has_zone) != 0 {
-            (*ct).zone = Probed::load(entry, at_ct!(zone)).unwrap_or(0);
+            (*ct).zone = Probed::or_zero(entry, at_ct!(zone));
             flags |= CT_ZONE;
         }
         if fill_labels(ct, entry) {
@@ -90,14 +90,14 @@ fn fill_labels(ct: *mut Ct, entry: u64) -> bool {
     if at_ct!(has_labels) == 0 {
         return false;
     }
-    let ext = Probed::load::<u64>(entry, at_ct!(ext)).unwrap_or(0);
+    let ext = Probed::or_zero::<u64>(entry, at_ct!(ext));
     if !is_kernel_address(ext) {
         return false;
     }
     let offset = if at_ct!(ext_width) == 2 {
-        u32::from(Probed::load::<u16>(ext, at_ct!(ext_labels)).unwrap_or(0))
+        u32::from(Probed::or_zero::<u16>(ext, at_ct!(ext_labels)))
     } else {
-        u32::from(Probed::load::<u8>(ext, at_ct!(ext_labels)).unwrap_or(0))
+        u32::from(Probed::or_zero::<u8>(ext, at_ct!(ext_labels)))
     };
     if offset == 0 {
         return false;
@@ -112,11 +112,12 @@ fn fill_labels(ct: *mut Ct, entry: u64) -> bool {
 fn tuple(entry: u64, at: u32) -> Option<(Tuple, u16)> {
     let base = entry.wrapping_add(u64::from(at));
     let is_v4 = Probed::load::<u16>(base, at_ct!(family))? == AF_INET;
-    let src = addr(Probed::load(base, at_ct!(src_addr))?, is_v4);
-    let dst = addr(Probed::load(base, at_ct!(dst_addr))?, is_v4);
-    let sport = u16::from_be(Probed::load(base, at_ct!(src_port))?);
-    let dport = u16::from_be(Probed::load(base, at_ct!(dst_port))?);
-    let number = u16::from(Probed::load::<u8>(base, at_ct!(proto))?);
+    // What is left of it can be read as well.
+    let src = addr(Probed::or_zero(base, at_ct!(src_addr)), is_v4);
+    let dst = addr(Probed::or_zero(base, at_ct!(dst_addr)), is_v4);
+    let sport = u16::from_be(Probed::or_zero(base, at_ct!(src_port)));
+    let dport = u16::from_be(Probed::or_zero(base, at_ct!(dst_port)));
+    let number = u16::from(Probed::or_zero::<u8>(base, at_ct!(proto)));
     let has_ports = matches!(number, proto::TCP | proto::UDP | proto::SCTP);
     let is_icmp = matches!(number, proto::ICMP | proto::ICMP6);
     let tuple = Tuple {
@@ -133,12 +134,15 @@ fn tuple(entry: u64, at: u32) -> Option<(Tuple, u16)> {
 /// `union nf_inet_addr`: an IPv4 address is its first four bytes.
 #[inline(always)]
 fn addr(words: [u64; 2], is_v4: bool) -> Addr {
-    if is_v4 {
+    let Addr([high, low]) = if is_v4 {
         let [a, b, c, d, ..] = words[0].to_ne_bytes();
         Addr::v4([a, b, c, d])
     } else {
         Addr(words)
-    }
+    };
+    // Here the ways meet: the compiler would go on apart, to words that were read on one of them only,
+    // which the verifier of 5.10 takes for uninitialised.
+    Addr([opaque(high), opaque(low)])
 }
 
 /// As [`learn`], where the entry is about what was looked for.

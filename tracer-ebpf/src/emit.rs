@@ -15,7 +15,7 @@ use tracer_common::conntrack::Ct;
 
 use crate::conntrack;
 use crate::judge::Match;
-use crate::kernel::{Geometry, Memory, Probed, at, is_kernel_address};
+use crate::kernel::{Geometry, Probed, at, is_kernel_address};
 use crate::maps::{EVENTS, count};
 
 /// What a hook knows of what it saw.
@@ -156,7 +156,6 @@ pub fn submit<T>(event: *mut T) {
 #[inline(always)]
 pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
     let skb = sighting.skb;
-    let protocol = Probed::load::<u16>(skb, at!(skb_protocol)).unwrap_or(0);
     // SAFETY: `event` is reserved memory of its type, written field by field; nothing is read from
     // it before it is written, but the padding of the array's tail, which `header_len` bounds.
     unsafe {
@@ -167,36 +166,68 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
         (*event).location = sighting.location;
         (*event).reason = sighting.reason;
         (*event).cpu = cpu();
-        (*event).len = Probed::load(skb, at!(skb_len)).unwrap_or(0);
-        (*event).mark = Probed::load(skb, at!(skb_mark)).unwrap_or(0);
-        (*event).protocol = u16::from_be(protocol);
         (*event).hook = sighting.hook as u8;
         (*event).flags = sighting.found.flags;
         (*event).parts = parts;
         (*event).pad = 0;
-        let pkt_type = Probed::load::<u8>(skb, at!(skb_pkt_type));
-        (*event).pkt_type = pkt_type.map_or(u8::MAX, |b| (b >> (at!(pkt_type_shift) & 7)) & 7);
-        let ip_summed = Probed::load::<u8>(skb, at!(skb_ip_summed));
-        (*event).ip_summed = ip_summed.map_or(u8::MAX, |b| (b >> (at!(ip_summed_shift) & 7)) & 3);
     }
+    if skb == 0 {
+        fill_nothing(event);
+        return;
+    }
+    fill_packet(event, skb);
     fill_vlan(event, skb);
     let dev = match sighting.dev {
         Some(dev) => dev,
-        None => Probed::load::<u64>(skb, at!(skb_dev)).unwrap_or(NO_DEVICE),
+        None => Probed::or_zero::<u64>(skb, at!(skb_dev)),
     };
     fill_device(event, skb, dev);
     fill_headers(event, skb);
 }
 
+/// What there is to tell of the packet where its skb is gone.
+#[inline(always)]
+fn fill_nothing(event: *mut Event) {
+    // SAFETY: as in `fill`.
+    unsafe {
+        (*event).len = 0;
+        (*event).mark = 0;
+        (*event).protocol = 0;
+        (*event).pkt_type = u8::MAX;
+        (*event).ip_summed = u8::MAX;
+        (*event).vlan_proto = 0;
+        (*event).vlan_tci = 0;
+        (*event).ifindex = 0;
+        (*event).netns = 0;
+        (*event).dev_name = [0; DEV_NAME_BYTES];
+        (*event).header_len = 0;
+        (*event).l3_offset = 0;
+    }
+}
+
+#[inline(always)]
+fn fill_packet(event: *mut Event, skb: u64) {
+    let protocol = Probed::or_zero::<u16>(skb, at!(skb_protocol));
+    let pkt_type = Probed::or_zero::<u8>(skb, at!(skb_pkt_type));
+    let ip_summed = Probed::or_zero::<u8>(skb, at!(skb_ip_summed));
+    // SAFETY: as in `fill`.
+    unsafe {
+        (*event).len = Probed::or_zero(skb, at!(skb_len));
+        (*event).mark = Probed::or_zero(skb, at!(skb_mark));
+        (*event).protocol = u16::from_be(protocol);
+        (*event).pkt_type = (pkt_type >> (at!(pkt_type_shift) & 7)) & 7;
+        (*event).ip_summed = (ip_summed >> (at!(ip_summed_shift) & 7)) & 3;
+    }
+}
+
 #[inline(always)]
 fn fill_vlan(event: *mut Event, skb: u64) {
     let mask = at!(vlan_present_mask);
-    let present =
-        mask == 0 || Probed::load::<u8>(skb, at!(skb_vlan_present)).unwrap_or(0) & mask as u8 != 0;
+    let present = mask == 0 || Probed::or_zero::<u8>(skb, at!(skb_vlan_present)) & mask as u8 != 0;
     let (mut proto, mut tci) = (0, 0);
     if present {
-        proto = u16::from_be(Probed::load(skb, at!(skb_vlan_proto)).unwrap_or(0));
-        tci = Probed::load(skb, at!(skb_vlan_tci)).unwrap_or(0);
+        proto = u16::from_be(Probed::or_zero(skb, at!(skb_vlan_proto)));
+        tci = Probed::or_zero(skb, at!(skb_vlan_tci));
     }
     // SAFETY: as in `fill`.
     unsafe {
@@ -213,17 +244,17 @@ fn fill_device(event: *mut Event, skb: u64, dev: u64) {
     let mut net = 0_u64;
     let mut name = [0_u8; DEV_NAME_BYTES];
     if is_kernel_address(dev) {
-        ifindex = Probed::load(dev, at!(dev_ifindex)).unwrap_or(0);
-        net = Probed::load(dev, at!(dev_net)).unwrap_or(0);
-        name = Probed::load(dev, at!(dev_name)).unwrap_or_default();
+        ifindex = Probed::or_zero(dev, at!(dev_ifindex));
+        net = Probed::or_zero(dev, at!(dev_net));
+        name = Probed::or_zero(dev, at!(dev_name));
     }
     if net == 0 {
-        let sk = Probed::load::<u64>(skb, at!(skb_sk)).unwrap_or(0);
+        let sk = Probed::or_zero::<u64>(skb, at!(skb_sk));
         if is_kernel_address(sk) {
-            net = Probed::load(sk, at!(sk_net)).unwrap_or(0);
+            net = Probed::or_zero(sk, at!(sk_net));
         }
     }
-    let netns = if net == 0 { 0 } else { Probed::load(net, at!(net_inum)).unwrap_or(0) };
+    let netns = Probed::or_zero(net, at!(net_inum));
     // SAFETY: as in `fill`.
     unsafe {
         (*event).ifindex = ifindex;

@@ -8,7 +8,7 @@ use tracer_common::transport::{fragment, mark};
 use tracer_common::tunnel::{quotation, walk};
 
 use crate::emit::cpu;
-use crate::kernel::{Linear, Packet};
+use crate::kernel::{Linear, Packet, opaque};
 use crate::{log, maps};
 
 /// The flow asked for; the collector writes it before the load.
@@ -27,6 +27,18 @@ pub struct Match {
     pub alone: bool,
 }
 
+impl Match {
+    /// Itself, with nothing known of it: see [`Source::opaque`].
+    #[inline(always)]
+    pub fn opaque(self) -> Self {
+        Self {
+            life: opaque(self.life),
+            flags: opaque(self.flags.into()) as u8,
+            alone: opaque(self.alone.into()) & 1 != 0,
+        }
+    }
+}
+
 /// Smaller numbers are no Ethernet types (`ETH_P_802_3_MIN`).
 const MIN_ETHERTYPE: u16 = 0x0600;
 
@@ -42,39 +54,48 @@ pub fn is_parsed(ethertype: u16) -> bool {
 /// learned, so that the replies to it match too.
 #[inline(always)]
 pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Match> {
+    decide(skb, bytes, ethertype, at).map(Match::opaque)
+}
+
+#[inline(always)]
+fn decide<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Match> {
     let known = maps::identity(skb);
     if known.is_none() && bytes.is_plainly_other(ethertype, at) {
         return None;
     }
+    // Opaque, so that the verifier walks what follows once: 0 where the skb is not followed.
+    let ethertype = opaque(ethertype.into()) as u16;
+    let known_life = opaque(known.map_or(0, |k| k.life));
+    let known_mark = opaque(known.map_or(0, |k| k.mark.into())) as u32;
     let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
-    let layers = look(bytes, ethertype, at, known.is_some(), &mut innermost);
+    let layers = look(bytes, ethertype, at, known_life, &mut innermost);
     let flags = innermost.flags;
     if layers == 0 {
         // A netlink message, say, has taken the place of a packet whose end was not seen.
-        if ethertype < MIN_ETHERTYPE && known.is_some() {
+        if ethertype < MIN_ETHERTYPE && known_life != 0 {
             maps::forget(skb);
             maps::count(Counter::Stale);
             return None;
         }
         // Nothing that can be read contradicts the skb's identity.
-        return known.map(|k| Match { life: k.life, flags: 0, alone: false });
+        return (known_life != 0).then_some(Match { life: known_life, flags: 0, alone: false });
     }
     let alone = layers == 1;
-    if flags == 0 && known.is_none() {
+    if flags == 0 && known_life == 0 {
         return None;
     }
-    if let Some(k) = known {
-        if k.mark == innermost.mark {
+    if known_life != 0 {
+        if known_mark == innermost.mark {
             if flags == 0 {
                 let tuple = &innermost.tuple;
                 maps::learn(tuple);
                 log::learned(tuple.proto, tuple.sport, tuple.dport);
             }
-            return Some(Match { life: k.life, flags, alone });
+            return Some(Match { life: known_life, flags, alone });
         }
         maps::forget(skb);
         maps::count(Counter::Stale);
-        log::stale(skb, k.life);
+        log::stale(skb, known_life);
         if flags == 0 {
             return None;
         }
@@ -84,7 +105,8 @@ pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
     Some(Match { life, flags: flags | FLAG_FIRST_SIGHT, alone })
 }
 
-/// Looks at every layer and keeps what matters of the innermost.
+/// Looks at every layer and keeps what matters of the innermost. `known_life`: 0 where the skb is
+/// not followed.
 ///
 /// A function of its own in the kernel too: its locals need most of the 512 bytes of stack, which
 /// those of the program that calls it, and of what that calls next, would not fit beside.
@@ -93,7 +115,7 @@ fn look<S: Source>(
     bytes: &S,
     ethertype: u16,
     at: u32,
-    followed: bool,
+    known_life: u64,
     innermost: &mut Sight,
 ) -> u32 {
     let mut quoted = false;
@@ -103,15 +125,15 @@ fn look<S: Source>(
         // What an ICMP error quotes is another packet, and NAT's to change.
         if !quoted {
             innermost.mark = mark(n, &layer.transport);
-            quoted = quotation(n, &layer.transport).is_some();
         }
-        innermost.flags |= wanted(&innermost.tuple);
+        quoted = bytes.opaque_bool(quoted || quotation(n, &layer.transport).is_some());
+        innermost.flags |= bytes.opaque(wanted(&innermost.tuple).into()) as u8;
         // Later fragments have no ports: they follow the first.
         if n.frag_offset != 0 {
             if maps::learned(&fragment(n)) {
                 innermost.flags |= FLAG_BY_LEARNED;
             }
-        } else if n.more_fragments && (followed || innermost.flags != 0) {
+        } else if n.more_fragments && (known_life != 0 || innermost.flags != 0) {
             maps::learn_way(&fragment(n));
         }
     })
@@ -156,7 +178,7 @@ pub fn headers(bytes: &Linear, ethertype: u16, tuple: &mut Tuple) -> bool {
         return is_wanted(tuple);
     }
     let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
-    look(bytes, ethertype, 0, false, &mut innermost);
+    look(bytes, ethertype, 0, 0, &mut innermost);
     *tuple = innermost.tuple;
     innermost.flags != 0
 }

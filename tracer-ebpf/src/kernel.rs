@@ -38,6 +38,27 @@ pub trait Memory {
     fn load<T: Copy>(base: u64, offset: u32) -> Option<T>;
 }
 
+impl Probed {
+    /// The `T` at `offset` bytes from `base`, or zero where nothing can be read
+    /// (`bpf_probe_read_kernel_common` clears what it cannot fill). Without a branch: each is two ways
+    /// for the verifier to walk.
+    #[inline(always)]
+    pub fn or_zero<T: Copy>(base: u64, offset: u32) -> T {
+        let mut value = core::mem::MaybeUninit::<T>::uninit();
+        let from = base.wrapping_add(u64::from(offset));
+        // SAFETY: the helper writes exactly the size of `value`, whatever it returns; only integers
+        // are read this way.
+        unsafe {
+            bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                from as *const _,
+            );
+            value.assume_init()
+        }
+    }
+}
+
 /// Plain loads, through a pointer that the verifier knows as BTF-typed. A bad address reads as 0.
 pub struct Direct;
 
@@ -83,22 +104,29 @@ pub struct Linear {
     pub len: u32,
 }
 
-/// The same number, by way of a zero that the verifier does not know to be one.
+/// See [`Source::opaque`]: combined with what a map holds, which the verifier does not know.
 #[inline(always)]
-fn opaque(n: u32) -> u32 {
-    n ^ ZERO.load() as u32
+pub fn opaque(mut n: u64) -> u64 {
+    let zero = ZERO.load();
+    // SAFETY: one operation on a register. In assembly so that it is done here, and not where the
+    // number is used.
+    unsafe {
+        core::arch::asm!("{n} ^= {zero}", n = inout(reg) n, zero = in(reg) zero);
+    }
+    n
 }
 static ZERO: Word = Word::zero();
 
 impl Source for Linear {
     #[inline(always)]
-    fn opaque(&self, n: u32) -> u32 {
+    fn opaque(&self, n: u64) -> u64 {
         opaque(n)
     }
 
     #[inline(always)]
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
-        if at.saturating_add(N as u32) > self.len {
+        // Opaque: what the comparison tells of either is of no use, and tells paths apart.
+        if opaque(u64::from(at) + N as u64) > opaque(self.len.into()) {
             return None;
         }
         Probed::load::<[u8; N]>(self.base, at)
@@ -128,7 +156,7 @@ impl Source for Packet {
     }
 
     #[inline(always)]
-    fn opaque(&self, n: u32) -> u32 {
+    fn opaque(&self, n: u64) -> u64 {
         opaque(n)
     }
 

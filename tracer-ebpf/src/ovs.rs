@@ -38,6 +38,12 @@ pub fn load<T: Copy>(base: u64, offset: u32) -> Option<T> {
     Probed::load(base, offset - 1)
 }
 
+/// As [`load`], or zero.
+#[inline(always)]
+fn or_zero<T: Copy + Default>(base: u64, offset: u32) -> T {
+    if offset == 0 || base == 0 { T::default() } else { Probed::or_zero(base, offset - 1) }
+}
+
 /// What a hook knows: addresses of the module's structures, 0 where it was given none.
 #[derive(Clone, Copy, Default)]
 pub struct Place {
@@ -180,14 +186,14 @@ fn facts(out: *mut OvsFacts, place: &Place) {
     }
     let mut dp = place.dp;
     if place.vport != 0 {
-        dp = load(place.vport, layout.vport_dp).unwrap_or(0);
+        dp = or_zero(place.vport, layout.vport_dp);
         // SAFETY: as above.
         unsafe { (*out).port_no = vport(&raw mut (*out).port, place.vport, layout) };
     }
     // What a vport has just received came in by it.
     let input = match place.skb {
         0 => place.vport,
-        skb => load(skb, layout.skb_input_vport).unwrap_or(0),
+        skb => or_zero(skb, layout.skb_input_vport),
     };
     // SAFETY: as above.
     unsafe { (*out).in_port_no = vport(&raw mut (*out).in_port, input, layout) };
@@ -212,10 +218,10 @@ fn flow_key(out: *mut OvsFacts, key: u64, layout: &OvsLayout) {
     // SAFETY: reserved memory of its type.
     unsafe {
         (*out).recirc_id = recirc_id;
-        (*out).ct_state = load(key, layout.key_ct_state).unwrap_or(0);
-        (*out).ct_zone = load(key, layout.key_ct_zone).unwrap_or(0);
-        (*out).ct_mark = load(key, layout.key_ct_mark).unwrap_or(0);
-        (*out).ct_label = load(key, layout.key_ct_labels).unwrap_or_default();
+        (*out).ct_state = or_zero(key, layout.key_ct_state);
+        (*out).ct_zone = or_zero(key, layout.key_ct_zone);
+        (*out).ct_mark = or_zero(key, layout.key_ct_mark);
+        (*out).ct_label = or_zero(key, layout.key_ct_labels);
         (*out).known |= KNOWS_KEY;
     }
 }
@@ -240,8 +246,8 @@ fn local_port(dp: u64, layout: &OvsLayout) -> u64 {
     if layout.vport_dp_hash_node == 0 || layout.vport_port_no == 0 {
         return 0;
     }
-    let buckets = load::<u64>(dp, layout.datapath_ports).unwrap_or(0);
-    let mut node = Probed::load::<u64>(buckets, 0).unwrap_or(0);
+    let buckets = or_zero::<u64>(dp, layout.datapath_ports);
+    let mut node = Probed::or_zero::<u64>(buckets, 0);
     for _ in 0..BUCKET_DEPTH {
         if node == 0 {
             return 0;
@@ -250,7 +256,7 @@ fn local_port(dp: u64, layout: &OvsLayout) -> u64 {
         if load::<u16>(vport, layout.vport_port_no) == Some(0) {
             return vport;
         }
-        node = Probed::load::<u64>(node, 0).unwrap_or(0);
+        node = Probed::or_zero::<u64>(node, 0);
     }
     0
 }

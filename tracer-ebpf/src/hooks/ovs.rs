@@ -18,7 +18,7 @@ use tracer_common::ovs::{FROM_USERSPACE, KNOWS_CMD, KNOWS_LIST, KNOWS_RESULT, Ov
 use super::ovs_answer;
 use crate::emit::{NO_DEVICE, Sighting};
 use crate::judge::{Match, judge};
-use crate::kernel::{Geometry, Memory, Probed, address, at};
+use crate::kernel::{Geometry, Memory, Probed, address, at, opaque};
 use crate::maps::{self, Word};
 use crate::ovs::{Place, emit_facts, emit_run, layout, load};
 
@@ -62,7 +62,7 @@ fn judged(skb: u64) -> Option<Match> {
 #[inline(always)]
 fn followed(skb: u64) -> Option<Match> {
     // What enters a datapath has no tunnel around it: the conntrack entry is about the packet.
-    maps::identity(skb).map(|known| Match { life: known.life, flags: 0, alone: true })
+    maps::identity(skb).map(|known| Match { life: known.life, flags: 0, alone: true }.opaque())
 }
 
 /// The arguments of the function that a program is attached to, each looked at when it is asked for.
@@ -184,6 +184,10 @@ fn run(ctx: &impl Arguments, skb: u64, found: Match, known: u8) {
         place.list_len = len;
         place.known |= KNOWS_LIST;
     }
+    // By whatever way it came here: see `Source::opaque`.
+    place.known = opaque(place.known.into()) as u8;
+    place.list = opaque(place.list);
+    place.list_len = opaque(place.list_len.into()) as u32;
     let sighting = Sighting::new(Hook::OvsActions, skb, found);
     emit_run(&sighting, &place);
 }

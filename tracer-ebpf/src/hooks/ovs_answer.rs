@@ -14,6 +14,7 @@ use tracer_common::ovs::KNOWS_LIST;
 
 use crate::emit::{NO_DEVICE, Sighting};
 use crate::judge::Match;
+use crate::kernel::opaque;
 use crate::maps::Word;
 use crate::ovs::{Place, emit_run, layout, load};
 
@@ -124,6 +125,7 @@ fn answer(flow: u64, mask: u64) -> Option<()> {
     {
         return None;
     }
+    let acts = load(flow, layout.flow_acts)?;
     for slot in 0..SLOTS {
         let asked = OVS_ASKED.get_ptr_mut(slot)?;
         // SAFETY: a map's value.
@@ -134,7 +136,7 @@ fn answer(flow: u64, mask: u64) -> Option<()> {
                 (*asked).life = 0;
                 &raw const (*asked).key
             };
-            tell(life, key as u64, load(flow, layout.flow_acts)?);
+            tell(opaque(life), key as u64, acts);
         }
     }
     Some(())
@@ -155,10 +157,11 @@ fn is_matched(asked: *const Asked, installed: *const Installed) -> bool {
         };
         differs |= (asked & mask) ^ key;
     }
-    differs == 0
+    opaque(differs) == 0
 }
 
-#[inline(always)]
+/// As [`is_matched`]: what it leaves on the stack would tell the loop's rounds apart.
+#[inline(never)]
 fn tell(life: u64, key: u64, acts: u64) {
     let mut place = Place { key, ..Place::default() };
     if let Some(layout) = layout()
