@@ -95,10 +95,16 @@ impl Entries {
     /// # Errors
     /// Why it was not, or the kernel's.
     pub fn attach(&mut self, (name, function): Entry) -> anyhow::Result<()> {
-        let loaded = self.programs.get_mut(name);
-        let loaded = loaded.with_context(|| format!("no BTF tells of {function}"))?;
-        let loaded = loaded.as_mut().map_err(|why| anyhow!("{why}"))?;
-        loaded.link = Some(attach(loaded.program.as_fd()).context("attaching")?);
+        let held = self.programs.get_mut(name);
+        let held = held.with_context(|| format!("no BTF tells of {function}"))?;
+        let loaded = held.as_mut().map_err(|why| anyhow!("{why}"))?;
+        match attach(loaded.program.as_fd()) {
+            Ok(link) => loaded.link = Some(link),
+            Err(e) => {
+                *held = Err(format!("not attached: {e}"));
+                return Err(e.into());
+            }
+        }
         Ok(())
     }
 
