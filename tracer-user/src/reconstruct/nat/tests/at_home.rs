@@ -167,7 +167,7 @@ fn a_translator_that_was_not_traced_is_not_named() {
     let verdict = &all[0];
     assert_eq!(verdict.outcome, Outcome::ReplyNotTranslated, "{}", verdict.text);
     assert!(
-        verdict.text.contains("somewhere between netns client on eth0 (veth) and netns server on"),
+        verdict.text.contains("somewhere between netns client leaving by eth0 (veth) and netns server on"),
         "{}",
         verdict.text
     );
