@@ -167,7 +167,9 @@ fn a_translator_that_was_not_traced_is_not_named() {
     let verdict = &all[0];
     assert_eq!(verdict.outcome, Outcome::ReplyNotTranslated, "{}", verdict.text);
     assert!(
-        verdict.text.contains("somewhere between netns client leaving by eth0 (veth) and netns server on"),
+        verdict
+            .text
+            .contains("somewhere between netns client leaving by eth0 (veth) and netns server on"),
         "{}",
         verdict.text
     );
