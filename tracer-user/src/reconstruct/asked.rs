@@ -99,7 +99,9 @@ pub fn raised_by(hop: &Hop) -> Vec<Question> {
 /// its replies is still there.
 pub fn left_by(flow: &Flow) -> Vec<Question> {
     let lost = flow.losses.iter().filter(|l| l.outcome == Outcome::ReplyNotTranslated);
-    let steps = lost.filter_map(|l| flow.nat.undone_for(l.at.tuple?));
+    let steps = lost.filter_map(|l| flow.nat.undone_for(l.first.tuple, l.at.tuple?));
+    // Where the translation is not known to be made, there is no one to ask.
+    let steps = steps.filter(|step| step.is_placed());
     let questions = steps.filter_map(|step| {
         Some(Question {
             netns: step.at.netns.as_ref()?.inode,

@@ -188,6 +188,9 @@ impl Flow {
         if [self.forward, self.translated].iter().flatten().any(back) {
             return Direction::Reply;
         }
+        if let Some(direction) = self.nat.direction(t) {
+            return direction;
+        }
         // A tuple of a half-way translation (DNAT done, SNAT not): the ends tell.
         let from_client = self.forward.is_none_or(|own| t.src == own.src || t.dst == own.dst);
         if from_client { Direction::Forward } else { Direction::Reply }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::model::{Outcome, Proto};
 use crate::reconstruct::flow::{Direction, Flow, Loss};
 use crate::reconstruct::sight::Sight;
+use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::words;
 
 /// The loss of this outcome that befell most packets; of equals the first.
@@ -26,7 +27,7 @@ pub fn subject(flow: &Flow, loss: &Loss) -> String {
         Some(t) if side.packets > 1 && (t.proto == Proto::Tcp && !all_syns) => "TCP segment".into(),
         _ => words::kind(&loss.first),
     };
-    let who = loss.first.tuple.map(|t| format!(" {}", words::ends(&t))).unwrap_or_default();
+    let who = loss.first.sent_as().map(|t| format!(" {}", words::ends(&t))).unwrap_or_default();
     let reply = if loss.direction == Direction::Reply { "reply, a " } else { "" };
     let many = words::many(&kind);
     match (loss.count, side.packets) {
@@ -41,12 +42,19 @@ pub fn subject(flow: &Flow, loss: &Loss) -> String {
 
 /// ` (by then translated to 10.0.0.1:1 -> 10.0.0.9:2)`, where it was.
 pub fn translation(first: &Sight, at: &Sight) -> String {
-    match (&first.tuple, &at.tuple) {
-        (Some(was), Some(now)) if was != now && was.proto == now.proto => {
-            format!(" (by then translated to {})", words::ends(now))
+    match (first.sent_as(), at.tuple) {
+        (Some(was), Some(now)) if is_translated(&was, &now) => {
+            format!(" (by then translated to {})", words::ends(&now))
         }
         _ => String::new(),
     }
+}
+
+/// Fragments but the first have no ports, which is no translation.
+fn is_translated(was: &FlowTuple, now: &FlowTuple) -> bool {
+    let ports = |t: &FlowTuple| t.sport.zip(t.dport);
+    let others = ports(was).zip(ports(now)).is_some_and(|(was, now)| was != now);
+    was.proto == now.proto && ((was.src, was.dst) != (now.src, now.dst) || others)
 }
 
 /// What became of the rest of the flow: whether it recovered, and whether anyone answered.
