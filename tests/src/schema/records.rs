@@ -75,6 +75,7 @@ const TUNNEL: &[Field] = &[
     may("key", WORD),
     must("src", Kind::Address),
     must("dst", Kind::Address),
+    may("dport", SHORT),
 ];
 const CT: &[Field] = &[
     may("state", Kind::Text),
@@ -289,6 +290,7 @@ pub(super) const NETFILTER: &[Field] = &[
     must("way", Kind::Text),
     must("rules", Kind::List(&RULE)),
     may("certain", Kind::Flag),
+    may("read", Kind::List(&Kind::Text)),
     may("failed", Kind::Text),
 ];
 pub(super) const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];

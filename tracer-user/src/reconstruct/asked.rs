@@ -81,7 +81,8 @@ pub fn raised_by(hop: &Hop) -> Vec<Question> {
             return Vec::new();
         }
         // Without an entry: is there one after all, that should be its own?
-        let tuple = hop.tuple.filter(|_| hop.ct.is_none());
+        // (Not of what a tunnel carries: there it is the tunnel's own packets that are tracked.)
+        let tuple = hop.tuple.filter(|_| hop.ct.is_none() && hop.tunnel.is_none());
         let icmp_id = hop.icmp.as_ref().and_then(|i| i.id);
         return vec![Question { netns: netns.inode, tuple, icmp_id, zone: None }];
     };

@@ -2,6 +2,7 @@
 //! list.
 
 pub mod datapath;
+pub mod hook;
 mod matter;
 pub mod netfilter;
 mod next;

@@ -51,6 +51,11 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// The flow is one of IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.tuple.is_some_and(|t| t.dst.is_ipv6())
+    }
+
     fn dev(&self) -> String {
         self.dev.map_or_else(|| "DEV".to_owned(), shell)
     }
