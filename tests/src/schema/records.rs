@@ -293,4 +293,16 @@ pub(super) const NETFILTER: &[Field] = &[
     may("read", Kind::List(&Kind::Text)),
     may("failed", Kind::Text),
 ];
+pub(super) const ROUTING: &[Field] = &[
+    must("ts", LONG),
+    must("netns", Kind::Object(NETNS)),
+    must("dev", Kind::Text),
+    must("dst", Kind::Address),
+    may("forwarding", Kind::Flag),
+    may("holder", Kind::Text),
+    may("state", Kind::OneOf(&["tentative", "dadfailed"])),
+    may("out", Kind::Text),
+    may("far_end", Kind::Address),
+    may("failed", Kind::Text),
+];
 pub(super) const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];

@@ -14,7 +14,7 @@ use crate::verdict::hook::{Hook, HookPoint, Layer};
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a tool printed; killed when it takes too long.
-fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
+pub(super) fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child =

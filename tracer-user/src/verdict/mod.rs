@@ -9,6 +9,7 @@ mod next;
 mod pipeline;
 mod reasons;
 mod related;
+mod routing;
 mod rules;
 mod service;
 mod symbols;

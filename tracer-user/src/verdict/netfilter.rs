@@ -1,4 +1,4 @@
-//! Why netfilter dropped a packet, where more is known than that it did.
+//! Why netfilter dropped a packet, or routing, where more is known than that it did.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::reconstruct::segment::Misfit;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::hook::{Hook, HookPoint, Layer};
-use crate::verdict::{next, words};
+use crate::verdict::{next, routing, words};
 
 /// What is known of a drop.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub struct Explained {
     pub next: Vec<String>,
 }
 
-/// Why netfilter dropped it, if conntrack or the rules can tell.
+/// Why it was dropped, if conntrack, the rules or the routes can tell.
 pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
     let at = &*loss.at;
     if is_datapath(at.raw_reason(), at.symbol()) {
         return clash(flow, at);
     }
     if !is_netfilter(at.raw_reason(), at.symbol()) {
-        return None;
+        return routing::explain(flow, loss);
     }
     let mut found = clash(flow, at).or_else(|| full(flow, at)).or_else(|| by_rule(flow, at))?;
     if let Some(why) = invalid(flow, loss) {
@@ -42,10 +42,7 @@ fn invalid(flow: &Flow, loss: &Loss) -> Option<String> {
     let at = &*loss.at;
     let hook = Hook::of(at.cause.as_deref()?)?;
     let tracked = matches!(hook.layer, Layer::Ip | Layer::Bridged)
-        && matches!(
-            hook.point,
-            HookPoint::Input | HookPoint::Forward | HookPoint::Postrouting
-        );
+        && matches!(hook.point, HookPoint::Input | HookPoint::Forward | HookPoint::Postrouting);
     let by_state = flow.rules.iter().any(|answer| {
         let texts = answer.rules.iter().filter_map(|r| r.text.as_deref());
         texts.into_iter().any(|text| text.to_lowercase().contains("invalid"))
@@ -162,8 +159,8 @@ fn carried(at: &Sight) -> String {
 fn no_rule(read: &[String]) -> String {
     let (older, families): (Vec<&str>, Vec<&str>) =
         read.iter().map(String::as_str).partition(|whose| is_iptables(whose));
-    let families = (!families.is_empty())
-        .then(|| format!("nftables' {} rules", families.join(" and ")));
+    let families =
+        (!families.is_empty()).then(|| format!("nftables' {} rules", families.join(" and ")));
     let older = (!older.is_empty()).then(|| format!("{}'s", older.join(" and ")));
     let read: Vec<_> = families.into_iter().chain(older).collect();
     match read.as_slice() {
@@ -250,11 +247,7 @@ fn clash(flow: &Flow, at: &Sight) -> Option<Explained> {
     };
     Some(Explained {
         words,
-        next: vec![
-            list(&reply),
-            spot.run("conntrack -S"),
-            spot.run("nft list ruleset"),
-        ],
+        next: vec![list(&reply), spot.run("conntrack -S"), spot.run("nft list ruleset")],
     })
 }
 

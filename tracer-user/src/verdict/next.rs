@@ -1,6 +1,6 @@
 //! The commands worth running next, for each matter.
 
-use crate::model::{Netns, Proto};
+use crate::model::{HookName, Netns, Proto};
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::matter::Matter;
@@ -12,6 +12,40 @@ pub struct Spot<'a> {
     netns: Option<&'a Netns>,
     dev: Option<&'a str>,
     tuple: Option<FlowTuple>,
+    /// Routing looked for a way for what had come in by this device, or for what the host itself
+    /// sends.
+    way: Option<Way<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Way<'a> {
+    In(&'a str),
+    Out,
+}
+
+/// Functions that end what has come in and found no route, and what the host itself would send.
+const INPUT: &[&str] = &[
+    "ip_error",
+    "ip_rcv_finish",
+    "ip_rcv_finish_core",
+    "ip_forward",
+    "ip6_forward",
+    "ip6_pkt_discard",
+    "ip6_pkt_prohibit",
+    "ip6_pkt_drop",
+    "dst_discard",
+];
+const OUTPUT: &[&str] = &["ip6_pkt_discard_out", "ip6_pkt_prohibit_out", "dst_discard_out"];
+
+fn way<'a>(at: &'a Sight, before: Option<&'a Sight>) -> Option<Way<'a>> {
+    let symbol = at.symbol()?;
+    if OUTPUT.contains(&symbol) {
+        return Some(Way::Out);
+    }
+    let came = before.filter(|b| b.hook == HookName::TcIngress);
+    let dev = at.dev.as_deref().or_else(|| came?.dev.as_deref())?;
+    (INPUT.contains(&symbol) && dev.kind.as_deref() != Some("loopback"))
+        .then_some(Way::In(dev.name.as_str()))
 }
 
 impl<'a> Spot<'a> {
@@ -23,12 +57,13 @@ impl<'a> Spot<'a> {
             netns: seen().find_map(|s| s.netns.as_deref()),
             dev: seen().find_map(|s| s.dev.as_ref().map(|d| d.name.as_str())),
             tuple: seen().find_map(|s| s.tuple),
+            way: way(at, before),
         }
     }
 
     /// Where no packet is at hand.
     pub fn at(netns: Option<&'a Netns>, dev: Option<&'a str>) -> Self {
-        Self { netns, dev, tuple: None }
+        Self { netns, dev, tuple: None, way: None }
     }
 
     /// Any command, to be run in the namespace.
@@ -71,6 +106,39 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// The route as the packet met it: rules may go by its source, and by where it came from.
+    pub fn way_on(&self) -> String {
+        let Some(tuple) = self.tuple.filter(|t| !t.src.is_unspecified() && !t.src.is_multicast())
+        else {
+            return self.route_to(self.tuple.map(|t| t.dst));
+        };
+        let from = format!("route get {} from {}", tuple.dst, tuple.src);
+        match self.way {
+            Some(Way::In(dev)) => self.iproute("ip", &format!("{from} iif {}", shell(dev))),
+            Some(Way::Out) => self.iproute("ip", &from),
+            None => self.route_to(Some(tuple.dst)),
+        }
+    }
+
+    /// Every route that holds for the destination, and every rule: `route get` does not name the
+    /// one that refuses it.
+    fn routes(&self) -> Vec<String> {
+        let family = if self.is_v6() { "-6 " } else { "" };
+        let all = self.tuple.map(|t| format!("{family}route show table all match {}", t.dst));
+        let all = all.map(|all| self.iproute("ip", &all));
+        let rules = self.iproute("ip", &format!("{family}rule"));
+        std::iter::once(self.way_on()).chain(all).chain([rules]).collect()
+    }
+
+    /// The switch that lets what comes in here be forwarded.
+    pub fn forwarding(&self) -> String {
+        if self.is_v6() {
+            return "net.ipv6.conf.all.forwarding".to_owned();
+        }
+        // sysctl reads a dot as a slash: a VLAN's name has its dots swapped.
+        format!("net.ipv4.conf.{}.forwarding", self.dev().replace('.', "/"))
+    }
+
     fn sockets(&self, options: &str) -> String {
         let (letter, port) = match self.tuple {
             Some(FlowTuple { proto: Proto::Tcp, dport, .. }) => ("t", dport),
@@ -107,7 +175,11 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
             )),
             spot.route_to(src),
         ],
-        Matter::Route => vec![spot.route_to(dst), spot.iproute("ip", "rule")],
+        Matter::Route => spot.routes(),
+        Matter::Forwarding => {
+            vec![spot.run(&format!("sysctl {}", spot.forwarding())), spot.iproute("ip", "addr")]
+        }
+        Matter::Multicast => vec![spot.iproute("ip", &format!("maddr show dev {dev}"))],
         Matter::Ttl => vec![spot.route_to(dst)],
         Matter::Mtu => vec![spot.route_to(dst), spot.iproute("ip", "link")],
         Matter::Neighbour => vec![spot.route_to(dst), spot.iproute("ip", "neigh")],
@@ -138,7 +210,9 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
             let tunnels = spot.iproute("ip", "-d link show");
             vec![tunnels, spot.iproute("bridge", &format!("fdb show dev {dev}"))]
         }
-        Matter::Ipsec => vec![spot.iproute("ip", "-s xfrm policy"), spot.run("nstat -az 'Xfrm*'")],
+        Matter::Ipsec => {
+            vec![spot.iproute("ip", "-s xfrm policy"), spot.run("cat /proc/net/xfrm_stat")]
+        }
         Matter::Ipv6 => vec![spot.run("sysctl -ar 'net.ipv6.conf.*.disable_ipv6'")],
         Matter::CpuBacklog => {
             vec![

@@ -142,7 +142,10 @@ impl Ruleset {
         let mut found = Vec::new();
         for base in &self.bases {
             let own = facts.at_device.as_deref().is_none_or(|device| base.is_of(device));
-            if !own || base.hook != facts.hook.point.name() || !families.contains(&base.key.0.as_str()) {
+            if !own
+                || base.hook != facts.hook.point.name()
+                || !families.contains(&base.key.0.as_str())
+            {
                 continue;
             }
             let mut search = Search { rules: self, facts, base, found: Vec::new() };

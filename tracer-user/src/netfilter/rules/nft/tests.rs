@@ -137,7 +137,9 @@ fn in_vxlan(dport: Option<u16>, hook: Hook) -> Facts {
 #[test]
 fn the_outermost_header_is_what_rules_see() {
     let rule = |left: &str, right: &str| {
-        format!(r#"forward [{{"match":{{"op":"==","left":{left},"right":{right}}}}},{{"drop":null}}]"#)
+        format!(
+            r#"forward [{{"match":{{"op":"==","left":{left},"right":{right}}}}},{{"drop":null}}]"#
+        )
     };
     let field = |protocol: &str, field: &str| {
         format!(r#"{{"payload":{{"protocol":"{protocol}","field":"{field}"}}}}"#)
@@ -198,7 +200,12 @@ fn a_bridges_rules_see_frames() {
         (ether, "8", true, false),
         (ether, "2054", false, true),
         (ether, "\"ip\"", true, false),
-        (r#"{"payload":{"protocol":"ether","field":"daddr"}}"#, "\"02:00:00:00:00:05\"", true, true),
+        (
+            r#"{"payload":{"protocol":"ether","field":"daddr"}}"#,
+            "\"02:00:00:00:00:05\"",
+            true,
+            true,
+        ),
         (r#"{"meta":{"key":"obrname"}}"#, "\"br0\"", true, true),
         (r#"{"payload":{"protocol":"ip","field":"saddr"}}"#, "\"10.0.0.1\"", true, false),
     ] {
