@@ -141,11 +141,26 @@ pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
             )
         }
     };
-    let own: Vec<_> = answer.rules.first().map(|rule| spot.run(&list(rule))).into_iter().collect();
+    let own: Vec<_> = answer.rules.first().map_or_else(Vec::new, |rule| {
+        let chain = spot.run(&list(rule));
+        std::iter::once(chain).chain(ebtables(rule).map(|also| spot.run(&also))).collect()
+    });
     Some(Explained {
         words: words + &carried(at),
         next: if own.is_empty() { all_rules(hook, &spot) } else { own },
     })
+}
+
+/// A bridge's chain that has ebtables' name may be one of its own: then it shows the matches, of
+/// which nft has no words for some.
+fn ebtables(rule: &Rule) -> Option<String> {
+    let own = matches!(rule.table.as_str(), "filter" | "nat" | "broute")
+        && matches!(
+            rule.chain.as_str(),
+            "INPUT" | "FORWARD" | "OUTPUT" | "PREROUTING" | "POSTROUTING" | "BROUTING"
+        );
+    (rule.family == "bridge" && own)
+        .then(|| format!("ebtables -t {} -L {} --Lc", rule.table, rule.chain))
 }
 
 /// What the hook saw of a packet that a tunnel carries.
@@ -283,3 +298,6 @@ fn full(flow: &Flow, at: &Sight) -> Option<Explained> {
         ],
     })
 }
+
+#[cfg(test)]
+mod tests;
