@@ -176,7 +176,7 @@ fn no_rule(read: &[String]) -> String {
         read.iter().map(String::as_str).partition(|whose| is_iptables(whose));
     let families =
         (!families.is_empty()).then(|| format!("nftables' {} rules", families.join(" and ")));
-    let older = (!older.is_empty()).then(|| format!("{}'s", older.join(" and ")));
+    let older = (!older.is_empty()).then(|| format!("those of {}", older.join(" and ")));
     let read: Vec<_> = families.into_iter().chain(older).collect();
     match read.as_slice() {
         [] => "by a rule that was not found, or by what is no rule".to_owned(),

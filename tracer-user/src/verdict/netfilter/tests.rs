@@ -54,7 +54,12 @@ fn that_no_rule_would_is_said_only_of_what_was_read() {
     for (caller, hook, read, words) in [
         ("__dev_queue_xmit", "egress", &["netdev"][..], "none of nftables' netdev rules"),
         ("ip_output", "postrouting", &["inet", "ip"], "none of nftables' inet and ip rules"),
-        ("ip_forward", "forward", &["inet", "ip", "iptables"], "inet and ip rules or iptables's"),
+        (
+            "ip_forward",
+            "forward",
+            &["inet", "ip", "iptables"],
+            "inet and ip rules or those of iptables",
+        ),
         ("ip_forward", "forward", &[], "a rule that was not found, or by what is no rule"),
     ] {
         let (text, _) = told(caller, None, (hook, &[], read));
