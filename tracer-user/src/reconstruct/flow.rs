@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace, TcpFlags};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome, OvsTrace, Routing, TcpFlags};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
@@ -122,6 +122,8 @@ pub struct Flow {
     pub passed: Option<Box<Passed>>,
     /// The rules that may have dropped packets of it.
     pub rules: Vec<Arc<Netfilter>>,
+    /// What was said of the destinations of packets that were not sent on.
+    pub routing: Vec<Arc<Routing>>,
     /// What its sides have sent, of TCP.
     pub numbers: Numbers,
 }
@@ -148,6 +150,7 @@ impl Flow {
             answers: Vec::new(),
             passed: None,
             rules: Vec::new(),
+            routing: Vec::new(),
             numbers: Numbers::default(),
         }
     }

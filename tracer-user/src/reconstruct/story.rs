@@ -126,7 +126,9 @@ impl Story {
     pub fn answered(&mut self, answer: Answer) {
         match answer {
             Answer::OpenVswitch(answer) => self.owner.put(*answer),
-            Answer::Conntrack(_) | Answer::Netfilter(_) => self.netfilter.add(answer),
+            Answer::Conntrack(_) | Answer::Netfilter(_) | Answer::Routing(_) => {
+                self.netfilter.add(answer);
+            }
         }
     }
 
@@ -135,6 +137,7 @@ impl Story {
         flow.passed = self.services.passed_by(&flow.nat).map(Box::new);
         flow.answers = self.netfilter.about(flow);
         flow.rules = self.netfilter.rules_about(flow);
+        flow.routing = self.netfilter.routing_about(flow);
     }
 
     /// Events were lost at some time of the trace.
