@@ -6,7 +6,7 @@ mod records;
 use serde_json::Value;
 
 use self::records::{
-    CONNTRACK, DROPS, END, HOP, JOURNEY, LOST, META, NETFILTER, OVS_TRACE, VERDICT,
+    CONNTRACK, DROPS, END, HOP, JOURNEY, LOST, META, NETFILTER, OVS_TRACE, ROUTING, VERDICT,
 };
 
 /// Every outcome a journey or a verdict can have.
@@ -75,6 +75,7 @@ pub fn problems(line: &Value) -> Vec<String> {
         "lost" => LOST,
         "conntrack" => CONNTRACK,
         "netfilter" => NETFILTER,
+        "routing" => ROUTING,
         "end" => END,
         _ => return vec![format!("unknown type {kind:?}")],
     };

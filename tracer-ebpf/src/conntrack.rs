@@ -9,7 +9,7 @@ use tracer_common::flow::{Addr, Tuple, proto};
 
 use crate::emit::Sighting;
 use crate::judge::wanted;
-use crate::kernel::{Memory, Probed, constant, is_kernel_address, opaque};
+use crate::kernel::{Direct, Memory, Probed, constant, is_kernel_address, opaque};
 use crate::maps;
 
 /// Where the fields of this kernel's conntrack structures are.
@@ -32,6 +32,43 @@ pub fn of(skb: u64) -> u64 {
         return 0;
     }
     Probed::or_zero(skb, at_ct!(skb_nfct))
+}
+
+/// As [`of`], of a BTF-typed skb.
+#[inline(always)]
+pub fn of_typed(skb: *const u8) -> u64 {
+    if at_ct!(known) == 0 {
+        return 0;
+    }
+    // SAFETY: a tracepoint's argument.
+    unsafe { Direct::field(skb, at_ct!(skb_nfct)) }
+}
+
+/// `IPS_NAT_MASK` of `include/uapi/linux/netfilter/nf_conntrack_common.h`: the entry translates.
+const TRANSLATES: u32 = 0x30;
+/// `IP_CT_IS_REPLY` there, of `enum ip_conntrack_info`: the packet is a reply from here on.
+const IS_REPLY: u64 = 3;
+
+/// Whether a packet with this `skb->_nfct` is asked for as it looked before this host translated it,
+/// as a flag: [`wanted`].
+///
+/// Nearly all packets have no entry, or one that does not translate: that costs one read or two.
+#[inline(always)]
+pub fn asked_for(nfct: u64) -> u8 {
+    let entry = nfct & !INFO_MASK;
+    if !is_kernel_address(entry)
+        || Probed::or_zero::<u32>(entry, at_ct!(status)) & TRANSLATES == 0
+    {
+        return 0;
+    }
+    asked_before(entry, nfct & INFO_MASK >= IS_REPLY)
+}
+
+/// As [`learn`], a function of its own in the kernel too.
+#[inline(never)]
+fn asked_before(entry: u64, is_reply: bool) -> u8 {
+    let at = if is_reply { at_ct!(reply) } else { at_ct!(orig) };
+    tuple(entry, at).map_or(0, |(before, _)| wanted(&before))
 }
 
 /// Fills in the part `ct` from the entry that `nfct` stands for.

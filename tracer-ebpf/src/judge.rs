@@ -9,7 +9,7 @@ use tracer_common::tunnel::{quotation, walk};
 
 use crate::emit::cpu;
 use crate::kernel::{Linear, Packet, opaque};
-use crate::{log, maps};
+use crate::{conntrack, log, maps};
 
 /// The flow asked for; the collector writes it before the load.
 #[unsafe(no_mangle)]
@@ -54,14 +54,40 @@ pub fn is_parsed(ethertype: u16) -> bool {
 /// learned, so that the replies to it match too.
 #[inline(always)]
 pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Match> {
-    decide(skb, bytes, ethertype, at).map(Match::opaque)
+    decide(skb, bytes, ethertype, at, || 0).map(Match::opaque)
+}
+
+/// As [`judge`], where a packet may be seen first after this host has translated it: what leaves is
+/// translated before it comes to a device. `nfct` reads the packet's `skb->_nfct`, by which it is asked
+/// for as it looked before, too; only packets that are neither followed nor match themselves cost that.
+#[inline(always)]
+pub fn judge_translated<S: Judged>(
+    skb: u64,
+    bytes: &S,
+    ethertype: u16,
+    at: u32,
+    nfct: impl FnOnce() -> u64,
+) -> Option<Match> {
+    decide(skb, bytes, ethertype, at, || conntrack::asked_for(nfct())).map(Match::opaque)
 }
 
 #[inline(always)]
-fn decide<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Match> {
+fn decide<S: Judged>(
+    skb: u64,
+    bytes: &S,
+    ethertype: u16,
+    at: u32,
+    by_entry: impl FnOnce() -> u8,
+) -> Option<Match> {
     let known = maps::identity(skb);
-    if known.is_none() && bytes.is_plainly_other(ethertype, at) {
-        return None;
+    let mut asked = 0;
+    if known.is_none() {
+        let is_other = bytes.is_plainly_other(ethertype, at);
+        // Opaque: a packet goes on alike for either.
+        asked = opaque(by_entry().into()) as u8;
+        if is_other && asked == 0 {
+            return None;
+        }
     }
     // Opaque, so that the verifier walks what follows once: 0 where the skb is not followed.
     let ethertype = opaque(ethertype.into()) as u16;
@@ -69,7 +95,7 @@ fn decide<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Mat
     let known_mark = opaque(known.map_or(0, |k| k.mark.into())) as u32;
     let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
     let layers = look(bytes, ethertype, at, known_life, &mut innermost);
-    let flags = innermost.flags;
+    let flags = innermost.flags | asked;
     if layers == 0 {
         // A netlink message, say, has taken the place of a packet whose end was not seen.
         if ethertype < MIN_ETHERTYPE && known_life != 0 {
@@ -80,7 +106,8 @@ fn decide<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Mat
         // Nothing that can be read contradicts the skb's identity.
         return (known_life != 0).then_some(Match { life: known_life, flags: 0, alone: false });
     }
-    let alone = layers == 1;
+    // An entry by which the packet was found is about what was looked for.
+    let alone = layers == 1 || asked != 0;
     if flags == 0 && known_life == 0 {
         return None;
     }

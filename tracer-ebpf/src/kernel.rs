@@ -248,7 +248,7 @@ pub fn is_kernel_address(p: u64) -> bool {
     p >> 56 == 0xff
 }
 
-/// Where `LAYOUT` is, as every program stores it before it reads it.
+/// Where `LAYOUT` is, once a program has stored it; 0 before.
 static ANCHOR: Word = Word::zero();
 
 /// The address in a pointer, as a number to compute with.
@@ -259,7 +259,10 @@ static ANCHOR: Word = Word::zero();
 #[inline(always)]
 pub fn address(pointer: *const u8) -> u64 {
     let anchor = (&raw const LAYOUT) as u64;
-    ANCHOR.store(anchor);
+    // Once: processors would take the line that it is on from one another with every packet.
+    if ANCHOR.load() == 0 {
+        ANCHOR.store(anchor);
+    }
     let mut distance = pointer as u64;
     // SAFETY: one subtraction. In assembly so that no other arithmetic is made of it.
     unsafe {

@@ -10,6 +10,7 @@ mod headers;
 mod hop;
 mod netfilter;
 mod owner;
+mod routing;
 mod shared;
 mod words;
 
@@ -23,6 +24,7 @@ pub use headers::{Arp, Eth, Icmp, Ip, Tcp, Tunnel, Tuple, Vlan};
 pub use hop::{Dev, Drop, HookName, Hop, Netns, Peer, Place};
 pub use netfilter::{Netfilter, Rule};
 pub use owner::{Acl, LogicalFlow, OvsTrace, OvsVlan, OvsVlanPort, TraceKind};
+pub use routing::Routing;
 pub use words::{Address, ArpOp, Fingerprint, Mac, PktType, Proto, TcpFlags, Via};
 
 /// One line of a recording, to be written. To read one, its `"type"` is looked at first.
@@ -47,6 +49,8 @@ pub enum Record {
     Conntrack(Box<Conntrack>),
     /// Which rules may have dropped a packet.
     Netfilter(Box<Netfilter>),
+    /// What a namespace said of the destination of a packet that it did not send on.
+    Routing(Box<Routing>),
 }
 
 /// The head of a recording.

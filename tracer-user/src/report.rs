@@ -153,6 +153,7 @@ impl<'a> Report<'a> {
             let record = match &answer {
                 Answer::Conntrack(answer) => Record::Conntrack(Box::new(answer.clone())),
                 Answer::Netfilter(answer) => Record::Netfilter(Box::new(answer.clone())),
+                Answer::Routing(answer) => Record::Routing(Box::new(answer.clone())),
                 Answer::OpenVswitch(answer) => Record::OvsTrace(answer.clone()),
             };
             json::write(&mut self.out, &record)?;

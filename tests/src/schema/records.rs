@@ -75,6 +75,7 @@ const TUNNEL: &[Field] = &[
     may("key", WORD),
     must("src", Kind::Address),
     must("dst", Kind::Address),
+    may("dport", SHORT),
 ];
 const CT: &[Field] = &[
     may("state", Kind::Text),
@@ -297,6 +298,19 @@ pub(super) const NETFILTER: &[Field] = &[
     must("way", Kind::Text),
     must("rules", Kind::List(&RULE)),
     may("certain", Kind::Flag),
+    may("read", Kind::List(&Kind::Text)),
+    may("failed", Kind::Text),
+];
+pub(super) const ROUTING: &[Field] = &[
+    must("ts", LONG),
+    must("netns", Kind::Object(NETNS)),
+    must("dev", Kind::Text),
+    must("dst", Kind::Address),
+    may("forwarding", Kind::Flag),
+    may("holder", Kind::Text),
+    may("state", Kind::OneOf(&["tentative", "dadfailed"])),
+    may("out", Kind::Text),
+    may("far_end", Kind::Address),
     may("failed", Kind::Text),
 ];
 pub(super) const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];

@@ -10,8 +10,9 @@ use aya_ebpf::programs::TcContext;
 use tracer_common::abi::Hook;
 use tracer_common::packet::ETH_HLEN;
 
+use crate::conntrack;
 use crate::emit::{Sighting, emit};
-use crate::judge::judge;
+use crate::judge::{judge, judge_translated};
 use crate::kernel::{Packet, address};
 
 /// Hands the packet on to the next program, or to the stack (`TC_ACT_UNSPEC`, `TCX_NEXT`).
@@ -23,7 +24,15 @@ fn see(ctx: &TcContext, hook: Hook, network_at: u32) -> i32 {
     let skb = address(ctx.as_ptr().cast());
     // SAFETY: `__sk_buff` fields of the program's own context.
     let protocol = u16::from_be(unsafe { (*ctx.skb.skb).protocol } as u16);
-    if let Some(found) = judge(skb, &Packet { ctx: ctx.as_ptr() }, protocol, network_at) {
+    let bytes = Packet { ctx: ctx.as_ptr() };
+    // What comes in is translated by this host only later, or left it before.
+    let found = match hook {
+        Hook::TcEgress => {
+            judge_translated(skb, &bytes, protocol, network_at, || conntrack::of(skb))
+        }
+        _ => judge(skb, &bytes, protocol, network_at),
+    };
+    if let Some(found) = found {
         emit(&Sighting::new(hook, skb, found));
     }
     NEXT

@@ -5,19 +5,20 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::abi::Hook;
 
+use crate::conntrack;
 use crate::emit::{Sighting, emit_with_stack};
-use crate::judge::{Match, judge};
-use crate::kernel::{Direct, Geometry, address, at};
+use crate::judge::{judge, judge_translated};
+use crate::kernel::{Direct, Geometry, Linear, address, at};
 use crate::maps;
 
-/// Judges the BTF-typed `skb` by identity and headers.
+/// The Ethernet type and the bytes from the network header on, of a BTF-typed `skb`.
 #[inline(always)]
-fn judge_direct(skb: *const u8, address: u64) -> Option<Match> {
+fn packet_of(skb: *const u8) -> (u16, Linear) {
     // SAFETY: `skb` is the tracepoint's BTF-typed argument.
     let (protocol, geometry) = unsafe {
         (u16::from_be(Direct::field::<u16>(skb, at!(skb_protocol))), Geometry::direct(skb))
     };
-    judge(address, &geometry.network_bytes(), protocol, 0)
+    (protocol, geometry.network_bytes())
 }
 
 /// `kfree_skb(struct sk_buff *skb, void *location[, enum skb_drop_reason reason[, struct sock *rx_sk]])`,
@@ -26,7 +27,9 @@ fn judge_direct(skb: *const u8, address: u64) -> Option<Match> {
 pub fn drop(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
     let address = address(skb);
-    if let Some(found) = judge_direct(skb, address) {
+    let (protocol, bytes) = packet_of(skb);
+    let nfct = || conntrack::of_typed(skb);
+    if let Some(found) = judge_translated(address, &bytes, protocol, 0, nfct) {
         let mut sighting = Sighting::new(Hook::Drop, address, found);
         sighting.location = ctx.arg::<*const u8>(1) as u64;
         if at!(kfree_has_reason) != 0 {
@@ -49,7 +52,8 @@ pub fn consume(ctx: BtfTracePointContext) -> i32 {
     if maps::identity(address).is_none() {
         return 0;
     }
-    if let Some(found) = judge_direct(skb, address) {
+    let (protocol, bytes) = packet_of(skb);
+    if let Some(found) = judge(address, &bytes, protocol, 0) {
         let mut sighting = Sighting::new(Hook::Consume, address, found);
         if at!(consume_has_location) != 0 {
             sighting.location = ctx.arg::<*const u8>(1) as u64;

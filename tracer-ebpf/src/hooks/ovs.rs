@@ -1,22 +1,24 @@
 //! Open vSwitch's datapath: what a vport receives, the actions that are run, what goes up to
 //! `ovs-vswitchd`, what goes out of a vport.
 //!
-//! kprobes, on functions of the openvswitch module. Nearly all packets are of no concern and cost a
+//! On functions of the openvswitch module. What every packet passes has two tiers, fentry and, where
+//! the module has no BTF, kprobe: the way into a program and out of it is several times as long by
+//! kprobe. What few packets pass is kprobes alone. Nearly all packets are of no concern and cost a
 //! look at the identity hint alone: a packet was seen at a device before it gets here. Two kinds
 //! were not, and are judged by their headers: those that `ovs-vswitchd` hands in (a new skb), and,
 //! where not every device has hooks, those that a vport receives.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::macros::{kprobe, kretprobe, map};
+use aya_ebpf::macros::{fentry, kprobe, kretprobe, map};
 use aya_ebpf::maps::LruHashMap;
-use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use aya_ebpf::programs::{FEntryContext, ProbeContext, RetProbeContext};
 use tracer_common::abi::Hook;
 use tracer_common::ovs::{FROM_USERSPACE, KNOWS_CMD, KNOWS_LIST, KNOWS_RESULT, OvsLayout};
 
 use super::ovs_answer;
 use crate::emit::{NO_DEVICE, Sighting};
 use crate::judge::{Match, judge};
-use crate::kernel::{Geometry, Memory, Probed, at, opaque};
+use crate::kernel::{Geometry, Memory, Probed, address, at, opaque};
 use crate::maps::{self, Word};
 use crate::ovs::{Place, emit_facts, emit_run, layout, load};
 
@@ -63,62 +65,95 @@ fn followed(skb: u64) -> Option<Match> {
     maps::identity(skb).map(|known| Match { life: known.life, flags: 0, alone: true }.opaque())
 }
 
-/// `void/int ovs_vport_receive(struct vport *vport, struct sk_buff *skb, const struct
-/// ip_tunnel_info *tun_info)`, `net/openvswitch/vport.c`.
-#[kprobe]
-pub fn ovs_receive_kprobe(ctx: ProbeContext) -> u32 {
-    let (Some(vport), Some(skb)) = (ctx.arg::<*const u8>(0), ctx.arg::<*const u8>(1)) else {
-        return 0;
-    };
-    received(vport as u64, skb as u64, followed(skb as u64));
-    0
+/// The arguments of the function that a program is attached to, each looked at when it is asked for.
+trait Arguments {
+    /// The `n`th, the address of something.
+    fn pointer(&self, n: usize) -> u64;
 }
 
-/// As [`ovs_receive_kprobe`], where there are devices without tc hooks: every packet is judged.
-#[kprobe]
-pub fn ovs_receive_judge_kprobe(ctx: ProbeContext) -> u32 {
-    let (Some(vport), Some(skb)) = (ctx.arg::<*const u8>(0), ctx.arg::<*const u8>(1)) else {
-        return 0;
-    };
-    received(vport as u64, skb as u64, judged(skb as u64));
-    0
+impl Arguments for FEntryContext {
+    #[inline(always)]
+    fn pointer(&self, n: usize) -> u64 {
+        address(self.arg(n))
+    }
+}
+
+impl Arguments for ProbeContext {
+    #[inline(always)]
+    fn pointer(&self, n: usize) -> u64 {
+        self.arg(n).unwrap_or(0)
+    }
+}
+
+/// The tiers of hooks: programs that do the same, by a function that is given the arguments.
+macro_rules! tiers {
+    ($($function:literal: $fentry:ident, $kprobe:ident => $does:ident;)*) => {$(
+        #[doc = concat!("Entry of `", $function, "`.")]
+        #[fentry(function = $function)]
+        pub fn $fentry(ctx: FEntryContext) -> i32 {
+            $does(&ctx);
+            0
+        }
+
+        #[doc = concat!("As [`", stringify!($fentry), "`].")]
+        #[kprobe]
+        pub fn $kprobe(ctx: ProbeContext) -> u32 {
+            $does(&ctx);
+            0
+        }
+    )*};
+}
+
+tiers! {
+    "ovs_vport_receive": ovs_receive_fentry, ovs_receive_kprobe => received;
+    "ovs_vport_receive": ovs_receive_judge_fentry, ovs_receive_judge_kprobe => received_and_judged;
+    "ovs_vport_send": ovs_output_fentry, ovs_output_kprobe => sent;
+    "ovs_execute_actions": ovs_actions_fentry, ovs_actions_kprobe => executed;
+}
+
+/// `void/int ovs_vport_receive(struct vport *vport, struct sk_buff *skb, const struct
+/// ip_tunnel_info *tun_info)`, `net/openvswitch/vport.c`.
+#[inline(always)]
+fn received(ctx: &impl Arguments) {
+    let skb = ctx.pointer(1);
+    tell_received(ctx, skb, followed(skb));
+}
+
+/// As [`received`], where there are devices without tc hooks: every packet is judged.
+#[inline(always)]
+fn received_and_judged(ctx: &impl Arguments) {
+    let skb = ctx.pointer(1);
+    tell_received(ctx, skb, judged(skb));
 }
 
 #[inline(always)]
-fn received(vport: u64, skb: u64, found: Option<Match>) {
+fn tell_received(ctx: &impl Arguments, skb: u64, found: Option<Match>) {
     if let Some(found) = found {
-        let place = Place { vport, ..Place::default() };
+        let place = Place { vport: ctx.pointer(0), ..Place::default() };
         emit_facts(&Sighting::new(Hook::OvsReceive, skb, found), &place);
     }
 }
 
 /// `void ovs_vport_send(struct vport *vport, struct sk_buff *skb, u8 mac_proto)`,
 /// `net/openvswitch/vport.c`: before it looks whether the packet fits.
-#[kprobe]
-pub fn ovs_output_kprobe(ctx: ProbeContext) -> u32 {
-    let (Some(vport), Some(skb)) = (ctx.arg::<*const u8>(0), ctx.arg::<*const u8>(1)) else {
-        return 0;
-    };
-    let skb = skb as u64;
+#[inline(always)]
+fn sent(ctx: &impl Arguments) {
+    let skb = ctx.pointer(1);
     if let Some(found) = followed(skb) {
+        let vport = ctx.pointer(0);
         let mut sighting = Sighting::new(Hook::OvsOutput, skb, found);
         // The skb still has the device that it came by.
-        let dev = layout().and_then(|l| load::<u64>(vport as u64, l.vport_dev));
+        let dev = layout().and_then(|l| load::<u64>(vport, l.vport_dev));
         sighting.dev = Some(dev.unwrap_or(NO_DEVICE));
-        let place = Place { vport: vport as u64, skb, ..Place::default() };
-        emit_facts(&sighting, &place);
+        emit_facts(&sighting, &Place { vport, skb, ..Place::default() });
     }
-    0
 }
 
 /// `int ovs_execute_actions(struct datapath *dp, struct sk_buff *skb, const struct sw_flow_actions
 /// *acts, struct sw_flow_key *key)`, `net/openvswitch/actions.c`.
-#[kprobe]
-pub fn ovs_actions_kprobe(ctx: ProbeContext) -> u32 {
-    let Some(skb) = ctx.arg::<*const u8>(1) else {
-        return 0;
-    };
-    let skb = skb as u64;
+#[inline(always)]
+fn executed(ctx: &impl Arguments) {
+    let skb = ctx.pointer(1);
     let mut known = 0;
     let mut found = followed(skb);
     if found.is_none() && is_handed_in() {
@@ -126,9 +161,8 @@ pub fn ovs_actions_kprobe(ctx: ProbeContext) -> u32 {
         found = judged(skb);
     }
     if let Some(found) = found {
-        run(&ctx, skb, found, known);
+        run(ctx, skb, found, known);
     }
-    0
 }
 
 #[inline(always)]
@@ -138,14 +172,15 @@ fn is_handed_in() -> bool {
 }
 
 #[inline(always)]
-fn run(ctx: &ProbeContext, skb: u64, found: Match, known: u8) {
-    let pointer = |n| ctx.arg::<*const u8>(n).map_or(0, |p| p as u64);
-    let mut place = Place { dp: pointer(0), skb, key: pointer(3), known, ..Place::default() };
+fn run(ctx: &impl Arguments, skb: u64, found: Match, known: u8) {
+    let mut place =
+        Place { dp: ctx.pointer(0), skb, key: ctx.pointer(3), known, ..Place::default() };
+    let acts = ctx.pointer(2);
     if let Some(OvsLayout { acts_actions, acts_actions_len, .. }) = layout()
-        && let Some(len) = load::<u32>(pointer(2), *acts_actions_len)
+        && let Some(len) = load::<u32>(acts, *acts_actions_len)
         && *acts_actions != 0
     {
-        place.list = pointer(2).wrapping_add(u64::from(*acts_actions - 1));
+        place.list = acts.wrapping_add(u64::from(*acts_actions - 1));
         place.list_len = len;
         place.known |= KNOWS_LIST;
     }
@@ -161,22 +196,18 @@ fn run(ctx: &ProbeContext, skb: u64, found: Match, known: u8) {
 /// struct dp_upcall_info *upcall_info, uint32_t cutlen)`, `net/openvswitch/datapath.c`.
 #[kprobe]
 pub fn ovs_upcall_kprobe(ctx: ProbeContext) -> u32 {
-    let Some(skb) = ctx.arg::<*const u8>(1) else {
-        return 0;
-    };
-    let skb = skb as u64;
+    let skb = ctx.pointer(1);
     if let Some(found) = followed(skb) {
-        let pointer = |n| ctx.arg::<*const u8>(n).map_or(0, |p| p as u64);
-        let cmd = layout().and_then(|l| load::<u8>(pointer(3), l.upcall_cmd)).unwrap_or(0);
+        let cmd = layout().and_then(|l| load::<u8>(ctx.pointer(3), l.upcall_cmd)).unwrap_or(0);
         let upcall = Upcall {
             skb,
-            dp: pointer(0),
-            key: pointer(2),
+            dp: ctx.pointer(0),
+            key: ctx.pointer(2),
             life: found.life,
             flags: found.flags,
             cmd,
             pad: [0; 2],
-            slot: ovs_answer::ask(found.life, pointer(2)),
+            slot: ovs_answer::ask(found.life, ctx.pointer(2)),
         };
         let _ = OVS_UPCALLS.insert(bpf_get_current_pid_tgid(), upcall, 0);
     }

@@ -4,16 +4,20 @@
 use aya::Btf;
 use aya::programs::{Program, ProgramError};
 
+use super::entry::Functions;
 use super::load::Loaded;
 use super::{ports, probes};
 
-/// Loads what is attached on most nodes. What the kernel refuses is tried again where it is to be
-/// attached, and told of there.
-pub fn load_ahead(loaded: &mut Loaded) {
+/// Loads what is attached on most nodes, and the programs for these functions of Open vSwitch. What the
+/// kernel refuses is tried again where it is to be attached, and told of there.
+pub fn load_ahead(loaded: &mut Loaded, functions: Option<&Functions>) {
     let wanted: Vec<_> =
         ports::ETHERNET.map(|(name, _)| (name, "")).into_iter().chain(probes::best()).collect();
-    let Loaded { ebpf, btf: Some(btf) } = loaded else { return };
+    let Loaded { ebpf, btf: Some(btf), entries } = loaded else { return };
     std::thread::scope(|scope| {
+        if let Some(functions) = functions {
+            scope.spawn(|| entries.load(functions));
+        }
         for (name, program) in ebpf.programs_mut() {
             let found = wanted.iter().find(|(wanted, _)| *wanted == name);
             let Some((_, types_of)) = found else { continue };

@@ -220,6 +220,7 @@ impl<'a> Seen<'a> {
                 key: t.key,
                 src: ip(layer.network.src),
                 dst: ip(layer.network.dst),
+                dport: (layer.network.proto == proto::UDP).then_some(layer.transport.tuple.dport),
             });
             (ethertype, at) = next;
         }

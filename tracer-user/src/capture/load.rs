@@ -8,6 +8,7 @@ use tracer_common::conntrack::CtLayout;
 use tracer_common::drops::{BY_STACK, DropPlan};
 use tracer_common::flow::Filter;
 
+use super::entry::Entries;
 use super::object::OBJECT;
 use super::probes;
 use crate::kernel::btf::KernelBtf;
@@ -89,6 +90,8 @@ pub struct Loaded {
     pub ebpf: Ebpf,
     /// The types that hooks are found by, let go of once all is attached.
     pub btf: Option<Btf>,
+    /// Its programs for functions of modules.
+    pub entries: Entries,
 }
 
 /// Writes the filter and this kernel's layout into the object and creates its maps, those that the
@@ -143,7 +146,8 @@ pub fn load(
         .verifier_log_level(verifier_log())
         .load(object)
         .map_err(|e| explain_load(&e))?;
-    Ok(Loaded { ebpf, btf: Some(btf) })
+    let entries = Entries::of(&ebpf).context("the maps")?;
+    Ok(Loaded { ebpf, btf: Some(btf), entries })
 }
 
 /// The verifier's own words, where somebody asked for them (`-vv`): they slow the load down a lot.

@@ -21,8 +21,10 @@ impl Misses {
         let all: u64 = loaded
             .ebpf
             .programs()
-            .filter_map(|(_, program)| {
-                let fd = program.fd().ok()?.as_fd().as_raw_fd();
+            .filter_map(|(_, program)| program.fd().ok().map(|fd| fd.as_fd()))
+            .chain(loaded.entries.programs())
+            .filter_map(|fd| {
+                let fd = fd.as_raw_fd();
                 misses(&std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?)
             })
             .sum();

@@ -1,4 +1,8 @@
 //! Open vSwitch's hooks: attached when its module is there, at the start or any time later.
+//!
+//! The functions that every packet passes are hooked by fentry where the kernel tells of the module's
+//! functions (5.11, `CONFIG_DEBUG_INFO_BTF_MODULES`), else by kprobe as the others. While an fentry
+//! program is attached the kernel keeps the module from being unloaded.
 
 use std::path::Path;
 
@@ -8,6 +12,7 @@ use aya::maps::Array;
 use aya::programs::Program;
 use tracer_common::ovs::OvsLayout;
 
+use super::entry::{Entry, Functions};
 use super::load::{Loaded, chain};
 use super::probes::Attached;
 use crate::kernel::btf::{KernelBtf, field};
@@ -19,10 +24,14 @@ struct PodLayout(OvsLayout);
 // SAFETY: `repr(C)`, integers only, no padding.
 unsafe impl Pod for PodLayout {}
 
-/// One kind of sighting: the programs that must all attach for it to stand, and to which functions.
+/// One kind of sighting: the programs that must all attach for it to stand, and to which functions, in
+/// two tiers.
 struct Kind {
     name: &'static str,
     costs: &'static str,
+    /// By fentry.
+    entry: Option<Entry>,
+    /// By kprobes.
     programs: &'static [(&'static str, &'static str)],
 }
 
@@ -30,21 +39,27 @@ struct Kind {
 const RECEIVE: Kind = Kind {
     name: "ovs-receive",
     costs: "it is not seen which vport of Open vSwitch receives a packet",
+    entry: Some(("ovs_receive_fentry", "ovs_vport_receive")),
     programs: &[("ovs_receive_kprobe", "ovs_vport_receive")],
 };
 /// Where some have none.
-const RECEIVE_AND_JUDGE: Kind =
-    Kind { programs: &[("ovs_receive_judge_kprobe", "ovs_vport_receive")], ..RECEIVE };
+const RECEIVE_AND_JUDGE: Kind = Kind {
+    entry: Some(("ovs_receive_judge_fentry", "ovs_vport_receive")),
+    programs: &[("ovs_receive_judge_kprobe", "ovs_vport_receive")],
+    ..RECEIVE
+};
 
 const KINDS: &[Kind] = &[
     Kind {
         name: "ovs-output",
         costs: "it is not seen to which vport Open vSwitch sends a packet, nor that it sends it to none",
+        entry: Some(("ovs_output_fentry", "ovs_vport_send")),
         programs: &[("ovs_output_kprobe", "ovs_vport_send")],
     },
     Kind {
         name: "ovs-upcall",
         costs: "packets that go up to ovs-vswitchd show as consumed",
+        entry: None,
         programs: &[
             ("ovs_upcall_kprobe", "ovs_dp_upcall"),
             ("ovs_upcall_return_kprobe", "ovs_dp_upcall"),
@@ -54,11 +69,13 @@ const KINDS: &[Kind] = &[
         name: "ovs-answer",
         costs: "the flows that ovs-vswitchd installs in answer to a packet are not seen: one that it \
                 decides to drop shows as lost on the way to it, until others of its flow tell",
+        entry: None,
         programs: &[("ovs_answer_kprobe", "ovs_flow_tbl_insert")],
     },
     Kind {
         name: "ovs-execute",
         costs: "packets that ovs-vswitchd hands back to the datapath are seen from the next device on",
+        entry: None,
         programs: &[
             ("ovs_execute_kprobe", "ovs_packet_cmd_execute"),
             ("ovs_execute_return_kprobe", "ovs_packet_cmd_execute"),
@@ -68,6 +85,7 @@ const KINDS: &[Kind] = &[
         name: "ovs-actions",
         costs: "the actions that Open vSwitch runs are not seen: packets that it drops before Linux 6.6 \
                 show as vanished",
+        entry: Some(("ovs_actions_fentry", "ovs_execute_actions")),
         programs: &[("ovs_actions_kprobe", "ovs_execute_actions")],
     },
 ];
@@ -77,11 +95,13 @@ const COUNT_UNEXPLAINED: &[Kind] = &[
     Kind {
         name: "ovs-empty",
         costs: "packets that Open vSwitch drops for want of actions are not counted",
+        entry: None,
         programs: &[("count_ovs_empty_kprobe", "ovs_execute_actions")],
     },
     Kind {
         name: "ovs-meter",
         costs: "packets that a meter of Open vSwitch drops are not counted",
+        entry: None,
         programs: &[
             ("count_ovs_meter_kprobe", "ovs_meter_execute"),
             ("count_ovs_meter_return_kprobe", "ovs_meter_execute"),
@@ -93,6 +113,7 @@ const COUNT_UNEXPLAINED: &[Kind] = &[
 const COUNT_LOST: &[Kind] = &[Kind {
     name: "ovs-upcall",
     costs: "packets that Open vSwitch cannot hand to ovs-vswitchd are not counted",
+    entry: None,
     programs: &[
         ("count_ovs_upcall_kprobe", "ovs_dp_upcall"),
         ("count_ovs_upcall_return_kprobe", "ovs_dp_upcall"),
@@ -119,7 +140,7 @@ pub fn attach_count(loaded: &mut Loaded, btf: &KernelBtf, explains: bool) -> Vec
 const MODULE: &str = "/sys/module/openvswitch";
 
 /// Whether Open vSwitch's datapath is in this kernel, and ready.
-pub fn is_present() -> bool {
+fn is_present() -> bool {
     let state = std::fs::read_to_string(Path::new(MODULE).join("initstate"));
     match state {
         Ok(state) => state.trim() == "live",
@@ -129,8 +150,31 @@ pub fn is_present() -> bool {
 }
 
 /// Whether it was built into the kernel proper, and shows no module.
-pub fn is_built_in(btf: &KernelBtf) -> bool {
+fn is_built_in(btf: &KernelBtf) -> bool {
     field(btf.vmlinux(), &["sw_flow_actions"]).is_ok()
+}
+
+/// What the kernel's types tell of Open vSwitch.
+pub struct OvsFacts {
+    layout: OvsLayout,
+    gap: Option<Gap>,
+    /// The functions that have programs for their entry.
+    pub functions: Functions,
+    is_built_in: bool,
+}
+
+impl OvsFacts {
+    /// `None` where there is no Open vSwitch. `judge_received`: there may be devices without tc hooks.
+    pub fn find(btf: &KernelBtf, judge_received: bool) -> Option<Self> {
+        let is_built_in = is_built_in(btf);
+        if !is_built_in && !is_present() {
+            return None;
+        }
+        let (layout, gap) = ovs_layout(btf);
+        let entries: Vec<_> = kinds(judge_received).filter_map(|kind| kind.entry).collect();
+        let functions = Functions::find(btf, "openvswitch", is_built_in, &entries);
+        Some(Self { layout, gap, functions, is_built_in })
+    }
 }
 
 /// The hooks, and whether they are attached.
@@ -151,10 +195,10 @@ impl OvsHooks {
     }
 
     /// Attaches what can be attached, where Open vSwitch is there.
-    pub fn start(&mut self, loaded: &mut Loaded, is_built_in: bool) {
-        self.is_built_in = is_built_in;
-        if self.is_built_in || is_present() {
-            self.attach(loaded);
+    pub fn start(&mut self, loaded: &mut Loaded, facts: Option<OvsFacts>) {
+        if let Some(facts) = facts {
+            self.is_built_in = facts.is_built_in;
+            self.attach(loaded, facts);
         }
     }
 
@@ -172,7 +216,15 @@ impl OvsHooks {
             self.detach(loaded);
             return false;
         }
-        self.attach(loaded);
+        match KernelBtf::open().map(|btf| OvsFacts::find(&btf, self.judge_received)) {
+            Ok(Some(facts)) => self.attach(loaded, facts),
+            // It went again at once.
+            Ok(None) => return false,
+            Err(e) => {
+                self.is_attached = true;
+                log::warn!("Open vSwitch cannot be hooked: {e}");
+            }
+        }
         true
     }
 
@@ -186,32 +238,31 @@ impl OvsHooks {
         self.gap.as_ref()
     }
 
-    fn attach(&mut self, loaded: &mut Loaded) {
+    fn attach(&mut self, loaded: &mut Loaded, facts: OvsFacts) {
         self.is_attached = true;
-        // Read again: it takes less time than it would take memory to keep it since the load.
-        let btf = match KernelBtf::open() {
-            Ok(btf) => btf,
-            Err(e) => return log::warn!("Open vSwitch cannot be hooked: {e}"),
-        };
-        let (layout, gap) = ovs_layout(&btf);
-        self.gap = gap;
-        if let Err(e) = write_layout(loaded, layout) {
+        self.gap = facts.gap;
+        if let Err(e) = write_layout(loaded, facts.layout) {
             log::warn!("Open vSwitch cannot be hooked: {e:#}");
             return;
         }
-        let receive = if self.judge_received { &RECEIVE_AND_JUDGE } else { &RECEIVE };
-        let kinds = std::iter::once(receive).chain(KINDS);
+        loaded.entries.load(&facts.functions);
+        let kinds = kinds(self.judge_received);
         self.attached = kinds.map(|kind| attach_kind(loaded, kind)).collect();
     }
 
     fn detach(&mut self, loaded: &mut Loaded) {
-        let kinds = KINDS.iter().chain([&RECEIVE, &RECEIVE_AND_JUDGE]);
-        for (name, _) in kinds.flat_map(|kind| kind.programs) {
-            unload(loaded, name);
+        for kind in kinds(self.judge_received) {
+            unload(loaded, kind);
         }
         self.attached.clear();
         self.is_attached = false;
     }
+}
+
+/// The hooks of a trace. `judge_received`: there may be devices without tc hooks.
+fn kinds(judge_received: bool) -> impl Iterator<Item = &'static Kind> {
+    let receive = if judge_received { &RECEIVE_AND_JUDGE } else { &RECEIVE };
+    std::iter::once(receive).chain(KINDS)
 }
 
 fn write_layout(loaded: &mut Loaded, layout: OvsLayout) -> anyhow::Result<()> {
@@ -221,21 +272,35 @@ fn write_layout(loaded: &mut Loaded, layout: OvsLayout) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// By the first of the two tiers that the kernel takes.
 fn attach_kind(loaded: &mut Loaded, kind: &Kind) -> Attached {
-    let mut labels: Vec<String> =
-        kind.programs.iter().map(|(_, f)| format!("kprobe:{f}")).collect();
-    labels.dedup();
-    let probe = labels.join(" ");
-    let result = kind.programs.iter().try_for_each(|(name, f)| attach(loaded, name, f));
-    let (probe, refused) = match result {
-        Ok(()) => (Some(probe), Vec::new()),
-        Err(e) => {
-            kind.programs.iter().for_each(|(name, _)| unload(loaded, name));
-            log::debug!("{}: {probe} refused: {e:#}", kind.name);
-            (None, vec![(probe, format!("{e:#}"))])
+    let mut attached =
+        Attached { kind: kind.name, probe: None, refused: Vec::new(), costs: kind.costs };
+    if let Some(entry) = kind.entry {
+        let result = loaded.entries.attach(entry);
+        tell(&mut attached, format!("fentry:{}", entry.1), result);
+    }
+    if attached.probe.is_none() {
+        let mut labels: Vec<_> = kind.programs.iter().map(|(_, f)| format!("kprobe:{f}")).collect();
+        labels.dedup();
+        let result = kind.programs.iter().try_for_each(|(name, f)| attach(loaded, name, f));
+        if result.is_err() {
+            unload(loaded, kind);
         }
-    };
-    Attached { kind: kind.name, probe, refused, costs: kind.costs }
+        tell(&mut attached, labels.join(" "), result);
+    }
+    attached
+}
+
+/// How one tier came out.
+fn tell(attached: &mut Attached, probe: String, result: anyhow::Result<()>) {
+    match result {
+        Ok(()) => attached.probe = Some(probe),
+        Err(e) => {
+            log::debug!("{}: {probe} refused: {e:#}", attached.kind);
+            attached.refused.push((probe, format!("{e:#}")));
+        }
+    }
 }
 
 fn attach(loaded: &mut Loaded, name: &str, function: &str) -> anyhow::Result<()> {
@@ -250,8 +315,13 @@ fn attach(loaded: &mut Loaded, name: &str, function: &str) -> anyhow::Result<()>
     Ok(())
 }
 
-fn unload(loaded: &mut Loaded, name: &str) {
-    if let Some(Program::KProbe(program)) = loaded.ebpf.program_mut(name) {
-        let _ = program.unload();
+fn unload(loaded: &mut Loaded, kind: &Kind) {
+    if let Some((name, _)) = kind.entry {
+        loaded.entries.unload(name);
+    }
+    for (name, _) in kind.programs {
+        if let Some(Program::KProbe(program)) = loaded.ebpf.program_mut(name) {
+            let _ = program.unload();
+        }
     }
 }

@@ -168,7 +168,7 @@ fn attach_kind(loaded: &mut Loaded, kind: &Kind) -> Attached {
 }
 
 fn attach_one(loaded: &mut Loaded, name: &str, way: Way) -> anyhow::Result<()> {
-    let Loaded { ebpf, btf } = loaded;
+    let Loaded { ebpf, btf, .. } = loaded;
     let btf = btf.as_ref().ok_or_else(|| anyhow!("the kernel's BTF was let go of"))?;
     let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("no program {name} inside"))?;
     attach_program(program, btf, way).map_err(|e| {

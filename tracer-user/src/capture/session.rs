@@ -11,7 +11,7 @@ use super::expedite::Expedited;
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load, loader};
 use super::misses::Misses;
-use super::ovs::{self, OvsHooks};
+use super::ovs::{OvsFacts, OvsHooks};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
 use super::ring::Ring;
@@ -87,7 +87,7 @@ impl Session {
         let aya = loader();
         let kernel = KernelBtf::open()?;
         let names = Names::read(&kernel);
-        let ovs_is_built_in = ovs::is_built_in(&kernel);
+        let ovs_facts = OvsFacts::find(&kernel, plan.is_partial);
         // Two things that take long and have nothing to do with each other.
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
@@ -95,7 +95,7 @@ impl Session {
             let mut loaded = load(aya, &kernel, &plan.filter, purpose);
             drop(kernel);
             if let Ok(loaded) = &mut loaded {
-                load_ahead(loaded);
+                load_ahead(loaded, ovs_facts.as_ref().map(|facts| &facts.functions));
             }
             let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (symbols, loaded)
@@ -137,7 +137,7 @@ impl Session {
         session.changed(links);
         log::debug!("ports are attached after {} ms", session.now() / 1_000_000);
         if let Some(loaded) = &mut session.loaded {
-            session.ovs.start(loaded, ovs_is_built_in);
+            session.ovs.start(loaded, ovs_facts);
             session.attached = attach_all(loaded);
         }
         log::debug!("all is attached after {} ms", session.now() / 1_000_000);
@@ -250,6 +250,11 @@ impl Session {
     /// Lets the asker ask what it has to ask.
     pub fn answers(&self, asker: &mut Asker) -> Vec<Answer> {
         asker.ask(&self.topology, self.now())
+    }
+
+    /// Whether packets may be waiting for a neighbour, where no hook has seen them yet.
+    pub fn looks_for_neighbours(&self) -> bool {
+        self.topology.looks_for_neighbours()
     }
 
     /// What was lost since the last call.

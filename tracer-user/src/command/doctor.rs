@@ -11,7 +11,7 @@ use serde::Serialize;
 use tracer_common::flow::Filter;
 
 use crate::capture::load::{Loaded, Purpose, load, loader};
-use crate::capture::ovs::{self, OvsHooks};
+use crate::capture::ovs::{OvsFacts, OvsHooks};
 use crate::capture::ports::{Ports, Tier};
 use crate::capture::probes::{Attached, attach_all};
 use crate::cli::DoctorArgs;
@@ -174,7 +174,7 @@ fn symbols() -> Check {
 
 /// Attaches every hook for real and lets go of it.
 fn hooks(btf: &KernelBtf) -> Vec<Check> {
-    let ovs_is_built_in = ovs::is_built_in(btf);
+    let ovs = OvsFacts::find(btf, false);
     let mut loaded = match load(loader(), btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
@@ -183,7 +183,7 @@ fn hooks(btf: &KernelBtf) -> Vec<Check> {
         Ok(mut ports) => devices(&mut ports, &mut loaded),
         Err(e) => vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
     };
-    checks.extend(openvswitch(&mut loaded, ovs_is_built_in));
+    checks.extend(openvswitch(&mut loaded, ovs));
     checks.extend(attach_all(&mut loaded).iter().map(node_wide));
     checks
 }
@@ -265,9 +265,9 @@ fn conntrack(btf: &KernelBtf) -> Check {
     Check::new("conntrack", Status::Ok, detail)
 }
 
-fn openvswitch(loaded: &mut Loaded, is_built_in: bool) -> Vec<Check> {
+fn openvswitch(loaded: &mut Loaded, facts: Option<OvsFacts>) -> Vec<Check> {
     let mut hooks = OvsHooks::new(false);
-    hooks.start(loaded, is_built_in);
+    hooks.start(loaded, facts);
     if hooks.attached().is_empty() {
         let detail = "the module is not loaded: no Open vSwitch datapath here; when it is loaded \
                       while tracing, it is noticed";

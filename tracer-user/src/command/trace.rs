@@ -20,8 +20,8 @@ use crate::topology::Scope;
 const TICK: Duration = Duration::from_millis(100);
 /// After CMD has exited: how long it must have been quiet, …
 const QUIET: Duration = Duration::from_millis(300);
-/// … and how long packets without an outcome are waited for: neighbour resolution gives up after
-/// three seconds (`mcast_solicit` × `retrans_time_ms`).
+/// … and how long packets without an outcome, or waiting for a neighbour, are waited for: neighbour
+/// resolution gives up after three seconds (`mcast_solicit` × `retrans_time_ms`).
 const PATIENCE: Duration = Duration::from_secs(4);
 /// After CMD has exited: how long traffic that goes on is followed.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -163,7 +163,8 @@ async fn follow(
                 for answer in asking.ready() {
                     report.answered(Answer::OpenVswitch(Box::new(answer)))?;
                 }
-                ends.has_lingered(report.open_packets())
+                let waiting = || hands.run(|| session.looks_for_neighbours());
+                ends.has_lingered(report.open_packets(), waiting)
             }
             stop = ends.stop() => stop,
         };
@@ -190,12 +191,14 @@ impl Ends {
         }
     }
 
-    /// After CMD's exit: whether all that it set off seems to be over.
-    fn has_lingered(&self, open_packets: u64) -> bool {
+    /// After CMD's exit: whether all that it set off seems to be over. `waiting`: packets may be where
+    /// no hook has seen them yet.
+    fn has_lingered(&self, open_packets: u64, waiting: impl FnOnce() -> bool) -> bool {
         self.lingering_since.is_some_and(|since| {
-            let quiet = self.last_hop.max(since).elapsed() >= QUIET;
-            let settled = quiet && (open_packets == 0 || since.elapsed() >= PATIENCE);
-            settled || since.elapsed() >= LONGEST
+            if self.last_hop.max(since).elapsed() < QUIET {
+                return since.elapsed() >= LONGEST;
+            }
+            since.elapsed() >= PATIENCE || (open_packets == 0 && !waiting())
         })
     }
 }

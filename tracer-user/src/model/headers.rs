@@ -132,4 +132,6 @@ pub struct Tunnel {
     pub src: IpAddr,
     /// Outer destination.
     pub dst: IpAddr,
+    /// Outer destination port (VXLAN, Geneve).
+    pub dport: Option<u16>,
 }

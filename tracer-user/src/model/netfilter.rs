@@ -15,7 +15,8 @@ pub struct Netfilter {
     pub netns: Netns,
     /// The packet's tuple when it was dropped.
     pub tuple: Tuple,
-    /// The hook, as nft calls it: `prerouting` `input` `forward` `output` `postrouting` `ingress`.
+    /// The hook, as nft calls it: `prerouting` `input` `forward` `output` `postrouting` `ingress`
+    /// `egress`; `bridge forward` where it is one of a bridge, `arp input` where one of ARP.
     pub hook: String,
     /// How the rules were found: `rules` (those of the namespace were held against the packet).
     pub way: String,
@@ -25,6 +26,10 @@ pub struct Netfilter {
     /// Whether the packet surely comes to the first of them, and surely matches it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub certain: bool,
+    /// Whose rules were held against the packet: families of nftables, and `iptables` or
+    /// `ip6tables` for those of the older kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read: Vec<String>,
     /// Why no rules could be read.
     pub failed: Option<String>,
 }
@@ -33,7 +38,7 @@ pub struct Netfilter {
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// `inet` `ip` `ip6` `bridge` `netdev`, or `iptables` `ip6tables`.
+    /// `inet` `ip` `ip6` `bridge` `netdev` `arp`, or `iptables` `ip6tables`.
     pub family: String,
     /// Table.
     pub table: String,

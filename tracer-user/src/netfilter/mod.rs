@@ -3,13 +3,15 @@
 
 mod ctnetlink;
 mod reader;
+mod routing;
 mod rules;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::thread::JoinHandle;
 
-use crate::model::{Conntrack, Hop, Netfilter, Tuple};
+use crate::model::{Conntrack, Hop, Tuple};
 use crate::reconstruct::asked::{self, Answer, Question};
 use crate::topology::{Topology, enter};
 
@@ -31,12 +33,17 @@ pub struct Asker {
     unblamed: Vec<Hop>,
     /// Where rules were looked for: namespace, tuple, function that dropped.
     blamed: HashSet<(u32, Tuple, Option<String>)>,
-    readers: Vec<JoinHandle<Option<Netfilter>>>,
+    /// Packets whose destination is to be asked about.
+    unsent: Vec<Hop>,
+    /// About which it was asked: namespace, device, destination.
+    sought: HashSet<(u32, u32, IpAddr)>,
+    readers: Vec<JoinHandle<Option<Answer>>>,
 }
 
 impl Asker {
-    /// A hop was seen: a packet that netfilter dropped raises questions.
+    /// A hop was seen: a packet that netfilter dropped raises questions, and one that was not sent on.
     pub fn see(&mut self, hop: &Hop) {
+        self.seek(hop);
         for question in asked::raised_by(hop) {
             let known = self.asked.get(&question);
             let fresh = known.is_some_and(|at| hop.ts.saturating_sub(*at) < FRESH);
@@ -47,6 +54,20 @@ impl Asker {
             self.asked.insert(question.clone(), hop.ts);
             self.pending.push(question);
             self.blame(hop);
+        }
+    }
+
+    fn seek(&mut self, hop: &Hop) {
+        if hop.drop.is_none() || asked::lacks(hop).is_none() {
+            return;
+        }
+        let (Some(netns), Some(dev), Some(tuple)) = (&hop.netns, &hop.dev, &hop.tuple) else {
+            return;
+        };
+        if (self.sought.len() as u32) < MAX_READS
+            && self.sought.insert((netns.inode, dev.ifindex, tuple.dst))
+        {
+            self.unsent.push(hop.clone());
         }
     }
 
@@ -67,13 +88,19 @@ impl Asker {
     /// Asks what was not asked yet; rules are read on threads of their own. The answers that there
     /// are by now.
     pub fn ask(&mut self, topology: &Topology, now: u64) -> Vec<Answer> {
-        for hop in self.unblamed.drain(..) {
+        let unblamed = self.unblamed.drain(..).map(|hop| (hop, Reading::Rules));
+        let unsent = self.unsent.drain(..).map(|hop| (hop, Reading::Routing));
+        for (hop, what) in unblamed.chain(unsent) {
             let Some(netns) = hop.netns.as_ref().and_then(|n| topology.netns(n.inode)) else {
                 continue;
             };
             let name = topology.model_netns(netns.inode);
             let reader = std::thread::Builder::new().name("rules".to_owned());
-            if let Ok(reader) = reader.spawn(move || reader::blame(&netns, name, &hop, now)) {
+            let read = move || match what {
+                Reading::Rules => reader::blame(&netns, name, &hop, now).map(Answer::Netfilter),
+                Reading::Routing => routing::seek(&netns, name, &hop, now).map(Answer::Routing),
+            };
+            if let Ok(reader) = reader.spawn(read) {
                 self.readers.push(reader);
             }
         }
@@ -88,7 +115,10 @@ impl Asker {
 
     /// Nothing is to be asked, and no answer is awaited.
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.unblamed.is_empty() && self.readers.is_empty()
+        self.pending.is_empty()
+            && self.unblamed.is_empty()
+            && self.unsent.is_empty()
+            && self.readers.is_empty()
     }
 
     /// The answers that are still to come.
@@ -97,8 +127,15 @@ impl Asker {
     }
 }
 
-fn joined(readers: Vec<JoinHandle<Option<Netfilter>>>) -> impl Iterator<Item = Answer> {
-    readers.into_iter().filter_map(|r| r.join().ok().flatten()).map(Answer::Netfilter)
+/// What is read with the tools that own it.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    Rules,
+    Routing,
+}
+
+fn joined(readers: Vec<JoinHandle<Option<Answer>>>) -> impl Iterator<Item = Answer> {
+    readers.into_iter().filter_map(|r| r.join().ok().flatten())
 }
 
 /// Asks; `now` is in nanoseconds since the trace began. `None` where the namespace is not known.

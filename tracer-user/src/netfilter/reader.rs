@@ -8,13 +8,13 @@ use super::rules::{Candidate, Facts, Ruleset, parse_saved};
 use crate::model::{Hop, Netfilter, Netns};
 use crate::reconstruct::sight::Catalog;
 use crate::topology;
-use crate::verdict::netfilter::HookPoint;
+use crate::verdict::hook::{Hook, HookPoint, Layer};
 
 /// How long a tool may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a tool printed; killed when it takes too long.
-fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
+pub(super) fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child =
@@ -46,24 +46,26 @@ fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
 pub fn blame(netns: &topology::Netns, name: Netns, hop: &Hop, now: u64) -> Option<Netfilter> {
     let sight = Catalog::default().sight(hop);
     let cause = sight.cause.as_deref()?;
-    let hook = HookPoint::of(cause)?;
+    let hook = Hook::of(cause)?;
     let facts = Facts::of(hop, hook)?;
     let mut record = Netfilter {
         ts: now,
         netns: name,
         tuple: hop.tuple?,
-        hook: hook.name().to_owned(),
+        hook: hook.name(),
         way: "rules".to_owned(),
         rules: Vec::new(),
         certain: false,
+        read: Vec::new(),
         failed: None,
     };
     let in_nft = sight.symbol().is_some_and(|s| s.starts_with("nft_"));
     let families = families(cause.symbols(), &facts);
     match topology::enter(netns, || candidates(&facts, &families, in_nft)) {
-        Ok(Ok(found)) => {
+        Ok(Ok((found, read))) => {
             record.certain = found.first().is_some_and(|c| c.certain);
             record.rules = found.into_iter().map(|c| c.rule).collect();
+            record.read = read.into_iter().map(str::to_owned).collect();
         }
         Ok(Err(e)) | Err(e) => record.failed = Some(e.to_string()),
     }
@@ -74,35 +76,51 @@ pub fn blame(netns: &topology::Netns, name: Netns, hop: &Hop, now: u64) -> Optio
 /// (`net/netfilter/nft_chain_filter.c`); where it is not on the stack, those that see such packets.
 fn families<'a>(symbols: impl Iterator<Item = &'a str>, facts: &Facts) -> Vec<&'static str> {
     let told = symbols.filter_map(|symbol| match symbol {
-        "nft_do_chain_inet" => Some("inet"),
+        "nft_do_chain_inet" | "nft_do_chain_inet_ingress" => Some("inet"),
         "nft_do_chain_ipv4" => Some("ip"),
         "nft_do_chain_ipv6" => Some("ip6"),
         "nft_do_chain_bridge" => Some("bridge"),
         "nft_do_chain_netdev" => Some("netdev"),
+        "nft_do_chain_arp" => Some("arp"),
         _ => None,
     });
-    let told: Vec<_> = told.collect();
-    if told.is_empty() { vec!["inet", if facts.is_v4() { "ip" } else { "ip6" }] } else { told }
+    // The innermost: a bridge's hook is still being run while IP's is.
+    if let Some(told) = { told }.next() {
+        return vec![told];
+    }
+    match (facts.hook.layer, facts.hook.point) {
+        (Layer::Device, HookPoint::Egress) => vec!["netdev"],
+        (Layer::Device, _) => vec!["netdev", "inet"],
+        (Layer::Bridge, _) => vec!["bridge"],
+        (Layer::Arp, _) => vec!["arp"],
+        (Layer::Bridged | Layer::Ip, _) => vec!["inet", if facts.is_v4() { "ip" } else { "ip6" }],
+    }
 }
 
-fn candidates(facts: &Facts, families: &[&str], in_nft: bool) -> io::Result<Vec<Candidate>> {
+/// The candidates, and whose rules were held against the packet.
+type Found = (Vec<Candidate>, Vec<&'static str>);
+
+fn candidates(facts: &Facts, families: &[&'static str], in_nft: bool) -> io::Result<Found> {
     let prefix = if facts.is_v4() { "iptables" } else { "ip6tables" };
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), Vec::new());
     let read = nft(prefix);
     if let Ok(rules) = &read {
         found.extend(rules.candidates(facts, families));
+        seen.extend(families);
     }
     let names = if facts.is_v4() { "ip_tables_names" } else { "ip6_tables_names" };
     let legacy = std::fs::read_to_string(format!("/proc/thread-self/net/{names}"));
-    let has_legacy = !in_nft && legacy.is_ok_and(|names| !names.trim().is_empty());
+    let of_ip = matches!(facts.hook.layer, Layer::Bridged | Layer::Ip);
+    let has_legacy = of_ip && !in_nft && legacy.is_ok_and(|names| !names.trim().is_empty());
     if has_legacy {
         let saved = output(&format!("{prefix}-legacy-save"), &[])
             .or_else(|_| output(&format!("{prefix}-save"), &[]))?;
         found.extend(parse_saved(&saved).candidates(facts));
+        seen.push(prefix);
     }
     match read {
         Err(e) if !has_legacy => Err(e),
-        _ => Ok(found),
+        _ => Ok((found, seen)),
     }
 }
 

@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{Conntrack, Hop, Netfilter, Outcome, OvsTrace, Tuple};
+use crate::model::{Conntrack, Hop, Netfilter, Outcome, OvsTrace, Routing, Tuple};
 use crate::reconstruct::flow::Flow;
+use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
 
 /// How many answers are kept.
@@ -18,6 +19,8 @@ pub enum Answer {
     Conntrack(Conntrack),
     /// The rules.
     Netfilter(Netfilter),
+    /// The routes and addresses.
+    Routing(Routing),
     /// Open vSwitch's tables.
     OpenVswitch(Box<OvsTrace>),
 }
@@ -62,6 +65,47 @@ pub fn is_netfilter(reason: Option<&str>, symbol: Option<&str>) -> bool {
     reason == Some("NETFILTER_DROP") || symbol.is_some_and(|s| NETFILTER.contains(&s))
 }
 
+/// What a packet lacked that was not sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// A host that takes it for its own, or forwards it.
+    Host,
+    /// A route to the other end of the tunnel.
+    FarEnd,
+}
+
+/// Kinds of devices that wrap packets up and send them to an address.
+pub fn is_tunnel(kind: &str) -> bool {
+    matches!(
+        kind,
+        "vxlan"
+            | "geneve"
+            | "gre"
+            | "gretap"
+            | "ip6gre"
+            | "ip6gretap"
+            | "erspan"
+            | "ip6erspan"
+            | "ipip"
+            | "sit"
+            | "ip6tnl"
+    )
+}
+
+/// What a namespace is to be asked about the destination of a packet that died at this hop.
+pub fn lacks(hop: &Hop) -> Option<Lack> {
+    let (drop, kind) = (hop.drop.as_ref()?, hop.dev.as_ref()?.kind.as_deref());
+    match (drop.reason.as_deref(), drop.symbol.as_deref()?) {
+        (Some("IP_INADDRERRORS"), "ip_error" | "ip6_forward") | (None, "ip_error") => {
+            Some(Lack::Host)
+        }
+        (Some("IP_OUTNOROUTES"), _) if kind.is_some_and(is_tunnel) && hop.tunnel.is_none() => {
+            Some(Lack::FarEnd)
+        }
+        _ => None,
+    }
+}
+
 /// The questions that a hop raises.
 pub fn raised_by(hop: &Hop) -> Vec<Question> {
     let (Some(drop), Some(netns)) = (&hop.drop, &hop.netns) else {
@@ -81,7 +125,8 @@ pub fn raised_by(hop: &Hop) -> Vec<Question> {
             return Vec::new();
         }
         // Without an entry: is there one after all, that should be its own?
-        let tuple = hop.tuple.filter(|_| hop.ct.is_none());
+        // (Not of what a tunnel carries: there it is the tunnel's own packets that are tracked.)
+        let tuple = hop.tuple.filter(|_| hop.ct.is_none() && hop.tunnel.is_none());
         let icmp_id = hop.icmp.as_ref().and_then(|i| i.id);
         return vec![Question { netns: netns.inode, tuple, icmp_id, zone: None }];
     };
@@ -99,7 +144,9 @@ pub fn raised_by(hop: &Hop) -> Vec<Question> {
 /// its replies is still there.
 pub fn left_by(flow: &Flow) -> Vec<Question> {
     let lost = flow.losses.iter().filter(|l| l.outcome == Outcome::ReplyNotTranslated);
-    let steps = lost.filter_map(|l| flow.nat.undone_for(l.at.tuple?));
+    let steps = lost.filter_map(|l| flow.nat.undone_for(l.first.tuple, l.at.tuple?));
+    // Where the translation is not known to be made, there is no one to ask.
+    let steps = steps.filter(|step| step.is_placed());
     let questions = steps.filter_map(|step| {
         Some(Question {
             netns: step.at.netns.as_ref()?.inode,
@@ -118,6 +165,7 @@ pub fn left_by(flow: &Flow) -> Vec<Question> {
 pub struct Answers {
     conntrack: VecDeque<Arc<Conntrack>>,
     netfilter: VecDeque<Arc<Netfilter>>,
+    routing: VecDeque<Arc<Routing>>,
 }
 
 fn keep<T>(all: &mut VecDeque<Arc<T>>, one: T) {
@@ -133,6 +181,7 @@ impl Answers {
         match answer {
             Answer::Conntrack(answer) => keep(&mut self.conntrack, answer),
             Answer::Netfilter(answer) => keep(&mut self.netfilter, answer),
+            Answer::Routing(answer) => keep(&mut self.routing, answer),
             Answer::OpenVswitch(_) => {}
         }
     }
@@ -148,6 +197,18 @@ impl Answers {
                 .any(|(netns, tuple)| *netns == answer.netns.inode && *tuple == answer.tuple)
         };
         self.netfilter.iter().filter(concerns).cloned().collect()
+    }
+
+    /// What the namespaces in which a flow's packets were not sent on said of their destinations.
+    pub fn routing_about(&self, flow: &Flow) -> Vec<Arc<Routing>> {
+        let lost = |answer: &&Arc<Routing>| {
+            let own = |at: &Sight| {
+                let netns = at.netns.as_ref().map(|n| n.inode);
+                netns == Some(answer.netns.inode) && at.tuple.is_some_and(|t| t.dst == answer.dst)
+            };
+            flow.losses.iter().any(|loss| own(&loss.at))
+        };
+        self.routing.iter().filter(lost).cloned().collect()
     }
 
     /// Those that concern a flow: from where it came to harm or was translated, about one of its

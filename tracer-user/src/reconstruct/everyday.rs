@@ -5,6 +5,8 @@
 //! Sources: `net/ipv4/tcp_input.c`, `net/ipv4/ping.c`, `net/core/dev.c`, `drivers/net/tun.c`,
 //! `net/ipv4/ip_output.c` of Linux 5.10 to 6.18.
 
+use std::net::IpAddr;
+
 use crate::model::{HookName, PktType, Proto, TcpFlags};
 use crate::reconstruct::sight::{Cause, Sight};
 
@@ -119,6 +121,31 @@ pub const UNWANTED: &[&str] = &[
 /// A copy of a broadcast or multicast that this receiver had no use for.
 pub fn is_unwanted_copy(drop: &Sight) -> bool {
     drop.is_group() && drop.raw_reason().is_none_or(|r| UNWANTED.contains(&r))
+}
+
+/// A copy of what was told to a link's neighbours (MLD and IGMP reports, router solicitations, probes
+/// for a duplicate address, mDNS), at a host that listens to none of it: that is how most of them end.
+/// A neighbour solicitation of one that looks for somebody is not of these.
+pub fn is_unheard(drop: &Sight) -> bool {
+    /// Where the input routes of both families end what no socket of the host has joined.
+    const NOT_JOINED: &[&str] = &["ip_rcv_finish_core", "ip_rcv_finish", "ip6_mc_input"];
+    const NEIGHBOUR_SOLICITATION: u8 = 135;
+    let Some(tuple) = drop.tuple else { return false };
+    let seeks = drop.icmp.as_ref().is_some_and(|icmp| icmp.r#type == NEIGHBOUR_SOLICITATION)
+        && !tuple.src.is_unspecified();
+    let not_joined = drop.raw_reason().is_none_or(|reason| reason == "NOT_SPECIFIED")
+        && drop.symbol().is_some_and(|symbol| NOT_JOINED.contains(&symbol));
+    // A host that has no address yet has no route for them either.
+    let no_route = drop.symbol() == Some("ip6_pkt_discard");
+    is_link_local_group(tuple.dst) && !seeks && (not_joined || no_route)
+}
+
+/// A group that no router forwards: 224.0.0.0/24 (RFC 5771), ff02::/16 (RFC 4291, 2.7).
+fn is_link_local_group(to: IpAddr) -> bool {
+    match to {
+        IpAddr::V4(v4) => v4.octets().starts_with(&[224, 0, 0]),
+        IpAddr::V6(v6) => v6.segments()[0] & 0xff0f == 0xff02,
+    }
 }
 
 /// Where the kernel first looks at an IP packet.

@@ -119,6 +119,7 @@ fn dropped(life: &Life, freed: &Sight) -> End {
     let handled = everyday::is_time_wait(freed)
         || everyday::is_stray_reset(freed)
         || everyday::is_handled_icmp6(freed)
+        || everyday::is_unheard(freed)
         || everyday::is_left_in_socket(freed);
     if handled {
         End::Delivered

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 pub use self::loss::Loss;
 use self::loss::{One, is_same_place};
-use crate::model::{Conntrack, HookName, Netfilter, Outcome};
+use crate::model::{Conntrack, HookName, Netfilter, Outcome, Routing};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::kinds::{Kind, Kinds};
 use crate::reconstruct::nat::Nat;
@@ -98,6 +98,8 @@ pub struct Flow {
     pub passed: Option<Box<Passed>>,
     /// The rules that may have dropped packets of it.
     pub rules: Vec<Arc<Netfilter>>,
+    /// What was said of the destinations of packets that were not sent on.
+    pub routing: Vec<Arc<Routing>>,
     /// What its sides have sent, of TCP.
     pub numbers: Numbers,
     /// What arrived, and what was discarded for having arrived before.
@@ -137,6 +139,7 @@ impl Flow {
             answers: Vec::new(),
             passed: None,
             rules: Vec::new(),
+            routing: Vec::new(),
             numbers: Numbers::default(),
             twins: Twins::default(),
             one_way: false,
@@ -179,6 +182,9 @@ impl Flow {
         }
         if [self.forward, self.translated].iter().flatten().any(back) {
             return Direction::Reply;
+        }
+        if let Some(direction) = self.nat.direction(t) {
+            return direction;
         }
         // A tuple of a half-way translation (DNAT done, SNAT not): the ends tell.
         let from_client = self.forward.is_none_or(|own| t.src == own.src || t.dst == own.dst);

@@ -58,8 +58,14 @@ impl Flows {
         if let Some(number) = self.by_key.get(&key).copied() {
             return self.beside(number, key, sight).unwrap_or(number);
         }
+        let origin = sight.origin();
+        let by_origin = origin.map(|from| FlowKey::new(&from, sight.icmp.as_deref()));
+        if let Some(number) = by_origin.and_then(|own| self.by_key.get(&own)) {
+            return *number;
+        }
         let number = self.begin(sight);
         if let Some(flow) = self.by_number.get_mut(&number) {
+            flow.forward = origin.or(flow.forward);
             flow.keys.push(key);
         }
         self.by_key.insert(key, number);

@@ -1,9 +1,12 @@
 //! Where a flow's packets are translated, and which of its replies were not translated back.
 
+mod due;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{HookName, Outcome, Proto, TcpFlags};
+use self::due::Return;
+use crate::model::{HookName, Proto, TcpFlags};
 use crate::reconstruct::everyday;
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::Direction;
@@ -57,13 +60,39 @@ impl Step {
     }
 
     /// A reply with this tuple has not been translated back, or not at both ends.
-    fn is_left_in(&self, reply: FlowTuple) -> bool {
+    pub fn is_left_in(&self, reply: FlowTuple) -> bool {
         let (src, dst) = ((reply.src, reply.sport), (reply.dst, reply.dport));
         let far = |t: FlowTuple| (t.dst, t.dport) == src;
         let near = |t: FlowTuple| (t.src, t.sport) == dst;
         (far(self.from) || far(self.to))
             && (near(self.from) || near(self.to))
             && reply != self.from.reversed()
+    }
+
+    /// A reply that began as the answer to what was translated has been rewritten on its way to
+    /// something else than what the client awaits.
+    fn is_rewritten(&self, first: FlowTuple, reply: FlowTuple) -> bool {
+        let near = |t: FlowTuple| (t.src, t.sport) == (reply.dst, reply.dport);
+        first == self.to.reversed() && first != reply && (near(self.from) || near(self.to))
+    }
+
+    /// It is known where it is made: an entry there tells, or it was seen there before and after.
+    pub fn is_placed(&self) -> bool {
+        let before = self.before.as_deref().and_then(inode);
+        self.entry.is_some() || (before.is_some() && before == self.netns())
+    }
+
+    /// Its packets carried no entry that translates where they left the host that had translated
+    /// them. (Open vSwitch may take the entry off again, `ct_clear`.)
+    pub fn is_without_entry(&self) -> bool {
+        let in_datapath = |s: &Sight| {
+            let dev = s.dev.as_deref().and_then(|dev| dev.master.as_deref());
+            s.is_datapath() || dev == Some("ovs-system")
+        };
+        self.is_placed()
+            && self.at.hook == HookName::TcEgress
+            && self.at.ct.as_ref().is_none_or(|ct| ct.translation().is_none())
+            && ![Some(&self.at), self.before.as_ref()].into_iter().flatten().any(|s| in_datapath(s))
     }
 
     /// The source is translated.
@@ -237,6 +266,10 @@ impl Nat {
         if !is_first || !self.steps.iter().any(|s| s.to == tuple && s.is_upstream(sight)) {
             return;
         }
+        // Its own host has translated it before it came to a device.
+        if sight.origin().is_some() {
+            return;
+        }
         if sight.tcp.is_some_and(TcpFlags::is_reset) {
             if self.resets.len() < MAX_SIDES {
                 self.resets.push(packet.number);
@@ -257,11 +290,9 @@ impl Nat {
         if fate.at.hook == HookName::Deliver && tuple.proto == Proto::Tcp {
             return None;
         }
-        self.steps.iter().find(|step| {
-            tuple.proto == step.from.proto
-                && step.is_left_in(tuple)
-                && step.was_due(packet, opening, fate, tuple)
-        })
+        let passing = self.passing(&[packet.number]).map(|sight| &**sight);
+        self.shown(packet.first.tuple, tuple)
+            .find(|step| step.was_due(&Return { packet, opening, fate, tuple, passing }))
     }
 
     /// On the client's side, and yet as the flow's packets look behind their translation: it may be
@@ -286,9 +317,29 @@ impl Nat {
         same_end && !known
     }
 
-    /// The step that a reply with this tuple still shows.
-    pub fn undone_for(&self, reply: FlowTuple) -> Option<&Step> {
-        self.steps.iter().find(|step| step.is_left_in(reply))
+    /// The step that a reply with this tuple, which began as `first`, still shows.
+    pub fn undone_for(&self, first: Option<FlowTuple>, reply: FlowTuple) -> Option<&Step> {
+        self.shown(first, reply).next()
+    }
+
+    /// The steps that a reply still shows.
+    fn shown(&self, first: Option<FlowTuple>, reply: FlowTuple) -> impl Iterator<Item = &Step> {
+        let undone = self.steps.iter().any(|step| step.from.reversed() == reply);
+        let first = first.filter(|_| !undone);
+        self.steps.iter().filter(move |step| {
+            reply.proto == step.from.proto
+                && (step.is_left_in(reply) || first.is_some_and(|f| step.is_rewritten(f, reply)))
+        })
+    }
+
+    /// Which way a packet goes that looks like this on one side of a translation.
+    pub fn direction(&self, tuple: &FlowTuple) -> Option<Direction> {
+        let is = |t: FlowTuple| self.steps.iter().any(|s| s.from == t || s.to == t);
+        match (is(*tuple), is(tuple.reversed())) {
+            (true, false) => Some(Direction::Forward),
+            (false, true) => Some(Direction::Reply),
+            _ => None,
+        }
     }
 
     /// Where this reply was seen last in a namespace that translates.
@@ -297,59 +348,8 @@ impl Nat {
     }
 }
 
-impl Step {
-    /// A place that the flow's packets pass before they are translated.
-    fn is_upstream(&self, sight: &Sight) -> bool {
-        let netns = inode(sight);
-        let own = netns.is_some() && netns == self.netns() && self.sooner.is_empty();
-        own || netns.is_some_and(|n| self.sooner.contains(&n) && !self.later.contains(&n))
-    }
-
-    /// Whether a reply that ended like this should have been translated back before.
-    fn was_due(&self, packet: &Packet, opening: &Sight, fate: &Fate, tuple: FlowTuple) -> bool {
-        let at = &*fate.at;
-        let Some(netns) = inode(at) else { return false };
-        let ended = matches!(fate.outcome, Outcome::Dropped | Outcome::Delivered)
-            && !everyday::is_otherhost(at)
-            && !is_egress(at);
-        if is_egress(at) {
-            // It goes out where the flow's packets come in.
-            let same_dev =
-                opening.dev.as_ref().map(|d| d.ifindex) == at.dev.as_ref().map(|d| d.ifindex);
-            let came_in = matches!(opening.hook, HookName::TcIngress | HookName::OvsReceive);
-            if came_in && same_dev && inode(opening) == Some(netns) {
-                return true;
-            }
-        }
-        if ended && self.sooner.contains(&netns) {
-            return !self.later.contains(&netns)
-                || at.hook == HookName::Deliver
-                || is_socketless(at);
-        }
-        // A reply to an address of the translating namespace itself: beyond its `PREROUTING` hook,
-        // which undoes translations, it is lost.
-        let to_it = tuple.dst == self.to.src && (self.is_source() || self.sooner.is_empty());
-        let passed = packet.namespaces().any(|n| Some(n) == self.netns());
-        if ended && Some(netns) == self.netns() {
-            return to_it && everyday::is_past_prerouting(at);
-        }
-        to_it
-            && self.is_source()
-            && passed
-            && !matches!(fate.outcome, Outcome::InFlight | Outcome::Vanished)
-    }
-}
-
 fn is_egress(at: &Sight) -> bool {
     matches!(at.hook, HookName::TcEgress | HookName::OvsOutput)
-}
-
-/// No socket wanted it.
-fn is_socketless(at: &Sight) -> bool {
-    at.raw_reason() == Some("NO_SOCKET")
-        || at.symbol().is_some_and(|s| {
-            matches!(s, "tcp_v4_rcv" | "tcp_v6_rcv" | "__udp4_lib_rcv" | "__udp6_lib_rcv")
-        })
 }
 
 #[cfg(test)]

@@ -122,12 +122,34 @@ impl Sight {
         self.icmp.as_ref()?.about.as_deref()
     }
 
+    /// How its connection's first packet was sent, where its entry translates it: a host has done so
+    /// with its own packets before the first device sees them.
+    pub fn origin(&self) -> Option<FlowTuple> {
+        let tracked = self.ct.as_ref().filter(|_| self.about().is_none())?;
+        tracked.origin_of(self.tuple?)
+    }
+
+    /// How it was sent, going the connection's way: before the host translated it that it was seen in.
+    pub fn sent_as(&self) -> Option<FlowTuple> {
+        let before = || {
+            let (from, to) = self.ct.as_ref().filter(|_| self.about().is_none())?.translation()?;
+            (Some(to) == self.tuple).then_some(from)
+        };
+        before().or(self.tuple)
+    }
+
     /// A place where a packet enters or leaves a device.
     pub fn is_port(&self) -> bool {
         matches!(
             self.hook,
             HookName::TcIngress | HookName::TcEgress | HookName::OvsReceive | HookName::OvsOutput
         )
+    }
+
+    /// In Open vSwitch's datapath.
+    pub fn is_datapath(&self) -> bool {
+        use HookName::{OvsActions, OvsOutput, OvsReceive, OvsUpcall};
+        matches!(self.hook, OvsActions | OvsOutput | OvsReceive | OvsUpcall)
     }
 
     /// Addressed to a group: by its frame, or by what the kernel made of it.

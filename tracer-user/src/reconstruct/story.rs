@@ -129,7 +129,9 @@ impl Story {
     pub fn answered(&mut self, answer: Answer) {
         match answer {
             Answer::OpenVswitch(answer) => self.owner.put(*answer),
-            Answer::Conntrack(_) | Answer::Netfilter(_) => self.netfilter.add(answer),
+            Answer::Conntrack(_) | Answer::Netfilter(_) | Answer::Routing(_) => {
+                self.netfilter.add(answer);
+            }
         }
     }
 
@@ -139,6 +141,7 @@ impl Story {
         flow.answers = self.netfilter.about(flow);
         flow.rules = self.netfilter.rules_about(flow);
         flow.one_way = self.one_way;
+        flow.routing = self.netfilter.routing_about(flow);
     }
 
     /// Events were lost at some time of the trace.

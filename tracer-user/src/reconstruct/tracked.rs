@@ -66,4 +66,12 @@ impl Tracked {
         let (from, to) = (self.orig?, self.reply?.reversed());
         (from != to).then_some((from, to))
     }
+
+    /// How the connection's first packet was sent, where it translates the one with this tuple.
+    pub fn origin_of(&self, tuple: FlowTuple) -> Option<FlowTuple> {
+        let (from, to) = self.translation()?;
+        let is_reply = self.state == Some(State::Reply);
+        let known = if is_reply { [from.reversed(), to.reversed()] } else { [from, to] };
+        known.contains(&tuple).then_some(from)
+    }
 }

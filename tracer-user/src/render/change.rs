@@ -120,6 +120,7 @@ mod tests {
             key: Some(42),
             src: "192.0.2.1".parse().unwrap(),
             dst: "192.0.2.2".parse().unwrap(),
+            dport: Some(4789),
         }));
         now.len = 110;
         assert_eq!(

@@ -109,7 +109,7 @@ pub(super) fn dump_links(seq: u32) -> Vec<u8> {
     request(RouteNetlinkMessage::GetLink(message), seq, NLM_F_REQUEST | NLM_F_DUMP)
 }
 
-fn request(message: RouteNetlinkMessage, seq: u32, flags: u16) -> Vec<u8> {
+pub(super) fn request(message: RouteNetlinkMessage, seq: u32, flags: u16) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.sequence_number = seq;
     header.flags = flags;

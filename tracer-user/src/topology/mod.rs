@@ -13,6 +13,7 @@
 mod inventory;
 mod message;
 mod monitor;
+mod neighbours;
 mod netns;
 mod scan;
 mod scope;

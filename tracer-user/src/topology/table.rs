@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Link, LinkEvent, Netns};
+use super::{Link, LinkEvent, Netns, enter, neighbours};
 use crate::model;
 
 /// How long what has gone is still known: packets are reported later than netlink tells of it.
@@ -169,6 +169,20 @@ impl Topology {
     pub fn netns(&self, inode: u32) -> Option<Arc<Netns>> {
         let link = self.links.values().find(|link| link.netns.inode == inode)?;
         Some(link.netns.clone())
+    }
+
+    /// Whether some namespace looks for a neighbour, for which packets may be waiting. One that cannot
+    /// be asked does not.
+    pub fn looks_for_neighbours(&self) -> bool {
+        let namespaces: HashMap<u32, &Netns> =
+            self.links.values().map(|link| (link.netns.inode, &*link.netns)).collect();
+        namespaces.values().any(|netns| match enter(netns, neighbours::are_looked_for) {
+            Ok(Ok(are)) => are,
+            Ok(Err(e)) | Err(e) => {
+                log::debug!("the neighbours of {}: {e}", netns.label());
+                false
+            }
+        })
     }
 
     /// The record of the namespace with that inode.

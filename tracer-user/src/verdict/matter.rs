@@ -15,12 +15,14 @@ pub enum Matter {
     Checksum,
     CpuBacklog,
     Device,
+    Forwarding,
     Fragment,
     Header,
     Ipsec,
     Ipv6,
     Memory,
     Mtu,
+    Multicast,
     Ndisc,
     Neighbour,
     Netfilter,
@@ -51,10 +53,18 @@ pub fn of(drop: &Sight, before: Option<&Sight>) -> (Matter, Option<&'static str>
         return (Matter::Unknown, None);
     };
     let by_symbol = || cause.place().and_then(|(symbol, _)| symbols::meaning(symbol));
+    let of_reason = || reasons::meaning(cause.reason()?);
     let found = match cause.reason() {
         Some("IP_INHDR") if is_forwarding(drop) => Some(TTL_EXPIRED),
+        Some("IP_INNOROUTES" | "IP_OUTNOROUTES") => {
+            by_symbol().filter(|(matter, _)| *matter == Matter::Route).or_else(of_reason)
+        }
+        None if is_unjoined(drop) => Some(not_joined(drop)),
+        None if drop.symbol() == Some("ip_error") && drop.raw_reason().is_some() => {
+            Some(REFUSED_BY_ROUTE)
+        }
         Some("QDISC_DROP") if has_no_carrier(drop) => Some(no_carrier(drop)),
-        Some(reason) => reasons::meaning(reason),
+        Some(_) => of_reason(),
         None if is_forwarding(drop) && ttl(drop, before).is_some_and(|ttl| ttl <= 1) => {
             Some(TTL_EXPIRED)
         }
@@ -77,6 +87,26 @@ pub fn named(reason: Option<&str>, symbol: Option<&str>) -> (Matter, Option<&'st
 /// The kernel has no reason of its own for it: `ip_forward` and `ip6_forward` say `IP_INHDR`.
 const TTL_EXPIRED: (Matter, &str) =
     (Matter::Ttl, "its TTL (hop limit) ran out here: too many routers, or a loop");
+
+/// `ip_error` in `net/ipv4/route.c` has a reason of its own where there is no route at all.
+const REFUSED_BY_ROUTE: (Matter, &str) =
+    (Matter::Route, "a route or a policy rule refuses it: blackhole, unreachable or prohibit");
+
+/// A packet for an IPv4 group, refused by `ip_route_input_mc`, or not taken by it.
+fn is_unjoined(drop: &Sight) -> bool {
+    let to_group = drop.tuple.is_some_and(|t| t.dst.is_ipv4() && t.dst.is_multicast());
+    to_group && matches!(drop.symbol(), Some("ip_rcv_finish_core" | "ip_rcv_finish"))
+}
+
+fn not_joined(drop: &Sight) -> (Matter, &'static str) {
+    let words = if drop.raw_reason().is_some() {
+        "it is for a multicast group that nobody on this host has joined on the device"
+    } else {
+        "it is for a multicast group: nobody on this host has joined it on the device, or its \
+         source was refused"
+    };
+    (Matter::Multicast, words)
+}
 
 /// A device without a carrier has `noop` for a queueing discipline, which drops everything
 /// (`dev_deactivate` in `net/sched/sch_generic.c`).

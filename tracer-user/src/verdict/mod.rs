@@ -2,12 +2,14 @@
 //! list.
 
 pub mod datapath;
+pub mod hook;
 mod matter;
 pub mod netfilter;
 mod next;
 mod pipeline;
 mod reasons;
 mod related;
+mod routing;
 mod rules;
 mod service;
 mod symbols;

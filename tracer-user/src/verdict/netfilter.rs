@@ -1,4 +1,4 @@
-//! Why netfilter dropped a packet, where more is known than that it did.
+//! Why netfilter dropped a packet, or routing, where more is known than that it did.
 
 use std::net::IpAddr;
 
@@ -6,9 +6,10 @@ use crate::model::{Conntrack, CtEntry, Rule, TcpFlags};
 use crate::reconstruct::asked::{is_datapath, is_netfilter};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::segment::Misfit;
-use crate::reconstruct::sight::{Cause, Sight};
+use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
-use crate::verdict::{next, words};
+use crate::verdict::hook::{Hook, HookPoint, Layer};
+use crate::verdict::{next, routing, words};
 
 /// What is known of a drop.
 #[derive(Debug)]
@@ -19,60 +20,14 @@ pub struct Explained {
     pub next: Vec<String>,
 }
 
-/// A place in the network stack where netfilter's hooks are called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named as nft names its hooks")]
-pub enum HookPoint {
-    Ingress,
-    Prerouting,
-    Input,
-    Forward,
-    Output,
-    Postrouting,
-}
-
-impl HookPoint {
-    /// As nft calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ingress => "ingress",
-            Self::Prerouting => "prerouting",
-            Self::Input => "input",
-            Self::Forward => "forward",
-            Self::Output => "output",
-            Self::Postrouting => "postrouting",
-        }
-    }
-
-    /// Which hook was being run, by the function that called it: the innermost that calls any.
-    /// `net/ipv4/ip_input.c`, `ip_forward.c`, `ip_output.c` and their IPv6 twins.
-    pub fn of(cause: &Cause) -> Option<Self> {
-        cause.symbols().find_map(|symbol| {
-            Some(match symbol {
-                "__netif_receive_skb_core" => Self::Ingress,
-                "ip_rcv" | "ipv6_rcv" | "ip_sublist_rcv" | "ip_list_rcv" | "ip6_sublist_rcv"
-                | "ipv6_list_rcv" | "ip6_rcv_core" => Self::Prerouting,
-                "ip_local_deliver" | "ip6_input" => Self::Input,
-                "ip_forward" | "ip6_forward" => Self::Forward,
-                "__ip_local_out" | "ip_local_out" | "__ip6_local_out" | "ip6_local_out"
-                | "ip6_xmit" | "rawv6_send_hdrinc" | "raw_send_hdrinc" => Self::Output,
-                "ip_output" | "ip_mc_output" | "ip6_output" | "ip6_finish_output" => {
-                    Self::Postrouting
-                }
-                _ => return None,
-            })
-        })
-    }
-}
-
-/// Why netfilter dropped it, if conntrack or the rules can tell.
+/// Why it was dropped, if conntrack, the rules or the routes can tell.
 pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
     let at = &*loss.at;
     if is_datapath(at.raw_reason(), at.symbol()) {
         return clash(flow, at);
     }
     if !is_netfilter(at.raw_reason(), at.symbol()) {
-        return None;
+        return routing::explain(flow, loss);
     }
     let mut found = clash(flow, at).or_else(|| full(flow, at)).or_else(|| by_rule(flow, at))?;
     if let Some(why) = invalid(flow, loss) {
@@ -85,13 +40,14 @@ pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
 /// (`nf_conntrack_in`): why, as far as it can be told.
 fn invalid(flow: &Flow, loss: &Loss) -> Option<String> {
     let at = &*loss.at;
-    let hook = HookPoint::of(at.cause.as_deref()?)?;
-    let tracked = matches!(hook, HookPoint::Input | HookPoint::Forward | HookPoint::Postrouting);
+    let hook = Hook::of(at.cause.as_deref()?)?;
+    let tracked = matches!(hook.layer, Layer::Ip | Layer::Bridged)
+        && matches!(hook.point, HookPoint::Input | HookPoint::Forward | HookPoint::Postrouting);
     let by_state = flow.rules.iter().any(|answer| {
         let texts = answer.rules.iter().filter_map(|r| r.text.as_deref());
         texts.into_iter().any(|text| text.to_lowercase().contains("invalid"))
     });
-    if at.ct.is_some() || !tracked || !by_state {
+    if at.ct.is_some() || at.tunnel.is_some() || !tracked || !by_state {
         return None;
     }
     if let Some(why) = unfit(flow, loss) {
@@ -154,52 +110,92 @@ fn wrong_with_first(flow: &Flow, loss: &Loss) -> Option<String> {
 
 /// The rules that may have dropped it, or at least the hook.
 pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
-    let hook = HookPoint::of(at.cause.as_deref()?)?;
+    let hook = Hook::of(at.cause.as_deref()?)?;
     let netns = at.netns.as_ref()?.inode;
     let tuple = at.tuple?;
     let answer = flow.rules.iter().rfind(|answer| {
         answer.netns.inode == netns && answer.tuple == tuple && answer.hook == hook.name()
     });
     let spot = next::Spot::new(at, None);
+    let name = hook.name();
     let Some(answer) = answer.filter(|answer| answer.failed.is_none()) else {
         let why = answer.and_then(|a| a.failed.as_deref());
         let why = why.map(|w| format!(" (the rules could not be read: {})", words::safe(w)));
         return Some(Explained {
-            words: format!(
-                "netfilter refused it in its {} hook{}",
-                hook.name(),
-                why.unwrap_or_default()
-            ),
-            next: vec![spot.run("nft -a list ruleset"), spot.run("iptables-save -c")],
+            words: format!("netfilter refused it in its {name} hook{}", why.unwrap_or_default()),
+            next: all_rules(hook, &spot),
         });
     };
     let words = match answer.rules.as_slice() {
-        [] => format!(
-            "netfilter refused it in its {} hook, and no rule that was there right after would",
-            hook.name()
-        ),
-        [one] if answer.certain => format!("{} refused it in the {} hook", rule(one), hook.name()),
-        [one] => format!(
-            "{} is the only one in the {} hook that can have refused it",
-            rule(one),
-            hook.name()
-        ),
+        [] => format!("netfilter refused it in its {name} hook, {}", no_rule(&answer.read)),
+        [one] if answer.certain => format!("{} refused it in the {name} hook", rule(one)),
+        [one] => {
+            format!("{} is the only one in the {name} hook that can have refused it", rule(one))
+        }
         several => {
             let all: Vec<_> = several.iter().take(SHOWN).map(rule).collect();
             format!(
-                "one of {} rules in the {} hook refused it, and the record does not tell which: {}",
+                "one of {} rules in the {name} hook refused it, and the record does not tell which: {}",
                 several.len(),
-                hook.name(),
                 all.join("; ")
             )
         }
     };
-    let first = answer.rules.first();
-    let list = first.map(|rule| spot.run(&list(rule)));
+    let own: Vec<_> = answer.rules.first().map_or_else(Vec::new, |rule| {
+        let chain = spot.run(&list(rule));
+        std::iter::once(chain).chain(ebtables(rule).map(|also| spot.run(&also))).collect()
+    });
     Some(Explained {
-        words,
-        next: list.into_iter().chain([spot.run("nft -a list ruleset")]).collect(),
+        words: words + &carried(at),
+        next: if own.is_empty() { all_rules(hook, &spot) } else { own },
     })
+}
+
+/// A bridge's chain that has ebtables' name may be one of its own: then it shows the matches, of
+/// which nft has no words for some.
+fn ebtables(rule: &Rule) -> Option<String> {
+    let own = matches!(rule.table.as_str(), "filter" | "nat" | "broute")
+        && matches!(
+            rule.chain.as_str(),
+            "INPUT" | "FORWARD" | "OUTPUT" | "PREROUTING" | "POSTROUTING" | "BROUTING"
+        );
+    (rule.family == "bridge" && own)
+        .then(|| format!("ebtables -t {} -L {} --Lc", rule.table, rule.chain))
+}
+
+/// What the hook saw of a packet that a tunnel carries.
+fn carried(at: &Sight) -> String {
+    let Some(tunnel) = at.tunnel.as_deref() else { return String::new() };
+    let kind = words::safe(&tunnel.kind);
+    format!(", which saw the {kind} packet around it ({} -> {})", tunnel.src, tunnel.dst)
+}
+
+/// Not one of those that were read: what else may have dropped it was not read, or is no rule.
+fn no_rule(read: &[String]) -> String {
+    let (older, families): (Vec<&str>, Vec<&str>) =
+        read.iter().map(String::as_str).partition(|whose| is_iptables(whose));
+    let families =
+        (!families.is_empty()).then(|| format!("nftables' {} rules", families.join(" and ")));
+    let older = (!older.is_empty()).then(|| format!("those of {}", older.join(" and ")));
+    let read: Vec<_> = families.into_iter().chain(older).collect();
+    match read.as_slice() {
+        [] => "by a rule that was not found, or by what is no rule".to_owned(),
+        read => format!("but by none of {} as they were right after", read.join(" or ")),
+    }
+}
+
+/// The commands that show every rule of a hook.
+fn all_rules(hook: Hook, spot: &next::Spot<'_>) -> Vec<String> {
+    let nft = spot.run("nft -a list ruleset");
+    match hook.layer {
+        Layer::Device => vec![nft],
+        Layer::Bridge => vec![nft, spot.run("ebtables -L --Lc")],
+        Layer::Arp => vec![nft, spot.run("arptables -vnL")],
+        Layer::Bridged | Layer::Ip => {
+            let save = if spot.is_v6() { "ip6tables-save -c" } else { "iptables-save -c" };
+            vec![nft, spot.run(save)]
+        }
+    }
 }
 
 /// How many rules are named in a sentence.
@@ -209,7 +205,7 @@ const SHOWN: usize = 4;
 fn rule(rule: &Rule) -> String {
     let text = rule.text.as_deref().map(|t| format!(" \"{}\"", words::safe(t))).unwrap_or_default();
     let (table, chain) = (words::safe(&rule.table), words::safe(&rule.chain));
-    let place = if is_iptables(rule) {
+    let place = if is_iptables(&rule.family) {
         format!("{}: table {table}, chain {chain}", rule.family)
     } else {
         let priority = rule.priority.map(|p| format!(", priority {p}")).unwrap_or_default();
@@ -222,14 +218,14 @@ fn rule(rule: &Rule) -> String {
     }
 }
 
-fn is_iptables(rule: &Rule) -> bool {
-    matches!(rule.family.as_str(), "iptables" | "ip6tables")
+fn is_iptables(family: &str) -> bool {
+    matches!(family, "iptables" | "ip6tables")
 }
 
 /// The command that shows the rule.
 fn list(rule: &Rule) -> String {
     let (table, chain) = (words::shell(&rule.table), words::shell(&rule.chain));
-    if is_iptables(rule) {
+    if is_iptables(&rule.family) {
         format!("{} -t {table} -vnL {chain} --line-numbers", rule.family)
     } else {
         format!("nft -a list chain {} {table} {chain}", words::shell(&rule.family))
@@ -266,12 +262,7 @@ fn clash(flow: &Flow, at: &Sight) -> Option<Explained> {
     };
     Some(Explained {
         words,
-        next: vec![
-            list(&reply),
-            spot.run("nstat -az 'Ct*'"),
-            spot.run("conntrack -S"),
-            spot.run("nft list ruleset"),
-        ],
+        next: vec![list(&reply), spot.run("conntrack -S"), spot.run("nft list ruleset")],
     })
 }
 
@@ -288,8 +279,9 @@ fn entry(entry: &CtEntry) -> String {
 /// A namespace's table is full: a packet that would begin a connection is dropped where conntrack
 /// first sees it (`__nf_conntrack_alloc`).
 fn full(flow: &Flow, at: &Sight) -> Option<Explained> {
-    let point = HookPoint::of(at.cause.as_deref()?)?;
-    let first_seen = matches!(point, HookPoint::Prerouting | HookPoint::Output);
+    let hook = Hook::of(at.cause.as_deref()?)?;
+    let first_seen = matches!(hook.layer, Layer::Ip | Layer::Bridged)
+        && matches!(hook.point, HookPoint::Prerouting | HookPoint::Output);
     if !first_seen || at.ct.is_some() || at.symbol().is_some_and(|s| s.starts_with("nft_")) {
         return None;
     }
@@ -306,3 +298,6 @@ fn full(flow: &Flow, at: &Sight) -> Option<Explained> {
         ],
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! The commands worth running next, for each matter.
 
-use crate::model::{Netns, Proto};
+use crate::model::{HookName, Netns, Proto};
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::matter::Matter;
@@ -12,6 +12,40 @@ pub struct Spot<'a> {
     netns: Option<&'a Netns>,
     dev: Option<&'a str>,
     tuple: Option<FlowTuple>,
+    /// Routing looked for a way for what had come in by this device, or for what the host itself
+    /// sends.
+    way: Option<Way<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Way<'a> {
+    In(&'a str),
+    Out,
+}
+
+/// Functions that end what has come in and found no route, and what the host itself would send.
+const INPUT: &[&str] = &[
+    "ip_error",
+    "ip_rcv_finish",
+    "ip_rcv_finish_core",
+    "ip_forward",
+    "ip6_forward",
+    "ip6_pkt_discard",
+    "ip6_pkt_prohibit",
+    "ip6_pkt_drop",
+    "dst_discard",
+];
+const OUTPUT: &[&str] = &["ip6_pkt_discard_out", "ip6_pkt_prohibit_out", "dst_discard_out"];
+
+fn way<'a>(at: &'a Sight, before: Option<&'a Sight>) -> Option<Way<'a>> {
+    let symbol = at.symbol()?;
+    if OUTPUT.contains(&symbol) {
+        return Some(Way::Out);
+    }
+    let came = before.filter(|b| b.hook == HookName::TcIngress);
+    let dev = at.dev.as_deref().or_else(|| came?.dev.as_deref())?;
+    (INPUT.contains(&symbol) && dev.kind.as_deref() != Some("loopback"))
+        .then_some(Way::In(dev.name.as_str()))
 }
 
 impl<'a> Spot<'a> {
@@ -23,12 +57,13 @@ impl<'a> Spot<'a> {
             netns: seen().find_map(|s| s.netns.as_deref()),
             dev: seen().find_map(|s| s.dev.as_ref().map(|d| d.name.as_str())),
             tuple: seen().find_map(|s| s.tuple),
+            way: way(at, before),
         }
     }
 
     /// Where no packet is at hand.
     pub fn at(netns: Option<&'a Netns>, dev: Option<&'a str>) -> Self {
-        Self { netns, dev, tuple: None }
+        Self { netns, dev, tuple: None, way: None }
     }
 
     /// Any command, to be run in the namespace.
@@ -51,6 +86,11 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// The flow is one of IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.tuple.is_some_and(|t| t.dst.is_ipv6())
+    }
+
     fn dev(&self) -> String {
         self.dev.map_or_else(|| "DEV".to_owned(), shell)
     }
@@ -64,6 +104,39 @@ impl<'a> Spot<'a> {
             Some(addr) => self.iproute("ip", &format!("route get {addr}")),
             None => self.iproute("ip", "route"),
         }
+    }
+
+    /// The route as the packet met it: rules may go by its source, and by where it came from.
+    pub fn way_on(&self) -> String {
+        let Some(tuple) = self.tuple.filter(|t| !t.src.is_unspecified() && !t.src.is_multicast())
+        else {
+            return self.route_to(self.tuple.map(|t| t.dst));
+        };
+        let from = format!("route get {} from {}", tuple.dst, tuple.src);
+        match self.way {
+            Some(Way::In(dev)) => self.iproute("ip", &format!("{from} iif {}", shell(dev))),
+            Some(Way::Out) => self.iproute("ip", &from),
+            None => self.route_to(Some(tuple.dst)),
+        }
+    }
+
+    /// Every route that holds for the destination, and every rule: `route get` does not name the
+    /// one that refuses it.
+    fn routes(&self) -> Vec<String> {
+        let family = if self.is_v6() { "-6 " } else { "" };
+        let all = self.tuple.map(|t| format!("{family}route show table all match {}", t.dst));
+        let all = all.map(|all| self.iproute("ip", &all));
+        let rules = self.iproute("ip", &format!("{family}rule"));
+        std::iter::once(self.way_on()).chain(all).chain([rules]).collect()
+    }
+
+    /// The switch that lets what comes in here be forwarded.
+    pub fn forwarding(&self) -> String {
+        if self.is_v6() {
+            return "net.ipv6.conf.all.forwarding".to_owned();
+        }
+        // sysctl reads a dot as a slash: a VLAN's name has its dots swapped.
+        format!("net.ipv4.conf.{}.forwarding", self.dev().replace('.', "/"))
     }
 
     fn sockets(&self, options: &str) -> String {
@@ -102,7 +175,11 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
             )),
             spot.route_to(src),
         ],
-        Matter::Route => vec![spot.route_to(dst), spot.iproute("ip", "rule")],
+        Matter::Route => spot.routes(),
+        Matter::Forwarding => {
+            vec![spot.run(&format!("sysctl {}", spot.forwarding())), spot.iproute("ip", "addr")]
+        }
+        Matter::Multicast => vec![spot.iproute("ip", &format!("maddr show dev {dev}"))],
         Matter::Ttl => vec![spot.route_to(dst)],
         Matter::Mtu => vec![spot.route_to(dst), spot.iproute("ip", "link")],
         Matter::Neighbour => vec![spot.route_to(dst), spot.iproute("ip", "neigh")],
@@ -133,7 +210,9 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
             let tunnels = spot.iproute("ip", "-d link show");
             vec![tunnels, spot.iproute("bridge", &format!("fdb show dev {dev}"))]
         }
-        Matter::Ipsec => vec![spot.iproute("ip", "-s xfrm policy"), spot.run("nstat -az 'Xfrm*'")],
+        Matter::Ipsec => {
+            vec![spot.iproute("ip", "-s xfrm policy"), spot.run("cat /proc/net/xfrm_stat")]
+        }
         Matter::Ipv6 => vec![spot.run("sysctl -ar 'net.ipv6.conf.*.disable_ipv6'")],
         Matter::CpuBacklog => {
             vec![
@@ -166,4 +245,98 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
 /// The processes that hold a tap open (`fdinfo` of `/dev/net/tun` names it).
 pub fn readers_of(dev: &str) -> String {
     format!("grep -sl \"iff:.*\"{dev} /proc/[0-9]*/fdinfo/*")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::HookName::{Drop, TcIngress};
+    use crate::model::{Hop, Tuple};
+    use crate::reconstruct::Story;
+    use crate::reconstruct::testing::{HopExt, hop, tuple};
+
+    /// Text and commands of the verdict about a packet that came in by `r`'s `c0` and died there.
+    fn told(reason: &str, symbol: &str, flow: Tuple) -> (String, Vec<String>) {
+        let at = |hop: Hop| hop.on("r", "c0", Some("veth")).paired().tuple(flow);
+        let mut story = Story::new();
+        story.observe(&mut at(hop(TcIngress, 1, 1)));
+        story.observe(&mut at(hop(Drop, 2, 1)).because(Some(reason), symbol));
+        let verdict = story.finish(20_000_000_000).1.remove(0);
+        (verdict.text, verdict.next)
+    }
+
+    #[test]
+    fn each_death_has_words_and_commands_of_its_own() {
+        let v4 = tuple("udp", "10.0.0.1", 1, "10.0.0.2", 2);
+        let v6 = tuple("udp", "fd05:1::2", 1, "fd05:2::2", 2);
+        let group = tuple("udp", "10.0.0.1", 1, "239.1.1.1", 2);
+        let (way4, way6) = (
+            "ip -n r route get 10.0.0.2 from 10.0.0.1 iif c0",
+            "ip -n r route get fd05:2::2 from fd05:1::2 iif c0",
+        );
+        let cases: [(&str, &str, Tuple, &str, &[&str]); 10] = [
+            (
+                "IP_INNOROUTES",
+                "ip_error",
+                v4,
+                "no route to the destination",
+                &[way4, "ip -n r route show table all match 10.0.0.2", "ip -n r rule"],
+            ),
+            ("NOT_SPECIFIED", "ip_error", v4, "blackhole, unreachable or prohibit", &[way4]),
+            (
+                "IP_INNOROUTES",
+                "ip6_pkt_prohibit",
+                v6,
+                "says prohibit",
+                &[way6, "ip -n r -6 route show table all match fd05:2::2", "ip -n r -6 rule"],
+            ),
+            ("IP_INNOROUTES", "ip6_pkt_discard", v6, "says unreachable", &[way6]),
+            (
+                "IP_OUTNOROUTES",
+                "ip6_pkt_discard_out",
+                v6,
+                "on output",
+                &["ip -n r route get fd05:2::2 from fd05:1::2"],
+            ),
+            (
+                "NOT_SPECIFIED",
+                "ip_rcv_finish_core",
+                group,
+                "nobody on this host has joined",
+                &["ip -n r maddr show dev c0"],
+            ),
+            (
+                "IP_RPFILTER",
+                "ip_rcv_finish_core",
+                group,
+                "reverse-path",
+                &["ip netns exec r sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.c0.rp_filter"],
+            ),
+            (
+                "NOT_SPECIFIED",
+                "br_handle_frame_finish",
+                v4,
+                "isolated",
+                &["bridge -n r -d link show"],
+            ),
+            (
+                "NOT_SPECIFIED",
+                "ip_defrag",
+                v4,
+                "ipfrag_high_thresh",
+                &["ip netns exec r sysctl -ar 'net.ipv4.*frag'"],
+            ),
+            (
+                "XFRM_POLICY",
+                "ip_forward",
+                v4,
+                "IPsec",
+                &["ip -n r -s xfrm policy", "ip netns exec r cat /proc/net/xfrm_stat"],
+            ),
+        ];
+        for (reason, symbol, flow, words, commands) in cases {
+            let (text, next) = told(reason, symbol, flow);
+            assert!(text.contains(words), "{reason} {symbol}: {text}");
+            assert_eq!(next[..commands.len()], *commands, "{reason} {symbol}");
+        }
+    }
 }

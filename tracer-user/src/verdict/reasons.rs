@@ -2,9 +2,9 @@
 //! and `net/openvswitch/drop.h`. A name that is not here is shown as it is.
 
 use crate::verdict::matter::Matter::{
-    self, Address, Backlog, Bpf, Bridge, Checksum, CpuBacklog, Device, Fragment, Header, Ipsec,
-    Ipv6, Memory, Mtu, Ndisc, Neighbour, Netfilter, NoSocket, Ovs, Qdisc, ReceiveBuffer, Ring,
-    Route, RpFilter, Security, Socket, Tap, Tc, Tcp, TcpAuth, Tunnel, Xdp,
+    self, Address, Backlog, Bpf, Bridge, Checksum, CpuBacklog, Device, Forwarding, Fragment,
+    Header, Ipsec, Ipv6, Memory, Mtu, Ndisc, Neighbour, Netfilter, NoSocket, Ovs, Qdisc,
+    ReceiveBuffer, Ring, Route, RpFilter, Security, Socket, Tap, Tc, Tcp, TcpAuth, Tunnel, Xdp,
 };
 
 /// The matter a reason belongs to and what it means, as a clause; `None` for an unknown name.
@@ -99,7 +99,7 @@ const MEANINGS: &[(&str, Matter, &str)] = &[
     ("TAP_TXFILTER", Tap, "the tap's transmit filter refused its destination MAC"),
     ("ICMP_CSUM", Checksum, "the ICMP checksum is wrong"),
     ("INVALID_PROTO", Header, "an ICMP request to a broadcast address, which must not be answered (RFC 1122)"),
-    ("IP_INADDRERRORS", Route, "the host is unreachable: the input route says so"),
+    ("IP_INADDRERRORS", Forwarding, "its destination is no address of this host, and forwarding is off"),
     ("IP_INNOROUTES", Route, "no route to the destination (on input)"),
     ("IP_LOCAL_SOURCE", RpFilter, "its source is an address of this host itself (a martian)"),
     ("IP_INVALID_SOURCE", RpFilter, "its source is multicast, the limited broadcast, or zero (a martian)"),

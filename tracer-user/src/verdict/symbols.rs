@@ -3,8 +3,8 @@
 //! drop for one cause, or for causes that can be listed, are here; `net/` of Linux 5.10 to 6.18.
 
 use crate::verdict::matter::Matter::{
-    self, Backlog, Bridge, CpuBacklog, Device, Fragment, Mtu, Neighbour, Netfilter, NoSocket, Ovs,
-    ReceiveBuffer, Route, RpFilter, Tap, Tc, Tunnel, VlanFilter, Xdp,
+    self, Backlog, Bridge, CpuBacklog, Device, Fragment, Mtu, Multicast, Neighbour, Netfilter,
+    NoSocket, Ovs, ReceiveBuffer, Route, RpFilter, Tap, Tc, Tunnel, VlanFilter, Xdp,
 };
 
 /// The matter and the meaning of a drop in this function; `None` where it can be anything.
@@ -21,15 +21,17 @@ const MEANINGS: &[(&str, Matter, &str)] = &[
     ("__allowed_ingress", VlanFilter, "the bridge's VLAN filter does not allow this VLAN on the port it came in by"),
     ("br_allowed_ingress", VlanFilter, "the bridge's VLAN filter does not allow this VLAN on the port it came in by"),
     ("br_handle_vlan", VlanFilter, "the bridge's VLAN filter does not allow this VLAN on the port it would leave by"),
-    ("br_handle_frame_finish", Bridge, "the bridge refused it: the port's STP state or its locking"),
+    ("br_handle_frame_finish", Bridge, "the bridge refused it: the port it came in by is locked or not forwarding (STP), or no port may take it (isolated ports, one that is not forwarding, or the one it came in by with hairpin off)"),
+    ("br_forward", Bridge, "the port that it is for may not take it: it is isolated as that it came in by, not forwarding (STP), or the same one with hairpin off"),
     ("br_handle_frame", Bridge, "the bridge refused it: an invalid source MAC, or a port that is not forwarding"),
     ("ip_rcv_finish_core", RpFilter, "routing refused it on input: the reverse-path filter, no route, or an invalid source"),
     ("ip_rcv_finish", RpFilter, "routing refused it on input: the reverse-path filter, no route, or an invalid source"),
     ("ip_error", Route, "no route to the destination (on input)"),
-    ("ip6_pkt_discard", Route, "no route to the destination (on input)"),
-    ("ip6_pkt_discard_out", Route, "no route to the destination (on output)"),
-    ("ip6_pkt_prohibit", Route, "a route says prohibit"),
-    ("ip6_pkt_prohibit_out", Route, "a route says prohibit"),
+    ("ip6_pkt_discard", Route, "no route to the destination (on input), or a route or a policy rule that says unreachable"),
+    ("ip6_pkt_discard_out", Route, "no route to the destination (on output), or a route or a policy rule that says unreachable"),
+    ("ip6_pkt_prohibit", Route, "a route or a policy rule says prohibit"),
+    ("ip6_pkt_prohibit_out", Route, "a route or a policy rule says prohibit"),
+    ("ip6_mc_input", Multicast, "it is for a multicast group that nobody on this host has joined on the device"),
     ("ip6_pkt_drop", Route, "the route says discard"),
     ("dst_discard_out", Route, "the route says discard (a blackhole)"),
     ("dst_discard", Route, "the route says discard (a blackhole)"),
@@ -65,6 +67,10 @@ const MEANINGS: &[(&str, Matter, &str)] = &[
     ("ipgre_rcv", Tunnel, "no GRE tunnel here takes it: none has these addresses and this key, or the header is bad"),
     ("geneve_udp_encap_recv", Tunnel, "no Geneve tunnel here takes it: none has this key and this other end, or the header is bad"),
     ("vxlan_rcv", Tunnel, "no VXLAN here takes it: none has this VNI and this other end, or the header is bad"),
+    ("ip_defrag", Fragment, "its fragments could not be kept to be put together: their memory is used up (ipfrag_high_thresh), or they contradict each other"),
+    ("ip_frag_queue", Fragment, "the fragment does not fit the others of its datagram"),
+    ("ipv6_frag_rcv", Fragment, "its fragments could not be kept to be put together: their memory is used up (ip6frag_high_thresh), or they contradict each other"),
+    ("nf_ct_frag6_gather", Fragment, "conntrack could not keep its fragments to put them together: their memory is used up (nf_conntrack_frag6_high_thresh), or they contradict each other"),
     ("ip_frag_reasm", Fragment, "the datagram could not be put together"),
     ("ip_expire", Fragment, "other fragments of the datagram never came"),
     ("inet_frag_rbtree_purge", Fragment, "other fragments of the datagram never came"),

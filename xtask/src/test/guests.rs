@@ -56,6 +56,14 @@ const FEW: [&str; 7] = [
     "ovs-drop-rule/ipv4",
 ];
 
+/// The functions of Open vSwitch that every packet passes: hooked the cheaper way wherever the kernel has
+/// one, which its modules' BTF decides.
+const PASSED: [(&str, &str); 3] = [
+    ("ovs-receive", "ovs_vport_receive"),
+    ("ovs-actions", "ovs_execute_actions"),
+    ("ovs-output", "ovs_vport_send"),
+];
+
 /// Two guests at a time: each has one processor.
 pub(super) fn run(binary: &Path, scenarios: Scenarios<'_>) -> Result<Count> {
     super::harness("scenarios")?;
@@ -115,34 +123,63 @@ fn machine(kernel: Name, timeout: Duration) -> Machine {
     Machine { kernel, timeout, cpus: 1, memory: "2G".to_owned(), icount: false }
 }
 
-/// The scenarios for guests with this kernel; their recordings and logs come out.
+/// The scenarios for guests with this kernel, and `doctor` where it is about more than one of them; their
+/// recordings and logs come out.
 fn judged(kernel: Name, binary: &Path, scenarios: Scenarios<'_>) -> Result<Count> {
     let records = folder(kernel)?;
     let mut command = program("scenarios", binary)?;
     command.extend(["--kernel", kernel.text(), "--records"].map(OsString::from));
     command.push(records.into());
     command.extend(scenarios.names());
-    counted(&machine(kernel, LIMIT), &command)
+    let mut count = counted(&machine(kernel, LIMIT), &command)?;
+    if !matches!(scenarios, Scenarios::One(_)) {
+        count += examined(&machine(kernel, ATTACH_LIMIT), binary)?;
+    }
+    Ok(count)
 }
 
 /// `doctor`, then some of the scenarios that any kernel runs.
 fn attaches(kernel: Name, binary: &Path) -> Result<Count> {
+    folder(kernel)?;
+    let machine = machine(kernel, ATTACH_LIMIT);
+    let mut count = examined(&machine, binary)?;
+    let mut command = program("scenarios", binary)?;
+    command.extend(OWN.map(OsString::from));
+    count += counted(&machine, &command)?;
+    Ok(count)
+}
+
+/// `doctor`, which is to find the best way for each hook of Open vSwitch.
+fn examined(machine: &Machine, binary: &Path) -> Result<Count> {
+    let kernel = machine.kernel;
     let mut doctor: Vec<OsString> =
         ["sh", "-c", "modprobe -q openvswitch; exec \"$0\" doctor"].map(OsString::from).into();
     doctor.push(binary.into());
-    let machine = machine(kernel, ATTACH_LIMIT);
     let mut said = Lines::new(kernel, false);
     let end = machine.run(&doctor, &mut said, &mut io::sink())?;
-    fs::write(folder(kernel)?.join("doctor"), &said.text)?;
+    fs::write(output(kernel).join("doctor"), &said.text)?;
+    let text = String::from_utf8_lossy(&said.text);
     if end != End::Exited(0) {
-        bail!("lasthop doctor ended with {end:?}: {}", String::from_utf8_lossy(&said.text));
+        bail!("lasthop doctor ended with {end:?}: {text}");
+    }
+    if let Some(missing) = not_best(kernel, &text) {
+        bail!("lasthop doctor does not find {missing}: {text}");
     }
     println!("    {} ok      doctor", kernel.text());
-    let mut command = program("scenarios", binary)?;
-    command.extend(OWN.map(OsString::from));
-    let mut count = counted(&machine, &command)?;
-    count += Count::PASSED;
-    Ok(count)
+    Ok(Count::PASSED)
+}
+
+/// The first hook of Open vSwitch that `doctor` does not find attached in the best way that there is: lines
+/// `ok KIND PROBE`.
+fn not_best(kernel: Name, doctor: &str) -> Option<String> {
+    // Modules have BTF since 5.11.
+    let way = if kernel == Name::V5_10 { "kprobe" } else { "fentry" };
+    let said = |kind: &str, probe: &str| {
+        let mut lines = doctor.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.any(|words| words.starts_with(&["ok", kind, probe]))
+    };
+    let probes = PASSED.iter().map(|(kind, function)| (kind, format!("{way}:{function}")));
+    probes.into_iter().find(|(kind, probe)| !said(kind, probe)).map(|(_, probe)| probe)
 }
 
 /// Runs the harness and reads its sums.
@@ -165,11 +202,15 @@ fn counted(machine: &Machine, command: &[OsString]) -> Result<Count> {
 
 /// Where what came out of one kernel's guest is kept; empty.
 fn folder(kernel: Name) -> Result<PathBuf> {
-    let folder = crate::root().join("target/xtask/guests").join(kernel.text());
+    let folder = output(kernel);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder)?;
     step::note(&format!("recordings from {}: {}", kernel.text(), folder.display()));
     Ok(folder)
+}
+
+fn output(kernel: Name) -> PathBuf {
+    crate::root().join("target/xtask/guests").join(kernel.text())
 }
 
 /// Keeps what a guest says, and shows it line by line: two guests speak at a time.
@@ -205,5 +246,24 @@ impl Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lesser_way_is_noticed() {
+        let doctor = |way: &str| {
+            let line =
+                |(kind, f): &(&str, &str)| format!("ok       {kind}    {way}:{f} (and more)\n");
+            PASSED.iter().map(line).collect::<String>()
+        };
+        assert_eq!(not_best(Name::V6_12, &doctor("fentry")), None);
+        assert_eq!(not_best(Name::V5_10, &doctor("kprobe")), None);
+        let missing = Some("fentry:ovs_vport_receive".to_owned());
+        assert_eq!(not_best(Name::V6_1, &doctor("kprobe")), missing);
+        assert_eq!(not_best(Name::V6_1, ""), missing);
     }
 }

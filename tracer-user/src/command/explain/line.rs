@@ -78,6 +78,7 @@ pub fn parse(line: &[u8]) -> Result<Line, Unread> {
         "ovs-trace" => Line::Answer(Box::new(Answer::OpenVswitch(Box::new(record(line)?)))),
         "conntrack" => Line::Answer(Box::new(Answer::Conntrack(record(line)?))),
         "netfilter" => Line::Answer(Box::new(Answer::Netfilter(record(line)?))),
+        "routing" => Line::Answer(Box::new(Answer::Routing(record(line)?))),
         "verdict" => Line::Verdict { ts: record::<Judged>(line)?.ts },
         "meta" => Line::Meta(meta(line)?),
         _ => Line::Other,

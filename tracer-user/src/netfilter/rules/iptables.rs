@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{Candidate, Facts, Tri};
 use crate::model::{Proto, Rule};
-use crate::verdict::netfilter::HookPoint;
+use crate::verdict::hook::HookPoint;
 
 /// How deep chains may call each other.
 const MAX_DEPTH: usize = 16;
@@ -87,13 +87,13 @@ impl Saved {
 
     /// The rules that may have dropped the packet, as [`super::Ruleset::candidates`].
     pub fn candidates(&self, facts: &Facts) -> Vec<Candidate> {
-        let chain = match facts.hook {
+        let chain = match facts.hook.point {
             HookPoint::Prerouting => "PREROUTING",
             HookPoint::Input => "INPUT",
             HookPoint::Forward => "FORWARD",
             HookPoint::Output => "OUTPUT",
             HookPoint::Postrouting => "POSTROUTING",
-            HookPoint::Ingress => return Vec::new(),
+            HookPoint::Ingress | HookPoint::Egress => return Vec::new(),
         };
         let mut found = Vec::new();
         for (table, priority) in TABLES {
@@ -224,11 +224,11 @@ impl SavedRule {
                 "-d" => is_in(value(), facts.dst),
                 "-i" => is_device(value(), facts.iif.as_deref()),
                 "-o" => is_device(value(), facts.oif.as_deref()),
-                "--sport" | "--sports" => is_port(value(), facts.sport),
-                "--dport" | "--dports" => is_port(value(), facts.dport),
+                "--sport" | "--sports" => is_port(value(), facts.sport, facts),
+                "--dport" | "--dports" => is_port(value(), facts.dport, facts),
                 "--ports" => {
                     let ports = value();
-                    is_port(ports, facts.sport).or(is_port(ports, facts.dport))
+                    is_port(ports, facts.sport, facts).or(is_port(ports, facts.dport, facts))
                 }
                 "--ctstate" | "--state" => is_state(value(), facts),
                 "--tcp-flags" => has_flags(value(), value(), facts),
@@ -274,8 +274,10 @@ fn is_device(wanted: &str, name: Option<&str>) -> Tri {
 }
 
 /// Ports and ranges, comma between them.
-fn is_port(wanted: &str, port: Option<u16>) -> Tri {
-    let Some(port) = port else { return Tri::No };
+fn is_port(wanted: &str, port: Option<u16>, facts: &Facts) -> Tri {
+    let Some(port) = port else {
+        return if facts.is_tunnel { Tri::Maybe } else { Tri::No };
+    };
     let one = |part: &str| {
         let (from, to) = part.split_once(':').unwrap_or((part, part));
         let from = if from.is_empty() { Some(0) } else { from.parse().ok() };
@@ -340,10 +342,12 @@ mod tests {
     use super::*;
     use crate::model::HookName::Drop;
     use crate::reconstruct::testing::{HopExt, hop, tuple};
+    use crate::verdict::hook::{Hook, Layer};
 
     fn facts() -> Facts {
         let syn = hop(Drop, 1, 1).tuple(tuple("tcp", "10.0.0.1", 4000, "10.0.0.2", 80)).tcp("S");
-        Facts::of(&syn.on("router", "eth0", None), HookPoint::Forward).unwrap()
+        let hook = Hook { point: HookPoint::Forward, layer: Layer::Ip };
+        Facts::of(&syn.on("router", "eth0", None), hook).unwrap()
     }
 
     fn holds(rule: &str) -> Tri {

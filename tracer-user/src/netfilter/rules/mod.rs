@@ -12,8 +12,8 @@ use std::net::IpAddr;
 pub use iptables::parse as parse_saved;
 pub use nft::Ruleset;
 
-use crate::model::{Hop, Proto, Rule};
-use crate::verdict::netfilter::HookPoint;
+use crate::model::{Eth, Hop, Proto, Rule, Tunnel};
+use crate::verdict::hook::{Hook, HookPoint, Layer};
 
 /// Whether something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +52,16 @@ impl Tri {
     }
 }
 
-/// What rules can ask of a packet.
+/// What rules can ask of a packet: what its outermost headers say, where one carries another.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The hook at which the rules are run.
-    pub hook: HookPoint,
+    pub hook: Hook,
     proto: Proto,
     src: IpAddr,
     dst: IpAddr,
+    /// A tunnel's packet, of whose own headers the record has little more than the addresses.
+    is_tunnel: bool,
     sport: Option<u16>,
     dport: Option<u16>,
     icmp: Option<(u8, u8)>,
@@ -68,9 +70,15 @@ pub struct Facts {
     /// Offset, bytes.
     fragment: u32,
     more_fragments: bool,
+    eth: Option<Eth>,
+    has_vlan: bool,
+    /// The device at whose own hook it is.
+    at_device: Option<String>,
     /// The device that it came in by, or goes out by, whichever the hook knows.
     iif: Option<String>,
     oif: Option<String>,
+    /// The bridge of which that is a port.
+    bridge: Option<String>,
     /// `new` …; `None`: it carries no entry.
     ct_state: Option<String>,
 }
@@ -81,30 +89,63 @@ impl Facts {
         self.src.is_ipv4()
     }
 
-    /// From the hop where it died; `None` where that is no IP packet.
-    pub fn of(hop: &Hop, hook: HookPoint) -> Option<Self> {
-        let tuple = hop.tuple.as_ref()?;
-        let ip = hop.ip.as_ref()?;
-        let name = hop.dev.as_ref().map(|d| d.name.clone());
-        let incoming = matches!(
-            hook,
-            HookPoint::Ingress | HookPoint::Prerouting | HookPoint::Input | HookPoint::Forward
-        );
+    /// From the hop where it died; `None` where that is neither an IP packet nor one of ARP.
+    pub fn of(hop: &Hop, hook: Hook) -> Option<Self> {
+        let inner = hop.tuple.as_ref()?;
+        if hop.ip.is_none() && inner.proto != Proto::Arp {
+            return None;
+        }
+        let tunnel = hop.tunnel.as_deref();
+        let whole = tunnel.is_none();
+        let ip = hop.ip.filter(|_| whole);
+        let (iif, oif) = devices(hop, hook);
         Some(Self {
             hook,
-            proto: tuple.proto,
-            src: tuple.src,
-            dst: tuple.dst,
-            sport: tuple.sport,
-            dport: tuple.dport,
-            icmp: hop.icmp.as_ref().map(|i| (i.r#type, i.code)),
-            tcp_flags: hop.tcp.as_ref().map(|t| t.flags.on_the_wire()),
-            fragment: ip.frag_offset.unwrap_or(0),
-            more_fragments: ip.more_fragments,
-            iif: name.clone().filter(|_| incoming),
-            oif: name.filter(|_| !incoming),
+            proto: tunnel.map_or(inner.proto, |t| outer_proto(t, inner.src)),
+            src: tunnel.map_or(inner.src, |t| t.src),
+            dst: tunnel.map_or(inner.dst, |t| t.dst),
+            is_tunnel: !whole,
+            sport: inner.sport.filter(|_| whole),
+            dport: tunnel.map_or(inner.dport, |t| t.dport),
+            icmp: hop.icmp.as_ref().filter(|_| whole).map(|i| (i.r#type, i.code)),
+            tcp_flags: hop.tcp.as_ref().filter(|_| whole).map(|t| t.flags.on_the_wire()),
+            fragment: ip.and_then(|ip| ip.frag_offset).unwrap_or(0),
+            more_fragments: ip.is_some_and(|ip| ip.more_fragments),
+            eth: hop.eth,
+            has_vlan: !hop.vlan.is_empty(),
+            at_device: hop.dev.as_ref().map(|d| d.name.clone()),
+            iif,
+            oif,
+            bridge: hop.dev.as_ref().and_then(|d| d.master.clone()),
             ct_state: hop.ct.as_ref().and_then(|ct| ct.state.clone()),
         })
+    }
+}
+
+/// What carries a tunnel's load, by the tunnel's kind.
+fn outer_proto(tunnel: &Tunnel, carried: IpAddr) -> Proto {
+    match tunnel.kind.as_str() {
+        "gre" => Proto::Other(47),
+        "ipip" if carried.is_ipv6() => Proto::Other(41),
+        "ipip" => Proto::Other(4),
+        _ => Proto::Udp,
+    }
+}
+
+/// The devices that the rules of a hook see, as far as the one that the packet is on tells them.
+fn devices(hop: &Hop, hook: Hook) -> (Option<String>, Option<String>) {
+    let own = hop.dev.as_ref().map(|d| d.name.clone());
+    // Of what a bridge carries IP's hooks are told the bridge itself (`brnf_get_logical_dev`).
+    let bridge = hop.dev.as_ref().map(|d| d.master.as_ref().unwrap_or(&d.name).clone());
+    match (hook.layer, hook.point) {
+        (Layer::Bridged, HookPoint::Forward) => (bridge.clone(), bridge),
+        (Layer::Bridged, HookPoint::Prerouting) => (bridge, None),
+        (Layer::Bridged, _) => (None, bridge),
+        // By now the packet is on the bridge, and no longer on the port.
+        (Layer::Bridge, HookPoint::Input) => (None, None),
+        (Layer::Ip, HookPoint::Forward)
+        | (_, HookPoint::Ingress | HookPoint::Prerouting | HookPoint::Input) => (own, None),
+        _ => (None, own),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::iptables::Saved;
-use super::value::{compare, shown};
+use super::value::{compare, is_name, shown};
 use super::{Candidate, Facts, Tri};
 use crate::model::Rule;
 
@@ -29,6 +29,14 @@ struct Base {
     hook: String,
     priority: i64,
     drops: bool,
+    /// The devices whose hook it is; none: everybody's.
+    devices: Vec<String>,
+}
+
+impl Base {
+    fn is_of(&self, device: &str) -> bool {
+        self.devices.is_empty() || self.devices.iter().any(|own| is_name(device, own))
+    }
 }
 
 /// All rules of a namespace.
@@ -81,6 +89,16 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// One word, or a list of them.
+fn words(value: Option<&Value>) -> Vec<String> {
+    let all = match value {
+        Some(Value::Array(all)) => all.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    all.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 impl Ruleset {
     /// From the JSON, and from `nft -a list ruleset` for how people write the rules.
     pub fn parse(json: &[u8], readable: &str, saved: Saved) -> Option<Self> {
@@ -113,6 +131,7 @@ impl Ruleset {
                 hook: hook.to_owned(),
                 priority: chain.get("prio").and_then(Value::as_i64).unwrap_or(0),
                 drops: text(chain, "policy") == "drop",
+                devices: words(chain.get("dev")),
             });
         }
     }
@@ -122,7 +141,11 @@ impl Ruleset {
     pub fn candidates(&self, facts: &Facts, families: &[&str]) -> Vec<Candidate> {
         let mut found = Vec::new();
         for base in &self.bases {
-            if base.hook != facts.hook.name() || !families.contains(&base.key.0.as_str()) {
+            let own = facts.at_device.as_deref().is_none_or(|device| base.is_of(device));
+            if !own
+                || base.hook != facts.hook.point.name()
+                || !families.contains(&base.key.0.as_str())
+            {
                 continue;
             }
             let mut search = Search { rules: self, facts, base, found: Vec::new() };
@@ -176,7 +199,9 @@ impl Search<'_> {
         reached: Tri,
         depth: usize,
     ) -> Step {
-        let saved = self.rules.saved.rule(&key.1, &key.2, number);
+        // A bridge's tables have the same names.
+        let of_ip = matches!(key.0.as_str(), "ip" | "ip6");
+        let saved = self.rules.saved.rule(&key.1, &key.2, number).filter(|_| of_ip);
         let mut holds = Tri::Yes;
         for expression in &entry.expressions {
             let Some((name, body)) = expression.as_object().and_then(|o| o.iter().next()) else {

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{Facts, Tri};
-use crate::model::Proto;
+use crate::model::{Eth, Mac, Proto};
+use crate::verdict::hook::Layer;
 
 /// A value that a packet shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(super) enum Shown {
     Number(u64),
     /// Bits of which several may be asked for.
     Bits(u64),
+    /// A frame's type, which nft prints in whichever byte order the rule was given it.
+    EtherType(u16),
     Name(String),
     /// The packet has no such thing: no comparison holds.
     Absent,
@@ -54,13 +57,40 @@ pub(super) fn shown(left: &Value, facts: &Facts) -> Shown {
     Shown::Unknown
 }
 
+/// `ETH_P_*` of what the frame carries.
+fn ether_type(facts: &Facts) -> u16 {
+    match facts.proto {
+        Proto::Arp => 0x0806,
+        _ if facts.is_v4() => 0x0800,
+        _ => 0x86dd,
+    }
+}
+
+fn link_field(field: &str, facts: &Facts) -> Shown {
+    let mac = |of: fn(&Eth) -> Mac| {
+        facts.eth.as_ref().map_or(Shown::Unknown, |eth| Shown::Name(of(eth).to_string()))
+    };
+    match field {
+        "saddr" => mac(|eth| eth.src),
+        "daddr" => mac(|eth| eth.dst),
+        "type" if !facts.has_vlan => Shown::EtherType(ether_type(facts)),
+        _ => Shown::Unknown,
+    }
+}
+
 fn payload_field(protocol: &str, field: &str, facts: &Facts) -> Shown {
     let number = |n: Option<u64>| n.map_or(Shown::Absent, Shown::Number);
-    let port = |wanted: bool, port: Option<u16>| number(port.filter(|_| wanted).map(u64::from));
+    let port = |wanted: bool, port: Option<u16>| match port {
+        None if wanted && facts.is_tunnel => Shown::Unknown,
+        port => number(port.filter(|_| wanted).map(u64::from)),
+    };
     let with_ports = matches!(facts.proto, Proto::Tcp | Proto::Udp | Proto::Sctp);
+    let is_arp = facts.proto == Proto::Arp;
     let of_kind = match protocol {
-        "ip" => facts.src.is_ipv4(),
+        "ether" => return link_field(field, facts),
+        "ip" => facts.src.is_ipv4() && !is_arp,
         "ip6" => facts.src.is_ipv6(),
+        "arp" => is_arp,
         "tcp" => facts.proto == Proto::Tcp,
         "udp" => facts.proto == Proto::Udp,
         "sctp" => facts.proto == Proto::Sctp,
@@ -73,8 +103,9 @@ fn payload_field(protocol: &str, field: &str, facts: &Facts) -> Shown {
         return Shown::Absent;
     }
     match (protocol, field) {
-        ("ip" | "ip6", "saddr") => Shown::Addr(facts.src),
-        ("ip" | "ip6", "daddr") => Shown::Addr(facts.dst),
+        ("ip" | "ip6", "saddr") | ("arp", "saddr ip") => Shown::Addr(facts.src),
+        ("ip" | "ip6", "daddr") | ("arp", "daddr ip") => Shown::Addr(facts.dst),
+        ("ip", "frag-off") if facts.is_tunnel => Shown::Unknown,
         ("ip", "protocol") => number(facts.proto.number().map(u64::from)),
         ("ip", "frag-off") => {
             let more = if facts.more_fragments { 0x2000 } else { 0 };
@@ -93,10 +124,18 @@ fn meta(key: &str, facts: &Facts) -> Shown {
     let name = |name: &Option<String>| name.clone().map_or(Shown::Unknown, Shown::Name);
     match key {
         "l4proto" => facts.proto.number().map_or(Shown::Unknown, |n| Shown::Number(u64::from(n))),
-        "nfproto" => Shown::Number(if facts.src.is_ipv4() { 2 } else { 10 }),
-        "protocol" => Shown::Number(if facts.src.is_ipv4() { 0x0800 } else { 0x86dd }),
+        "nfproto" => Shown::Number(match (facts.hook.layer, facts.is_v4()) {
+            (Layer::Device, _) => return Shown::Unknown,
+            (Layer::Bridge, _) => 7,
+            (Layer::Arp, _) => 3,
+            (Layer::Bridged | Layer::Ip, true) => 2,
+            (Layer::Bridged | Layer::Ip, false) => 10,
+        }),
+        "protocol" => Shown::EtherType(ether_type(facts)),
         "iifname" | "iif" => name(&facts.iif),
         "oifname" | "oif" => name(&facts.oif),
+        "ibrname" if facts.iif.is_some() => name(&facts.bridge),
+        "obrname" if facts.oif.is_some() => name(&facts.bridge),
         _ => Shown::Unknown,
     }
 }
@@ -224,6 +263,15 @@ fn is(shown: &Shown, one: &Value, any_bit: bool) -> Tri {
         Shown::Bits(n) => number_of(one).map_or(Tri::Maybe, |wanted| {
             Tri::of(if any_bit { n & wanted != 0 } else { *n == wanted })
         }),
+        Shown::EtherType(n) => match one.as_str() {
+            Some(name @ ("ip" | "arp" | "ip6")) => {
+                let wanted = [("ip", 0x0800), ("arp", 0x0806), ("ip6", 0x86dd)];
+                Tri::of(wanted.contains(&(name, *n)))
+            }
+            _ => number_of(one).map_or(Tri::Maybe, |wanted| {
+                Tri::of([*n, n.swap_bytes()].map(u64::from).contains(&wanted))
+            }),
+        },
         Shown::Name(name) => {
             one.as_str().map_or(Tri::Maybe, |wanted| Tri::of(is_name(name, wanted)))
         }
@@ -233,7 +281,7 @@ fn is(shown: &Shown, one: &Value, any_bit: bool) -> Tri {
 }
 
 /// A device's name, or the beginning of one before an asterisk.
-fn is_name(name: &str, wanted: &str) -> bool {
+pub(super) fn is_name(name: &str, wanted: &str) -> bool {
     match wanted.strip_suffix('*') {
         Some(front) => name.starts_with(front),
         None => name == wanted,

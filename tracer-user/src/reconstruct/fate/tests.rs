@@ -1,7 +1,7 @@
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
-use crate::model::{Hop, Outcome, PktType};
+use crate::model::{Hop, Icmp, Outcome, PktType};
 use crate::reconstruct::Story;
-use crate::reconstruct::testing::{HopExt, OWN_MAC, hop};
+use crate::reconstruct::testing::{HopExt, OWN_MAC, hop, tuple};
 
 const OTHER_MAC: &str = "02:00:00:00:00:77";
 
@@ -179,6 +179,36 @@ fn a_broadcast_that_one_host_does_not_want_is_no_loss() {
         outcome(vec![ingress(), hop(Consume, 2, 1).taken_by("br_flood"), unwanted()]),
         Outcome::Dropped
     );
+}
+
+#[test]
+fn what_is_told_to_the_link_need_not_be_heard() {
+    let end = |src: &str, dst: &str, kind: u8, reason| {
+        let mut tuple = tuple("icmp6", src, 0, dst, 0);
+        (tuple.sport, tuple.dport) = (None, None);
+        let mut end = hop(Drop, 2, 1).because(reason, "ip6_mc_input").tuple(tuple);
+        end.icmp = Some(Icmp {
+            r#type: kind,
+            code: 0,
+            id: None,
+            seq: None,
+            mtu: None,
+            about: None,
+            about_id: None,
+        });
+        outcome(vec![ingress().tuple(tuple), end])
+    };
+    let unheard = Some("NOT_SPECIFIED");
+    assert_eq!(end("fe80::1", "ff02::16", 143, unheard), Outcome::Delivered, "a report");
+    assert_eq!(end("::", "ff02::1:ff00:2", 135, unheard), Outcome::Delivered, "a probe");
+    assert_eq!(
+        end("fe80::1", "ff02::2", 133, None),
+        Outcome::Delivered,
+        "before there were reasons"
+    );
+    assert_eq!(end("fe80::1", "ff02::1:ff00:2", 135, unheard), Outcome::Dropped, "it seeks one");
+    assert_eq!(end("fe80::1", "ff05::16", 143, unheard), Outcome::Dropped, "routers forward it");
+    assert_eq!(end("fe80::1", "ff02::16", 143, Some("NETFILTER_DROP")), Outcome::Dropped);
 }
 
 #[test]

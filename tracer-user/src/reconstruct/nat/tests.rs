@@ -1,6 +1,8 @@
 //! A client, a router that translates a service address, and a server; what is a lost translation
 //! and what is not.
 
+mod at_home;
+
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
 use std::sync::Arc;
 

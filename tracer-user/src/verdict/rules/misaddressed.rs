@@ -43,7 +43,15 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
         commands.push(spot.iproute("ip", &arguments));
     }
     commands.push(sender.iproute("ip", "neigh show"));
-    commands.extend(sent_to.map(|mac| spot.run(&format!("bridge fdb show | grep -i {mac}"))));
+    // A switch elsewhere has its own; that of this device is in its namespace.
+    let bridge = device.and_then(|d| match d.kind.as_deref() {
+        Some("bridge") => Some(&d.name),
+        _ => d.master.as_ref(),
+    });
+    commands
+        .extend(bridge.map(|bridge| {
+            spot.iproute("bridge", &format!("fdb show br {}", words::shell(bridge)))
+        }));
     Some(Finding {
         outcome: loss.outcome,
         due: None,

@@ -1,8 +1,9 @@
 //! A reply came back with the translation still on it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use crate::model::{HookName, Outcome, Proto, Where};
+use crate::model::{Conntrack, HookName, Outcome, Proto, Where};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::nat::Step;
 use crate::reconstruct::sight::Sight;
@@ -14,26 +15,29 @@ use crate::verdict::{Finding, next, words};
 pub fn reply_not_translated(flow: &Flow) -> Option<Finding> {
     let loss = sentence::worst(flow, Outcome::ReplyNotTranslated)?;
     let at = &*loss.at;
-    let step = flow.nat.undone_for(at.tuple?)?;
+    let step = flow.nat.undone_for(loss.first.tuple, at.tuple?)?;
     let passing = flow.nat.passing(&loss.evidence).map(|sight| &**sight);
+    let passing = passing.filter(|_| step.is_placed());
+    let is_stateless = is_stateless(flow, step);
     let text = format!(
-        "{} not translated back, and ended{}{}. {}{}{}{}{}",
+        "{} not translated back, and ended{}{}{}. {}{}{}{}{}",
         sentence::subject(flow, loss),
         words::place(at),
+        rewritten(step, loss),
         ending(at),
         outward(step),
-        homeward(step, passing),
-        entry_now(flow, step),
+        homeward(step, passing, is_stateless),
+        entry_now(flow, step, is_stateless),
         proof(flow, loss),
         sentence::rest(flow, loss),
     );
     Some(Finding {
         outcome: loss.outcome,
         place: at.place(),
-        due: Some(due(step, passing)),
+        due: step.is_placed().then(|| due(step, passing)),
         reason: at.raw_reason().map(str::to_owned),
         text,
-        next: commands(step, passing, loss),
+        next: commands(step, passing, loss, is_stateless),
         evidence: loss.evidence.iter().chain(&flow.nat.resets).copied().collect(),
         rule: None,
     })
@@ -46,6 +50,22 @@ fn due(step: &Step, passing: Option<&Sight>) -> Where {
         Some(sight) => sight.place(),
         None => Where { netns: step.at.place().netns, ..Where::default() },
     }
+}
+
+/// As what it ended, where something else than the reverse was made of it.
+fn rewritten(step: &Step, loss: &Loss) -> String {
+    match loss.at.tuple {
+        Some(now) if !step.is_left_in(now) => {
+            format!(" (by then rewritten to {})", words::ends(&now))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Translated by a rewrite that conntrack knows nothing of: neither had its packets an entry, nor is
+/// there one.
+fn is_stateless(flow: &Flow, step: &Step) -> bool {
+    step.is_without_entry() && answer(flow, step).is_some_and(|answer| answer.entry.is_none())
 }
 
 /// How it ended: ` as NO_SOCKET`.
@@ -68,16 +88,28 @@ fn outward(step: &Step) -> String {
         Some(zone) => format!(" (conntrack zone {zone})"),
         None => String::new(),
     };
+    let place = words::place(&step.at);
+    let place = match step.before.as_deref() {
+        Some(before) if !step.is_placed() => format!(
+            " somewhere between{} and{place}",
+            words::place(before).replacen(" in ", " ", 1)
+        )
+        .replacen("and in ", "and ", 1),
+        _ => place,
+    };
     format!(
-        "On the way out the {what} was translated, {} to {},{}{zone}; the reverse was due there.",
+        "On the way out the {what} was translated, {} to {},{place}{zone}; the reverse was due there.",
         words::ends(&step.from),
         words::ends(&step.to),
-        words::place(&step.at),
     )
 }
 
 /// What the reply met where the reverse was due.
-fn homeward(step: &Step, passing: Option<&Sight>) -> String {
+fn homeward(step: &Step, passing: Option<&Sight>, is_stateless: bool) -> String {
+    if !step.is_placed() {
+        return " The host that translates was not traced: what the reply met there is unknown."
+            .to_owned();
+    }
     let netns = words::in_netns(step.at.netns.as_deref()).replacen(" in ", " ", 1);
     let Some(sight) = passing else {
         return format!(" The reply never passed{netns}: it took another way back.");
@@ -87,6 +119,7 @@ fn homeward(step: &Step, passing: Option<&Sight>) -> String {
         _ if sight.hook == HookName::TcIngress => {
             return format!(" The reply reached{netns}, and was seen there last{place}.");
         }
+        None if is_stateless => "as it had come".to_owned(),
         None => "without a conntrack entry: none matched it, or conntrack never saw it".to_owned(),
         Some(ct) if ct.state == Some(State::Untracked) => {
             "untracked: a notrack rule keeps conntrack, and with it the translation, off it"
@@ -115,14 +148,25 @@ fn homeward(step: &Step, passing: Option<&Sight>) -> String {
     format!(" The reply passed it{place}, {why}.")
 }
 
-/// Whether the entry is still there, where conntrack was asked.
-fn entry_now(flow: &Flow, step: &Step) -> String {
-    let about = |answer: &&std::sync::Arc<crate::model::Conntrack>| {
+/// What conntrack answered when it was asked about the translated connection.
+fn answer<'a>(flow: &'a Flow, step: &Step) -> Option<&'a Conntrack> {
+    let about = |answer: &&Arc<Conntrack>| {
         let tuple = answer.tuple;
         let netns = step.at.netns.as_ref().map(|n| n.inode);
         tuple == Some(step.from) && Some(answer.netns.inode) == netns && answer.failed.is_none()
     };
-    let Some(answer) = flow.answers.iter().rfind(about) else {
+    flow.answers.iter().rfind(about).map(|answer| &**answer)
+}
+
+/// Whether the entry is still there, where conntrack was asked.
+fn entry_now(flow: &Flow, step: &Step, is_stateless: bool) -> String {
+    if is_stateless {
+        return " Its packets had no conntrack entry there, and there is none: it was translated without \
+                conntrack, by a stateless rewrite, which nothing undoes but a rule of its own for the way \
+                back; that is missing, or did not apply."
+            .to_owned();
+    }
+    let Some(answer) = answer(flow, step).filter(|_| step.is_placed()) else {
         return String::new();
     };
     let still = |entry: &crate::model::CtEntry| {
@@ -152,12 +196,22 @@ fn proof(flow: &Flow, loss: &Loss) -> String {
     text
 }
 
-fn is_datapath(sight: &Sight) -> bool {
-    use HookName::{OvsActions, OvsOutput, OvsReceive, OvsUpcall};
-    matches!(sight.hook, OvsActions | OvsOutput | OvsReceive | OvsUpcall)
+/// The same once more with all namespaces, the one that translates among them.
+fn trace_everywhere(step: &Step) -> Vec<String> {
+    let proto = match step.from.proto {
+        proto @ (Proto::Tcp | Proto::Udp | Proto::Sctp | Proto::Icmp | Proto::Icmp6) => {
+            format!("{proto} ")
+        }
+        _ => String::new(),
+    };
+    let to = words::end(step.from.dst, step.from.dport);
+    vec![format!("lasthop trace --netns all --for 30s '{proto}{} -> {to}'", step.from.src)]
 }
 
-fn commands(step: &Step, passing: Option<&Sight>, loss: &Loss) -> Vec<String> {
+fn commands(step: &Step, passing: Option<&Sight>, loss: &Loss, is_stateless: bool) -> Vec<String> {
+    if !step.is_placed() {
+        return trace_everywhere(step);
+    }
     let spot = next::Spot::new(&step.at, step.before.as_deref());
     let proto = match step.from.proto {
         Proto::Icmp6 => "icmpv6".to_owned(),
@@ -170,8 +224,8 @@ fn commands(step: &Step, passing: Option<&Sight>, loss: &Loss) -> Vec<String> {
         "conntrack -L -f {family} -p {proto} -s {} -d {}{zone}",
         step.from.src, step.from.dst
     );
-    let mut commands = vec![spot.run(&list)];
-    if is_datapath(&step.at) || passing.is_some_and(is_datapath) {
+    let mut commands = if is_stateless { Vec::new() } else { vec![spot.run(&list)] };
+    if step.at.is_datapath() || passing.is_some_and(Sight::is_datapath) {
         let zone = number.map(|zone| format!(" zone={zone}")).unwrap_or_default();
         commands.push(format!("ovs-appctl dpctl/dump-conntrack{zone}"));
         commands.push("ovs-appctl dpctl/dump-flows -m".to_owned());

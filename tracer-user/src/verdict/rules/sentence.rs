@@ -7,6 +7,7 @@ use crate::model::{Outcome, Proto, Where};
 use crate::reconstruct::flow::{Direction, Flow, Loss, Side};
 use crate::reconstruct::kinds::Kind;
 use crate::reconstruct::sight::Sight;
+use crate::reconstruct::tuple::FlowTuple;
 use crate::verdict::rules::others;
 use crate::verdict::words;
 
@@ -25,7 +26,7 @@ pub fn worst_of(flow: &Flow, meant: impl Fn(&Loss) -> bool) -> Option<&Loss> {
 pub fn subject(flow: &Flow, loss: &Loss) -> String {
     let side = flow.side(loss.direction);
     let (kind, all) = noun(side, loss);
-    let who = loss.first.tuple.map(|t| format!(" {}", words::ends(&t))).unwrap_or_default();
+    let who = loss.first.sent_as().map(|t| format!(" {}", words::ends(&t))).unwrap_or_default();
     let reply = if loss.direction == Direction::Reply { "reply, a " } else { "" };
     let many = words::many(&kind);
     match (loss.count, all) {
@@ -55,9 +56,9 @@ fn noun(side: &Side, loss: &Loss) -> (String, u64) {
 
 /// ` (by then translated to 10.0.0.1:1 -> 10.0.0.9:2)`, where it was.
 pub fn translation(first: &Sight, at: &Sight) -> String {
-    match (&first.tuple, &at.tuple) {
-        (Some(was), Some(now)) if was != now && was.proto == now.proto => {
-            format!(" (by then translated to {})", words::ends(now))
+    match (first.sent_as(), at.tuple) {
+        (Some(was), Some(now)) if is_translated(&was, &now) => {
+            format!(" (by then translated to {})", words::ends(&now))
         }
         _ => String::new(),
     }
@@ -71,6 +72,13 @@ pub fn spot(loss: &Loss) -> Where {
         None => Where { netns: before.netns, dev: at.dev.or(before.dev), ..at },
         Some(_) => at,
     }
+}
+
+/// Fragments but the first have no ports, which is no translation.
+fn is_translated(was: &FlowTuple, now: &FlowTuple) -> bool {
+    let ports = |t: &FlowTuple| t.sport.zip(t.dport);
+    let others = ports(was).zip(ports(now)).is_some_and(|(was, now)| was != now);
+    was.proto == now.proto && ((was.src, was.dst) != (now.src, now.dst) || others)
 }
 
 /// What became of the rest of the flow: whether it recovered, and whether anyone answered.

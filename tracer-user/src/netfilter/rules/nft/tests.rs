@@ -2,11 +2,13 @@ use super::*;
 use crate::model::HookName::Drop;
 use crate::netfilter::rules::parse_saved;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
-use crate::verdict::netfilter::HookPoint;
+use crate::verdict::hook::{Hook, HookPoint, Layer};
+
+const FORWARD: Hook = Hook { point: HookPoint::Forward, layer: Layer::Ip };
 
 fn syn(dport: u16) -> Facts {
     let syn = hop(Drop, 1, 1).tuple(tuple("tcp", "10.0.0.1", 4000, "10.0.0.2", dport)).tcp("S");
-    Facts::of(&syn.on("router", "eth0", None), HookPoint::Forward).unwrap()
+    Facts::of(&syn.on("router", "eth0", None), FORWARD).unwrap()
 }
 
 fn ruleset(policy: &str, rules: &[&str]) -> Ruleset {
@@ -117,4 +119,104 @@ fn a_rule_is_shown_as_people_write_it() {
         texts(readable).get(&("inet".to_owned(), "t".to_owned(), 10)).map(String::as_str),
         Some("tcp dport 80 drop")
     );
+}
+
+/// A packet of a VXLAN that has come to the host which is its other end.
+fn in_vxlan(dport: Option<u16>, hook: Hook) -> Facts {
+    let mut inner = hop(Drop, 1, 1).on("node", "eth0", None);
+    inner.tunnel = Some(std::sync::Arc::new(crate::model::Tunnel {
+        kind: "vxlan".to_owned(),
+        key: Some(7),
+        src: "192.0.2.1".parse().unwrap(),
+        dst: "192.0.2.2".parse().unwrap(),
+        dport,
+    }));
+    Facts::of(&inner, hook).unwrap()
+}
+
+#[test]
+fn the_outermost_header_is_what_rules_see() {
+    let rule = |left: &str, right: &str| {
+        format!(
+            r#"forward [{{"match":{{"op":"==","left":{left},"right":{right}}}}},{{"drop":null}}]"#
+        )
+    };
+    let field = |protocol: &str, field: &str| {
+        format!(r#"{{"payload":{{"protocol":"{protocol}","field":"{field}"}}}}"#)
+    };
+    for (left, right, outer, unknown_port) in [
+        (field("udp", "dport"), "4789", Some(true), None),
+        (field("udp", "dport"), "53", Some(false), None),
+        (field("udp", "sport"), "1000", None, None),
+        (field("ip", "saddr"), "\"192.0.2.1\"", Some(true), Some(true)),
+        (field("ip", "saddr"), "\"10.0.0.1\"", Some(false), Some(false)),
+        (field("icmp", "type"), "8", Some(false), Some(false)),
+        (field("ip", "protocol"), "17", Some(true), Some(true)),
+    ] {
+        let rules = ruleset("accept", &[&rule(&left, right)]);
+        for (dport, expected) in [(Some(4789), outer), (None, unknown_port)] {
+            let found = rules.candidates(&in_vxlan(dport, FORWARD), &["inet"]);
+            let told = found.first().map_or(Some(false), |c| c.certain.then_some(true));
+            assert_eq!(told, expected, "{left} {right} {dport:?}");
+        }
+    }
+}
+
+#[test]
+fn a_devices_own_chain_is_not_another_devices() {
+    let json = |device: &str| {
+        format!(
+            r#"{{"nftables":[{{"chain":{{"family":"netdev","table":"t","name":"c","handle":1,
+            "type":"filter","hook":"egress","prio":0,"policy":"accept","dev":{device}}}}},
+            {{"rule":{{"family":"netdev","table":"t","chain":"c","handle":2,"expr":[{DPORT},{{"drop":null}}]}}}}]}}"#
+        )
+    };
+    let hook = Hook { point: HookPoint::Egress, layer: Layer::Device };
+    let facts = Facts { hook, ..syn(80) };
+    for (device, found) in
+        [(r#""eth0""#, true), (r#"["eth1","eth0"]"#, true), (r#""eth1""#, false), ("[]", true)]
+    {
+        let rules = Ruleset::parse(json(device).as_bytes(), "", Saved::default()).unwrap();
+        assert_eq!(!rules.candidates(&facts, &["netdev"]).is_empty(), found, "{device}");
+    }
+}
+
+#[test]
+fn a_bridges_rules_see_frames() {
+    let port = hop(Drop, 1, 1)
+        .tuple(tuple("tcp", "10.0.0.1", 4000, "10.0.0.2", 80))
+        .tcp("S")
+        .on("switch", "p2", Some("veth"))
+        .enslaved()
+        .to_mac("02:00:00:00:00:05");
+    let hook = Hook { point: HookPoint::Forward, layer: Layer::Bridge };
+    let facts = Facts::of(&port, hook).unwrap();
+    let mut arp = port;
+    (arp.ip, arp.tcp) = (None, None);
+    arp.tuple.as_mut().unwrap().proto = crate::model::Proto::Arp;
+    let arp = Facts::of(&arp, hook).unwrap();
+    let ether = r#"{"payload":{"protocol":"ether","field":"type"}}"#;
+    for (left, right, of_ip, of_arp) in [
+        (ether, "8", true, false),
+        (ether, "2054", false, true),
+        (ether, "\"ip\"", true, false),
+        (
+            r#"{"payload":{"protocol":"ether","field":"daddr"}}"#,
+            "\"02:00:00:00:00:05\"",
+            true,
+            true,
+        ),
+        (r#"{"meta":{"key":"obrname"}}"#, "\"br0\"", true, true),
+        (r#"{"payload":{"protocol":"ip","field":"saddr"}}"#, "\"10.0.0.1\"", true, false),
+    ] {
+        let json = format!(
+            r#"{{"nftables":[{{"chain":{{"family":"bridge","table":"filter","name":"FORWARD","handle":1,
+            "type":"filter","hook":"forward","prio":-200,"policy":"accept"}}}},
+            {{"rule":{{"family":"bridge","table":"filter","chain":"FORWARD","handle":2,"expr":[
+            {{"match":{{"op":"==","left":{left},"right":{right}}}}},{{"drop":null}}]}}}}]}}"#
+        );
+        let rules = Ruleset::parse(json.as_bytes(), "", Saved::default()).unwrap();
+        let drops = |facts| rules.candidates(facts, &["bridge"]).iter().any(|c| c.certain);
+        assert_eq!((drops(&facts), drops(&arp)), (of_ip, of_arp), "{left} {right}");
+    }
 }
