@@ -56,8 +56,7 @@ const IS_REPLY: u64 = 3;
 #[inline(always)]
 pub fn asked_for(nfct: u64) -> u8 {
     let entry = nfct & !INFO_MASK;
-    if !is_kernel_address(entry)
-        || Probed::or_zero::<u32>(entry, at_ct!(status)) & TRANSLATES == 0
+    if !is_kernel_address(entry) || Probed::or_zero::<u32>(entry, at_ct!(status)) & TRANSLATES == 0
     {
         return 0;
     }

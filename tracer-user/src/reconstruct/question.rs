@@ -83,7 +83,12 @@ fn kind_of(packet: &Packet, fate: &Fate) -> Option<Kind> {
         let is_taken = fate.outcome == Outcome::Delivered
             && (fate.at.hook == HookName::Deliver
                 || fate.at.symbol().is_some_and(|symbol| symbol.starts_with("tcp_")));
-        return is_taken.then_some(Kind::Connection);
+        // Its answer leaves as it came; where that device has no hook, it would not be seen.
+        let netns = |sight: &Sight| sight.netns.as_ref().map(|n| n.inode);
+        let came_by =
+            |port: &Sight| port.hook == HookName::TcIngress && netns(port) == netns(&fate.at);
+        let is_seen = packet.lives.iter().filter_map(|l| l.port.as_deref()).any(came_by);
+        return (is_taken && is_seen).then_some(Kind::Connection);
     }
     // Others ask each other within earshot of this node, and are answered out of it.
     if first.hook != HookName::TcEgress || tuple.src.is_unspecified() || tuple.src == tuple.dst {
