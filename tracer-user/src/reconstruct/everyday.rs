@@ -140,7 +140,7 @@ pub fn is_unheard(drop: &Sight) -> bool {
     is_link_local_group(tuple.dst) && !seeks && (not_joined || no_route)
 }
 
-/// A group that no router forwards: 224.0.0.0/24 (RFC 5771), ff02::/16 (RFC 4291, 2.7).
+/// A group that no router forwards: 224.0.0.0/24 (RFC 5771), `ff02::/16` (RFC 4291, 2.7).
 fn is_link_local_group(to: IpAddr) -> bool {
     match to {
         IpAddr::V4(v4) => v4.octets().starts_with(&[224, 0, 0]),

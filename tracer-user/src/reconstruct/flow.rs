@@ -287,12 +287,11 @@ impl Flow {
     }
 
     /// The trace is over at `end`, nanoseconds since it began: what arrived and stayed without an answer
-    /// did not reach whom it was for. Gives back which packets those are, and what became of them.
-    pub fn miss_answers(&mut self, end: u64) -> Vec<(u64, Outcome)> {
-        let mut retold = Vec::new();
+    /// did not reach whom it was for.
+    pub fn miss_answers(&mut self, end: u64) {
         // What is lost from sight, or told by an ICMP error, may be the answer.
         if self.incomplete || !self.related.is_empty() {
-            return retold;
+            return;
         }
         for question in self.questions.unanswered(end) {
             let side = self.side_mut(question.direction);
@@ -302,9 +301,7 @@ impl Flow {
             let packet =
                 One { number: question.number, first: &question.first, misfit: None, unanswered };
             self.fold_loss(&packet, &question.fate, question.direction);
-            retold.push((question.number, question.fate.outcome));
         }
-        retold
     }
 
     /// Brings what was counted into an order that does not depend on when its packets were settled.

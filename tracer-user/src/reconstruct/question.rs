@@ -19,7 +19,7 @@ const MAX_OPEN: usize = 64;
 /// How long an answer may take, nanoseconds: after that neighbours are asked again (`retrans_time`).
 const PATIENCE: u64 = 1_000_000_000;
 
-/// ICMPv6 types of RFC 4861.
+/// `ICMPv6` types of RFC 4861.
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 

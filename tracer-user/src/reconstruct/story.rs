@@ -228,7 +228,7 @@ impl Story {
             let retold = self.owner.tell(flow).into_iter();
             let dropped = Outcome::DroppedByOvs;
             ways.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
-            ways.extend(self.miss_answers(flow, end));
+            self.miss_answers(flow, end);
         }
         (ways, flows)
     }

@@ -47,8 +47,8 @@ fn answered(ms: u64, packet: u64) -> Vec<Hop> {
     ]
 }
 
-/// The one verdict, and the last word on each packet, of a trace that ends at `end` ms.
-fn told(hops: Vec<Hop>, end: u64, one_way: bool) -> (Verdict, Vec<Outcome>) {
+/// The one verdict, and the journeys' outcomes by packet, of a trace that ends at `end` ms.
+fn told(hops: Vec<Hop>, end: u64, one_way: bool) -> (Verdict, Vec<(u64, Outcome)>) {
     let mut story = Story::new();
     if one_way {
         story.sees_one_way();
@@ -57,9 +57,9 @@ fn told(hops: Vec<Hop>, end: u64, one_way: bool) -> (Verdict, Vec<Outcome>) {
         story.observe(&mut hop);
     }
     let (ways, mut verdicts) = story.finish(end * 1_000_000);
-    let mut last = std::collections::BTreeMap::new();
-    last.extend(ways.iter().map(|way| (way.packet, way.outcome)));
-    (verdicts.remove(0), last.into_values().collect())
+    let mut ways: Vec<_> = ways.iter().map(|way| (way.packet, way.outcome)).collect();
+    ways.sort_by_key(|(packet, _)| *packet);
+    (verdicts.remove(0), ways)
 }
 
 #[test]
@@ -67,7 +67,8 @@ fn a_bystander_is_not_whom_a_broadcast_was_for() {
     let hops = [asked(1, 1, ASKER, &["one"]), asked(1001, 2, ASKER, &["one", "two"])].concat();
     let (verdict, ways) = told(hops, 3000, false);
     assert_eq!((verdict.outcome, verdict.delivered), (Outcome::Vanished, 0));
-    assert_eq!(ways, [Outcome::Vanished; 2]);
+    // Each is told once, as it ended: with a bystander.
+    assert_eq!(ways, [(1, Outcome::Delivered), (2, Outcome::Delivered)]);
     assert!(verdict.text.contains("were never answered"), "{}", verdict.text);
 }
 
@@ -157,7 +158,7 @@ fn knocks(ms: u64, packet: u64) -> Vec<Hop> {
 
 fn opened(ms: u64, packet: u64) -> Vec<Hop> {
     let mut hop = at("server", hop(TcEgress, ms, packet)).tcp("SA").print(&packet.to_string());
-    hop.tuple = hop.tuple.map(|t| t.reversed());
+    hop.tuple = hop.tuple.map(Tuple::reversed);
     hop.packet = packet;
     vec![hop]
 }
@@ -166,7 +167,7 @@ fn opened(ms: u64, packet: u64) -> Vec<Hop> {
 fn a_listener_that_does_not_answer_has_a_full_queue_or_no_way_back() {
     let (verdict, ways) = told([knocks(1, 1), knocks(1001, 2)].concat(), 3000, false);
     assert_eq!((verdict.outcome, verdict.delivered), (Outcome::Dropped, 0));
-    assert_eq!(ways, [Outcome::Dropped; 2]);
+    assert_eq!(ways, [(1, Outcome::Delivered), (2, Outcome::Delivered)]);
     assert!(verdict.text.contains("accept queue"), "{}", verdict.text);
     assert_eq!(verdict.next[0], "ip netns exec server ss -ltn 'sport = :53'");
     assert!(

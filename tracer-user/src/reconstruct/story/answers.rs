@@ -1,7 +1,6 @@
 //! Whether what wants an answer got one.
 
 use super::Story;
-use crate::reconstruct::Way;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::question;
 use crate::reconstruct::sight::Sight;
@@ -20,11 +19,12 @@ impl Story {
     }
 
     /// All packets of a flow have their fate, the trace having ended at `end`, nanoseconds since it
-    /// began: what is to be told anew, because it stayed without an answer.
-    pub(super) fn miss_answers(&mut self, flow: &mut Flow, end: u64) -> Vec<Way> {
-        let missed = if self.one_way { Vec::new() } else { flow.miss_answers(end) };
+    /// began: what stayed without an answer is a loss of the flow's. The packets' journeys are told
+    /// already, and stand: each ended where it says.
+    pub(super) fn miss_answers(&self, flow: &mut Flow, end: u64) {
+        if !self.one_way {
+            flow.miss_answers(end);
+        }
         flow.arrange();
-        let missed = missed.into_iter();
-        missed.filter_map(|(number, outcome)| self.settled.retell(number, outcome)).collect()
     }
 }

@@ -39,13 +39,14 @@ fn v6() -> Tuple {
     tuple("udp", "fd05:1::2", 1, "fd05:2::2", 2)
 }
 
+type Change = fn(&mut Routing);
+
 #[test]
 fn what_is_for_another_host_is_not_forwarded() {
     let v4 = hop(Drop, 2, 1).on("r", "c0", Some("veth")).paired();
     let v4 = v4.because(Some("IP_INADDRERRORS"), "ip_error");
     let v6 = v4.clone().tuple(v6()).because(Some("IP_INADDRERRORS"), "ip6_forward");
     let (switch4, switch6) = ("net.ipv4.conf.c0.forwarding", "net.ipv6.conf.all.forwarding");
-    type Change = fn(&mut Routing);
     let cases: [(&Hop, Option<Change>, &[&str], &str); 8] = [
         (&v4, None, &["10.0.0.2 is no address of this host", switch4], "ip -n r addr"),
         (&v4, Some(|_| ()), &["nobody here takes it", switch4], "ip -n r addr"),

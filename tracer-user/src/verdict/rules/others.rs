@@ -13,7 +13,7 @@ const MAX_TOLD: usize = 3;
 
 /// The harm that befell other packets than those named, the worst first. What was still on its way
 /// when the trace ended came to none, and neither did what was sent again in smaller packets.
-fn others<'a>(flow: &'a Flow, is_told: impl Fn(&Loss) -> bool) -> Vec<&'a Loss> {
+fn others(flow: &Flow, is_told: impl Fn(&Loss) -> bool) -> Vec<&Loss> {
     let is_harm = |loss: &&Loss| {
         loss.outcome != Outcome::InFlight && !related::is_discovery(flow, loss) && !is_told(loss)
     };
