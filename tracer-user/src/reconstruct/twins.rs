@@ -15,7 +15,7 @@ use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::Sight;
 
 /// How many segments that arrived, and how many that were discarded, are remembered of a flow.
-const MAX_REMEMBERED: usize = 128;
+const MAX_REMEMBERED: usize = 64;
 
 /// One segment with bytes (or a SYN, or a FIN) that came to its end at a socket.
 #[derive(Clone, Debug)]
@@ -29,6 +29,12 @@ struct Segment {
     ts: u64,
     /// In which namespace, as far as it is known.
     netns: Option<u32>,
+}
+
+/// One that TCP discarded.
+#[derive(Clone, Debug)]
+struct Discarded {
+    segment: Segment,
     /// Where.
     at: Arc<Sight>,
 }
@@ -44,7 +50,6 @@ impl Segment {
             bytes: (numbers.seq, numbers.end),
             ts: fate.at.ts,
             netns: netns(&fate.at).or_else(|| fate.before.as_deref().and_then(netns)),
-            at: fate.at.clone(),
         })
     }
 
@@ -73,7 +78,7 @@ pub struct Duplicate {
 #[derive(Clone, Debug, Default)]
 pub struct Twins {
     arrived: VecDeque<Segment>,
-    discarded: VecDeque<Segment>,
+    discarded: VecDeque<Discarded>,
 }
 
 impl Twins {
@@ -81,11 +86,14 @@ impl Twins {
     pub fn arrive(&mut self, packet: &Packet, fate: &Fate, direction: Direction) -> Vec<Duplicate> {
         let Some(segment) = Segment::of(packet, fate, direction) else { return Vec::new() };
         let (repeating, kept): (VecDeque<_>, _) =
-            self.discarded.drain(..).partition(|discarded| discarded.repeats(&segment));
+            self.discarded.drain(..).partition(|d| d.segment.repeats(&segment));
         self.discarded = kept;
         put(&mut self.arrived, segment);
-        let duplicate =
-            |s: Segment| Duplicate { number: s.number, direction: s.direction, at: s.at };
+        let duplicate = |Discarded { segment, at }| Duplicate {
+            number: segment.number,
+            direction: segment.direction,
+            at,
+        };
         repeating.into_iter().map(duplicate).collect()
     }
 
@@ -98,7 +106,7 @@ impl Twins {
         let Some(segment) = Segment::of(packet, fate, direction) else { return false };
         let is_duplicate = self.arrived.iter().any(|arrived| segment.repeats(arrived));
         if !is_duplicate {
-            put(&mut self.discarded, segment);
+            put(&mut self.discarded, Discarded { segment, at: fate.at.clone() });
         }
         is_duplicate
     }
@@ -106,11 +114,11 @@ impl Twins {
     /// What was said of a packet does not hold.
     pub fn forget(&mut self, number: u64) {
         self.arrived.retain(|s| s.number != number);
-        self.discarded.retain(|s| s.number != number);
+        self.discarded.retain(|d| d.segment.number != number);
     }
 }
 
-fn put(list: &mut VecDeque<Segment>, segment: Segment) {
+fn put<T>(list: &mut VecDeque<T>, segment: T) {
     if list.len() >= MAX_REMEMBERED {
         list.pop_front();
     }
