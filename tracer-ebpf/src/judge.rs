@@ -59,7 +59,7 @@ pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<
 
 /// As [`judge`], where a packet may be seen first after this host has translated it: what leaves is
 /// translated before it comes to a device. `nfct` reads the packet's `skb->_nfct`, by which it is asked
-/// for as it looked before, too; only packets that are neither followed nor match themselves cost that.
+/// for as it looked before, too; only packets that are not followed yet cost that.
 #[inline(always)]
 pub fn judge_translated<S: Judged>(
     skb: u64,
@@ -89,8 +89,9 @@ fn decide<S: Judged>(
             return None;
         }
     }
-    // Opaque, so that the verifier walks what follows once: 0 where the skb is not followed.
+    // Opaque, so that the verifier walks what follows once.
     let ethertype = opaque(ethertype.into()) as u16;
+    // 0 where the skb is not followed.
     let known_life = opaque(known.map_or(0, |k| k.life));
     let known_mark = opaque(known.map_or(0, |k| k.mark.into())) as u32;
     let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };

@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlaBuffer,
-    NlasIterator, parse_i32, parse_string, parse_u32,
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NlaBuffer, NlasIterator, parse_i32, parse_string, parse_u32,
 };
 use netlink_packet_route::link::{
     LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkMessage,
@@ -107,6 +107,17 @@ pub(super) fn dump_links(seq: u32) -> Vec<u8> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     request(RouteNetlinkMessage::GetLink(message), seq, NLM_F_REQUEST | NLM_F_DUMP)
+}
+
+/// The messages of a datagram.
+pub(super) fn messages(mut rest: &[u8]) -> impl Iterator<Item = NetlinkBuffer<&[u8]>> {
+    std::iter::from_fn(move || {
+        let message = NetlinkBuffer::new_checked(rest).ok()?;
+        // Messages begin at multiples of four (`NLMSG_ALIGN`).
+        let length = (message.length() as usize).next_multiple_of(4);
+        rest = rest.get(length..).unwrap_or_default();
+        Some(message)
+    })
 }
 
 pub(super) fn request(message: RouteNetlinkMessage, seq: u32, flags: u16) -> Vec<u8> {

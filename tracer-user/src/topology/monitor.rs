@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use netlink_packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::message::{RawLink, dump_links};
+use super::message::{RawLink, dump_links, messages};
 
 /// `RTNLGRP_LINK` as a bit of `sockaddr_nl.nl_groups`.
 const LINK_GROUP: u32 = 1;
@@ -102,14 +102,8 @@ impl Monitor {
         Ok(())
     }
 
-    fn datagram(&mut self, mut rest: &[u8], tell: &mut dyn FnMut(Update)) -> io::Result<()> {
-        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
-            self.message(&message, tell)?;
-            // Messages begin at multiples of four (`NLMSG_ALIGN`).
-            let length = (message.length() as usize).next_multiple_of(4);
-            rest = rest.get(length..).unwrap_or_default();
-        }
-        Ok(())
+    fn datagram(&mut self, datagram: &[u8], tell: &mut dyn FnMut(Update)) -> io::Result<()> {
+        messages(datagram).try_for_each(|message| self.message(&message, tell))
     }
 
     fn message(

@@ -5,12 +5,12 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::neighbour::{NeighbourMessage, NeighbourState};
+use netlink_packet_route::neighbour::{NeighbourHeader, NeighbourMessage, NeighbourState};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::message::request;
+use super::message::{messages, request};
 
 /// Whether the namespace of the calling thread looks for any.
 ///
@@ -26,23 +26,23 @@ pub(super) fn are_looked_for() -> io::Result<bool> {
     socket.send_to(&dump, &SocketAddr::new(0, 0), 0)?;
     loop {
         let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = datagram.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
-            match message.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(neighbour))
-                    if neighbour.header.state == NeighbourState::Incomplete =>
-                {
-                    return Ok(true);
+        for message in messages(&datagram) {
+            match message.message_type() {
+                libc::RTM_NEWNEIGH => {
+                    let neighbour = NeighbourHeader::parse(message.payload())
+                        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+                    if neighbour.state == NeighbourState::Incomplete {
+                        return Ok(true);
+                    }
                 }
-                NetlinkPayload::Done(_) => return Ok(false),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                NLMSG_DONE => return Ok(false),
+                NLMSG_ERROR => {
+                    // `struct nlmsgerr`: the error, negative.
+                    let error = message.payload().first_chunk().map(|b| i32::from_ne_bytes(*b));
+                    return Err(io::Error::from_raw_os_error(-error.unwrap_or(-libc::EPROTO)));
+                }
                 _ => {}
             }
-            // Messages begin at multiples of four (`NLMSG_ALIGN`).
-            let length = (message.header.length as usize).next_multiple_of(4);
-            rest = rest.get(length..).unwrap_or_default();
         }
     }
 }
