@@ -1,6 +1,7 @@
 //! Whatever is typed or fed in wrongly gets one clear line and exit status 1 or 2, never a panic.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tests::lasthop::{lasthop, run_lasthop, scratch};
 use tests::process::{Finished, run};
@@ -127,8 +128,11 @@ fn non_utf8_arguments_do_not_panic() {
     }
 }
 
+/// A file of its own: the tests run at the same time, and two may call theirs the same.
 fn file(name: &str, bytes: &[u8]) -> PathBuf {
-    let path = scratch("bad-input").expect("a directory").join(name);
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let path = scratch("bad-input").expect("a directory").join(format!("{number}-{name}"));
     std::fs::write(&path, bytes).expect("writes");
     path
 }
@@ -197,7 +201,7 @@ fn a_wrong_line_is_named_by_its_number() {
 #[test]
 fn a_recording_cut_anywhere_never_panics() {
     let whole = format!("{META}\n{HOP}\n");
-    let path = scratch("bad-input").expect("a directory").join("cut");
+    let path = file("cut-anywhere", b"");
     for end in (0..whole.len()).step_by(7) {
         std::fs::write(&path, &whole[..end]).expect("writes");
         let done = explain(&path);
