@@ -19,7 +19,8 @@ impl std::fmt::Display for Gap {
         match self {
             Self::NoBtf => f.write_str(
                 "the openvswitch module has no BTF, so the vports of Open vSwitch are not named, its \
-                 action lists and what ovs-vswitchd answers not shown; drops by it are found all the same",
+                 action lists and what ovs-vswitchd answers not shown; drops by it are found all the same, and \
+                 the rule where the tables do not ask conntrack",
             ),
             Self::Fields(fields) => write!(
                 f,

@@ -21,6 +21,10 @@ pub struct Traced {
 const STRAYS: &str = "ovs-vswitchd has forgotten the recirculation in which the packet ended, and \
                       ofproto/trace, given the packet as it came in, takes another way";
 
+/// The same, where the datapath's own notes on the packet cannot be read.
+const BLIND: &str = "its tables go on by what conntrack made of the packet, which cannot be read without the \
+                     openvswitch module's BTF; ofproto/trace can only assume trk|new";
+
 const UNFOLLOWED: &str = "ofproto/trace does not follow the packet to its end";
 
 /// How much of an action list goes into a sentence, characters.
@@ -41,6 +45,11 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
     // packet met tells of another end than its own.
     let strays = |t: &&Trace| last.is_none() && question.last_key.is_some() && t.strays(question);
     let live = traced.live.as_ref();
+    let assumes = |t: &Trace| t.passes.iter().any(|pass| pass.ct_state.is_some());
+    if question.blind && live.is_some_and(assumes) {
+        found.lacks = Some(BLIND.to_owned());
+        return found;
+    }
     if live.is_some_and(|t| strays(&t)) {
         found.lacks = Some(STRAYS.to_owned());
         return found;

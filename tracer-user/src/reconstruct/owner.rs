@@ -29,6 +29,8 @@ pub struct Question {
     pub key: String,
     /// What conntrack made of it before each later pass, as OVS prints it (`inv|trk`).
     pub ct_states: Vec<String>,
+    /// That could not be read, where the module has no BTF.
+    pub blind: bool,
     /// Its flow key at its last pass, where that is another.
     pub last_key: Option<String>,
     /// The actions that were run on it last, as far as they are known.
@@ -75,6 +77,7 @@ impl Question {
             in_port: facts().find_map(|ovs| ovs.in_port.clone()),
             key,
             ct_states: ct_states(passage),
+            blind: passage.iter().any(|s| is_unreadable(s)),
             last_key,
             actions: run.and_then(|ovs| ovs.actions.clone()),
         })
@@ -89,6 +92,12 @@ fn is_its(outcome: Outcome, at: &Sight) -> bool {
         Outcome::Vanished => at.ovs.is_some(),
         _ => false,
     }
+}
+
+/// The datapath had notes on the packet there, and not even the pass is known.
+fn is_unreadable(sight: &Sight) -> bool {
+    let noted = matches!(sight.hook, HookName::OvsActions | HookName::OvsUpcall);
+    noted && sight.ovs.as_deref().is_none_or(|ovs| ovs.recirc_id.is_none())
 }
 
 /// Whether Open vSwitch's answer may make another outcome of this one: see [`Answers::tell`].
@@ -292,10 +301,24 @@ mod tests {
         assert_eq!(question.last_key.as_deref(), Some("recirc_id(0x5),last"));
         assert_eq!(question.actions.as_deref(), Some("ct_clear"));
         assert_eq!(question.ct_states, ["new|trk"]);
+        assert!(!question.blind);
         // It did not come out of conntrack.
         let failed = &passage[..2];
         let harm = Harm { passage: failed, ..harm };
         assert!(Question::about(harm).unwrap().ct_states.is_empty());
+    }
+
+    #[test]
+    fn what_conntrack_made_of_it_is_not_known_where_no_pass_is() {
+        let received = passed(HookName::OvsReceive, 0, "in_port(p-c)", None);
+        let mut run = hop(HookName::OvsActions, 1, 1);
+        run.ovs = Some(Arc::new(Ovs::default()));
+        let passage = [received, Arc::new(Catalog::default().sight(&run))];
+        let at = passage.last().unwrap();
+        let harm = Harm { packet: 1, outcome: Outcome::DroppedByOvs, at, passage: &passage };
+        let question = Question::about(harm).unwrap();
+        assert!(question.blind && question.ct_states.is_empty());
+        assert_eq!(question.key, "in_port(p-c)");
     }
 
     #[test]

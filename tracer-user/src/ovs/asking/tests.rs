@@ -54,6 +54,7 @@ fn question(ct_states: &[&str], last_key: Option<&str>) -> Question {
         in_port: Some("p-c".to_owned()),
         key: "in_port(8),eth()".to_owned(),
         ct_states: ct_states.iter().map(|s| (*s).to_owned()).collect(),
+        blind: false,
         last_key: last_key.map(str::to_owned),
         actions: None,
     }

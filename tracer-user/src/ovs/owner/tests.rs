@@ -14,6 +14,7 @@ fn question(ct_states: &[&str], actions: &str) -> Question {
         in_port: Some("p-c".to_owned()),
         key: "in_port(8),eth_type(0x0800)".to_owned(),
         ct_states: ct_states.iter().map(|s| (*s).to_owned()).collect(),
+        blind: false,
         last_key: None,
         actions: Some(actions.to_owned()),
     }
@@ -70,6 +71,18 @@ fn a_simulation_that_passes_what_died_says_why() {
         found.show.as_deref(),
         Some("ovs-ofctl dump-flows br-int \"cookie=0xdead/-1,table=10\"")
     );
+}
+
+#[test]
+fn what_conntrack_made_of_it_is_not_assumed() {
+    let traced = |live| Traced { live, ..Traced::default() };
+    let blind = || Question { blind: true, actions: None, ..question(&[], "") };
+    let found = conclude(&blind(), &traced(printed!("ct-invalid")));
+    assert_eq!((found.kind, found.table), (TraceKind::Unknown, None));
+    assert!(found.lacks.unwrap().contains("assume trk|new"));
+    // Where the tables do not ask conntrack nothing is assumed.
+    let found = conclude(&blind(), &traced(printed!("drop")));
+    assert_eq!((found.kind, found.lacks), (TraceKind::Rule, None));
 }
 
 #[test]
