@@ -52,7 +52,7 @@ struct Extent {
 }
 
 /// Whether `a` comes after `b`, in arithmetic modulo 2^32 (RFC 9293, 3.4).
-fn after(a: u32, b: u32) -> bool {
+pub(super) fn after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() > 0
 }
 
