@@ -45,10 +45,11 @@ impl Marks {
         Some(Mark(self.hasher.hash_one((tuple.proto, tuple.src, tuple.dst, id))))
     }
 
-    /// The skb of a packet that a socket has taken: the kernel side follows it no further, and what
-    /// becomes of it then comes as a new life.
-    pub fn taken(&self, hop: &Hop) -> Option<Mark> {
-        hop.skb.map(|skb| Mark(self.hasher.hash_one(("taken", skb))))
+    /// The skb of a packet that a socket has taken, which the kernel side follows no further, or of a
+    /// segment that came to a host which may give it other numbers: what becomes of it then comes as a
+    /// new life.
+    pub fn held(&self, hop: &Hop) -> Option<Mark> {
+        hop.skb.map(|skb| Mark(self.hasher.hash_one(("held", skb))))
     }
 
     /// The packet that carried this mark last.

@@ -57,6 +57,11 @@ impl Life {
             && may_be_same_skb(&self.last, sight)
     }
 
+    /// Nothing has ended it, and this is where the kernel keeps it.
+    pub fn is_held_at(&self, skb: Option<Address>) -> bool {
+        self.freed.is_none() && self.delivered.is_none() && skb.is_some() && self.skb == skb
+    }
+
     fn see(&mut self, sight: &Arc<Sight>) {
         match sight.hook {
             HookName::Deliver => self.delivered = Some(sight.clone()),

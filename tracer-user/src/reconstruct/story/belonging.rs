@@ -1,7 +1,9 @@
 //! Which packet a hop is of: one that is known, or a new one.
 
+use std::sync::Arc;
+
 use super::Story;
-use crate::model::{HookName, Hop};
+use crate::model::{HookName, Hop, Netns};
 use crate::reconstruct::identity::{self, SAME_WITHIN};
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::sight::Sight;
@@ -23,9 +25,9 @@ impl Story {
         for mark in marks.into_iter().flatten() {
             self.marks.put(mark, number);
         }
-        if hop.hook == HookName::Deliver
-            && let Some(mark) = self.marks.taken(hop)
-        {
+        let may_be_new = hop.hook == HookName::Deliver
+            || (hop.hook == HookName::TcIngress && hop.tcp.is_some());
+        if may_be_new && let Some(mark) = self.marks.held(hop) {
             self.marks.put(mark, number);
         }
         number
@@ -42,6 +44,9 @@ impl Story {
             return Some(*number);
         }
         if let Some(number) = self.taken_by_socket(hop, sight) {
+            return Some(number);
+        }
+        if let Some(number) = self.renumbered(hop) {
             return Some(number);
         }
         let mark = if identity::is_fragment(hop) {
@@ -67,11 +72,36 @@ impl Story {
         if !matches!(hop.hook, HookName::Drop | HookName::Consume) {
             return None;
         }
-        let number = self.marks.packet(self.marks.taken(hop)?)?;
+        let number = self.marks.packet(self.marks.held(hop)?)?;
         let packet = self.open.get(&number)?;
         packet.lives.iter().find(|life| life.ends_with(sight))?;
         let same_flow = packet.last.tuple == hop.tuple;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         (same_flow && fresh && packet.has_room()).then_some(number)
+    }
+}
+
+impl Story {
+    /// The packet whose skb a host holds that has changed the sequence numbers since it came in: a proxy
+    /// for handshakes does (`nf_synproxy_core`), and whatever rewrites what a connection says
+    /// (`nf_ct_seqadj`). The kernel side takes it for a new one at the same address.
+    fn renumbered(&self, hop: &Hop) -> Option<u64> {
+        if hop.hook == HookName::TcIngress || hop.hook == HookName::Deliver {
+            return None;
+        }
+        let tcp = hop.tcp.as_ref()?;
+        let number = self.marks.packet(self.marks.held(hop)?)?;
+        let packet = self.open.get(&number)?;
+        let life = packet.lives.iter().find(|life| life.is_held_at(hop.skb))?;
+        let last = &life.last;
+        let netns = |netns: Option<&Arc<Netns>>| netns.map(|n| n.inode);
+        let is_same = last.hook == HookName::TcIngress
+            && netns(last.netns.as_ref()) == netns(hop.netns.as_ref())
+            && last.ip_id == hop.ip.and_then(|ip| ip.id)
+            && last.tcp == Some(tcp.flags)
+            && last.tuple.zip(hop.tuple).is_some_and(|(was, now)| was == now)
+            && last.len == hop.len
+            && hop.ts.saturating_sub(last.ts) < SAME_WITHIN;
+        (is_same && packet.has_room()).then_some(number)
     }
 }

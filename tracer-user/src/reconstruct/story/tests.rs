@@ -327,3 +327,21 @@ fn no_life_outlives_its_packet() {
     let packets = story.open.len() + 16_384;
     assert!(story.lives.len() <= 2 * packets, "{} of {packets} packets", story.lives.len());
 }
+
+/// What a proxy for handshakes lets through has other numbers from then on.
+#[test]
+fn a_segment_that_is_given_other_numbers_is_the_same_packet() {
+    let segment = |h: Hop, skb: u64, id: u32, print: &str| {
+        let mut h = h.on("router", "c0", Some("veth")).paired().tcp("PA").print(print);
+        h.skb = Some(Address(skb));
+        h.ip = h.ip.map(|ip| crate::model::Ip { id: Some(id), ..ip });
+        h
+    };
+    let came = segment(hop(TcIngress, 1, 1), 0x100, 7, "before");
+    let goes = |skb, id| segment(hop(TcEgress, 2, 2), skb, id, "after");
+    let packet = |next| observe(&mut Story::new(), vec![came.clone(), next])[1];
+    assert_eq!(packet(goes(0x100, 7)), (1, 2));
+    assert_eq!(packet(goes(0x200, 7)), (2, 1), "another skb");
+    assert_eq!(packet(goes(0x100, 8)), (2, 1), "another packet at the same address");
+    assert_eq!(packet(goes(0x100, 7).tcp("A")), (2, 1), "another segment");
+}
