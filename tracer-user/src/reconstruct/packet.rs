@@ -110,6 +110,11 @@ impl Position {
             recirc_id: hop.ovs.as_ref().and_then(|ovs| ovs.recirc_id),
         }
     }
+
+    /// Another hook of the same device.
+    pub fn at(self, hook: HookName) -> Self {
+        Self { hook, ..self }
+    }
 }
 
 /// How many copies of one packet are told apart; a flood beyond that counts as further packets.

@@ -63,7 +63,8 @@ impl Story {
         let repeated = identity::repeats(hop) && packet.was_at(Position::of(hop)) && !handed_back;
         let answer =
             identity::answers(hop, packet.first.tuple) || identity::answers(hop, packet.last.tuple);
-        (fresh && !repeated && !answer && packet.has_room()).then_some(number)
+        let own = identity::is_untranslatable(hop, packet) || identity::is_sent_here(hop, packet);
+        (fresh && !repeated && !answer && !own && packet.has_room()).then_some(number)
     }
 
     /// The packet whose skb a socket took before this end of it. Its bytes need not be what
