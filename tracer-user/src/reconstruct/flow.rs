@@ -11,6 +11,7 @@ use crate::reconstruct::fate::Fate;
 use crate::reconstruct::kinds::{Kind, Kinds};
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
+use crate::reconstruct::part::Parts;
 use crate::reconstruct::question::Questions;
 use crate::reconstruct::related::Related;
 use crate::reconstruct::segment::Numbers;
@@ -106,6 +107,12 @@ pub struct Flow {
     twins: Twins,
     /// Only this direction matched the filter.
     pub one_way: bool,
+    /// Where its packets have been.
+    pub parts: Parts,
+    /// How many packets were ever taken for its own.
+    pub begun: u64,
+    /// The end of one of them was seen: they do not go on where nothing is seen of them.
+    pub ends_here: bool,
     /// What arrived and wants an answer.
     pub questions: Questions,
 }
@@ -143,6 +150,9 @@ impl Flow {
             numbers: Numbers::default(),
             twins: Twins::default(),
             one_way: false,
+            parts: Parts::default(),
+            begun: 0,
+            ends_here: false,
             questions: Questions::default(),
         }
     }

@@ -112,6 +112,7 @@ impl Position {
     }
 
     /// Another hook of the same device.
+    #[must_use]
     pub fn at(self, hook: HookName) -> Self {
         Self { hook, ..self }
     }

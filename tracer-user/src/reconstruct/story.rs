@@ -257,35 +257,7 @@ impl Story {
         if hop.hop == 0 {
             hop.hop = packet.hops;
         }
-        match packet.flow {
-            None if sight.tuple.is_some() => {
-                let flow = self.flows.of(sight);
-                packet.flow = Some(flow);
-                if let Some(flow) = self.flows.flow_mut(flow) {
-                    flow.open += 1;
-                    let direction = flow.direction_of(packet);
-                    packet.misfit = flow.numbers.see(direction, sight);
-                }
-            }
-            Some(flow) if sight.tuple.is_some() && sight.tuple != packet.first.tuple => {
-                self.flows.join(flow, packet.first.tuple.as_ref(), sight);
-            }
-            _ => {}
-        }
-        if let Some(flow) = packet.flow.filter(|_| sight.ct.is_some()) {
-            if let Some(own) = self.flows.of_entry(flow, sight) {
-                self.flows.rehome(flow, own);
-                packet.flow = Some(own);
-            } else {
-                self.flows.join_entry(flow, sight);
-            }
-        }
-        if let Some(flow) = packet.flow
-            && let Some(own) = self.flows.beside_later(flow, sight)
-        {
-            self.flows.rehome(flow, own);
-            packet.flow = Some(own);
-        }
+        self.flows.place(packet, sight);
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);
             let direction = flow.direction_of(packet);

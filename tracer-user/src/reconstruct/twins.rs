@@ -153,12 +153,7 @@ impl Twins {
     }
 
     /// What the packet acknowledges arrived; gives back the latest.
-    fn acknowledge(
-        &mut self,
-        packet: &Packet,
-        fate: &Fate,
-        direction: Direction,
-    ) -> Option<Acked> {
+    fn acknowledge(&mut self, packet: &Packet, fate: &Fate, direction: Direction) -> Option<Acked> {
         let latest = &mut self.acked[direction as usize];
         if let Some(ack) = numbers(packet, fate).and_then(|n| n.ack)
             && latest.is_none_or(|known| {
@@ -177,7 +172,8 @@ impl Twins {
             return false;
         }
         let Some(segment) = Segment::of(packet, fate, direction) else { return false };
-        let is_made_up_for = self.acked[direction as usize].is_some_and(|a| a.makes_up_for(&segment));
+        let is_made_up_for =
+            self.acked[direction as usize].is_some_and(|a| a.makes_up_for(&segment));
         let is_duplicate = is_made_up_for || self.arrived.iter().any(|a| segment.repeats(a));
         if !is_duplicate {
             put(&mut self.discarded, Discarded { segment, at: fate.at.clone() });

@@ -59,6 +59,7 @@ fn each_outcome_has_its_rule() {
 #[test]
 fn the_gravest_of_several_gives_the_verdict() {
     let hops = vec![
+        out(1, 1),
         arrive(1, 1),
         taken(2, 1),
         out(3, 2),
@@ -114,7 +115,7 @@ fn three_syns_without_an_answer_are_one_verdict() {
 
 #[test]
 fn the_last_packet_of_a_whole_flow_may_be_on_its_way() {
-    let v = verdict(vec![arrive(1, 1), taken(2, 1), out(19_000, 2)]);
+    let v = verdict(vec![out(1, 1), arrive(1, 1), taken(2, 1), out(19_000, 2)]);
     assert_eq!(v.outcome, Outcome::Delivered);
     assert!(v.text.contains("1 more packet was still on the way"), "{}", v.text);
 }
@@ -276,6 +277,7 @@ fn two_deaths_of_one_flow_are_both_told() {
         .on("router", "s0", None)
         .because(Some("IP_RPFILTER"), "ip_rcv_finish_core");
     let hops = vec![
+        out(1, 1),
         arrive(1, 1),
         drop(2, 1, Some("NO_SOCKET"), "__udp4_lib_rcv"),
         out(11, 2).tuple(answer),
@@ -337,6 +339,7 @@ fn an_answer_that_never_came_is_told_with_where_to_look() {
     assert!(v.text.ends_with("No answer was seen."), "{}", v.text);
     assert_eq!(v.next[0], "ip -n server route get 10.0.0.1");
     let answer = tuple("udp", "10.0.0.2", 53, "10.0.0.1", 1000);
-    let v = verdict(vec![arrive(1, 1), taken(2, 1), out(3, 2).tuple(answer)]);
+    let sent = hop(TcEgress, 3, 2).on("server", "veth-s", Some("veth")).paired().tuple(answer);
+    let v = verdict(vec![arrive(1, 1), taken(2, 1), sent]);
     assert!(!v.text.contains("No answer was seen"), "{}", v.text);
 }

@@ -25,8 +25,8 @@ impl Story {
         for mark in marks.into_iter().flatten() {
             self.marks.put(mark, number);
         }
-        let may_be_new = hop.hook == HookName::Deliver
-            || (hop.hook == HookName::TcIngress && hop.tcp.is_some());
+        let may_be_new =
+            hop.hook == HookName::Deliver || (hop.hook == HookName::TcIngress && hop.tcp.is_some());
         if may_be_new && let Some(mark) = self.marks.held(hop) {
             self.marks.put(mark, number);
         }

@@ -59,6 +59,13 @@ fn told(hops: Vec<Hop>, settles: &[u64]) -> (Verdict, Vec<(u64, Outcome)>) {
     (verdicts.remove(0), last)
 }
 
+/// It goes on to another host, which takes it.
+fn elsewhere(mut hops: Vec<Hop>) -> Vec<Hop> {
+    let end = hops.pop().unwrap();
+    hops.push(at("mirror", end));
+    hops
+}
+
 const CHALLENGE: (&str, &str) = ("TCP_INVALID_SYN", "tcp_validate_incoming");
 
 #[test]
@@ -101,8 +108,7 @@ fn what_did_not_arrive_before_is_lost() {
     assert!(is_lost(arrives(1, 1, "S", 100), again(("NETFILTER_DROP", "nf_hook_slow"))));
     assert!(is_lost(arrives(1, 1, "S", 100), again(("TCP_LISTEN_OVERFLOW", "tcp_conn_request"))));
     // At another host; or an ACK, after which the connection did not go on.
-    let elsewhere = arrives(1, 1, "S", 100).into_iter().map(|hop| at("mirror", hop)).collect();
-    assert!(is_lost(elsewhere, again(CHALLENGE)));
+    assert!(is_lost(elsewhere(arrives(1, 1, "S", 100)), again(CHALLENGE)));
     let paws = refused(1001, 2, "A", 100, ("TCP_RFC7323_PAWS", "tcp_validate_incoming"));
     assert!(is_lost(arrives(1, 1, "A", 100), paws));
 }
@@ -132,8 +138,7 @@ fn an_acknowledgement_that_another_made_up_for_is_no_loss() {
         assert_eq!(outcome(later(501), settles), Outcome::Delivered);
         assert_eq!(outcome(later(499), settles), Outcome::Dropped);
     }
-    let elsewhere = |hop| at("mirror", hop);
-    let there: Vec<_> = says(arrives(20, 2, "A", 100), 500).into_iter().map(elsewhere).collect();
+    let there = elsewhere(says(arrives(20, 2, "A", 100), 500));
     assert_eq!(outcome(there, &[]), Outcome::Dropped);
 }
 
