@@ -20,6 +20,8 @@ use crate::reconstruct::sight::Sight;
 
 /// How many segments that arrived, and how many that were discarded, are remembered of a flow.
 const MAX_REMEMBERED: usize = 64;
+/// Of how many hosts it is remembered what they were told to have arrived.
+const MAX_HOSTS: usize = 4;
 
 /// What a segment tells its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +92,12 @@ fn is_same(a: Option<u32>, b: Option<u32>) -> bool {
     a.zip(b).is_none_or(|(a, b)| a == b)
 }
 
-/// The latest acknowledgement that arrived.
+/// The latest acknowledgement that arrived at one host.
 #[derive(Clone, Copy, Debug)]
 struct Acked {
-    ack: u32,
+    direction: Direction,
     netns: Option<u32>,
+    ack: u32,
     /// When it came, nanoseconds since the trace began.
     ts: u64,
 }
@@ -104,7 +107,8 @@ impl Acked {
     fn makes_up_for(&self, own: &Segment) -> bool {
         matches!(own.told, Told::Received(ack) if !after(ack, self.ack))
             && own.ts < self.ts
-            && is_same(own.netns, self.netns)
+            && own.direction == self.direction
+            && own.netns == self.netns
     }
 }
 
@@ -124,20 +128,16 @@ pub struct Duplicate {
 pub struct Twins {
     arrived: VecDeque<Segment>,
     discarded: VecDeque<Discarded>,
-    /// Of the first packet's direction, and of the other.
-    acked: [Option<Acked>; 2],
+    /// One for each host that took some. (Proxies for handshakes have numbers of their own.)
+    acked: Vec<Acked>,
 }
 
 impl Twins {
     /// A packet arrived; gives back those that were counted as lost and only repeated it.
     pub fn arrive(&mut self, packet: &Packet, fate: &Fate, direction: Direction) -> Vec<Duplicate> {
-        let acked = self.acknowledge(packet, fate, direction);
+        self.acknowledge(packet, fate, direction);
         let Some(segment) = Segment::of(packet, fate, direction) else { return Vec::new() };
-        let is_none = |lost: &Segment| {
-            let is_made_up_for =
-                lost.direction == direction && acked.is_some_and(|acked| acked.makes_up_for(lost));
-            lost.repeats(&segment) || is_made_up_for
-        };
+        let is_none = |lost: &Segment| lost.repeats(&segment) || made_up_for(&self.acked, lost);
         let (repeating, kept): (VecDeque<_>, _) =
             self.discarded.drain(..).partition(|d| is_none(&d.segment));
         self.discarded = kept;
@@ -152,17 +152,19 @@ impl Twins {
         repeating.into_iter().map(duplicate).collect()
     }
 
-    /// What the packet acknowledges arrived; gives back the latest.
-    fn acknowledge(&mut self, packet: &Packet, fate: &Fate, direction: Direction) -> Option<Acked> {
-        let latest = &mut self.acked[direction as usize];
-        if let Some(ack) = numbers(packet, fate).and_then(|n| n.ack)
-            && latest.is_none_or(|known| {
-                after(ack, known.ack) || (ack == known.ack && known.ts < fate.at.ts)
-            })
-        {
-            *latest = Some(Acked { ack, netns: netns(fate), ts: fate.at.ts });
+    /// What the packet acknowledges arrived.
+    fn acknowledge(&mut self, packet: &Packet, fate: &Fate, direction: Direction) {
+        let Some(ack) = numbers(packet, fate).and_then(|n| n.ack) else { return };
+        let new = Acked { direction, netns: netns(fate), ack, ts: fate.at.ts };
+        let same = |a: &&mut Acked| (a.direction, a.netns) == (new.direction, new.netns);
+        let has_room = self.acked.len() < MAX_HOSTS;
+        match self.acked.iter_mut().find(same) {
+            Some(known) if after(ack, known.ack) || (ack == known.ack && known.ts < new.ts) => {
+                *known = new;
+            }
+            None if has_room => self.acked.push(new),
+            _ => {}
         }
-        *latest
     }
 
     /// A packet was lost: whether it repeats what had arrived at the same host, and was discarded by
@@ -172,9 +174,8 @@ impl Twins {
             return false;
         }
         let Some(segment) = Segment::of(packet, fate, direction) else { return false };
-        let is_made_up_for =
-            self.acked[direction as usize].is_some_and(|a| a.makes_up_for(&segment));
-        let is_duplicate = is_made_up_for || self.arrived.iter().any(|a| segment.repeats(a));
+        let is_duplicate =
+            made_up_for(&self.acked, &segment) || self.arrived.iter().any(|a| segment.repeats(a));
         if !is_duplicate {
             put(&mut self.discarded, Discarded { segment, at: fate.at.clone() });
         }
@@ -186,6 +187,10 @@ impl Twins {
         self.arrived.retain(|s| s.number != number);
         self.discarded.retain(|d| d.segment.number != number);
     }
+}
+
+fn made_up_for(acked: &[Acked], lost: &Segment) -> bool {
+    acked.iter().any(|acked| acked.makes_up_for(lost))
 }
 
 fn put<T>(list: &mut VecDeque<T>, segment: T) {
