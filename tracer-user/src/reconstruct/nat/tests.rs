@@ -2,6 +2,7 @@
 //! and what is not.
 
 mod at_home;
+mod in_a_row;
 
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
 use std::sync::Arc;
