@@ -221,7 +221,7 @@ impl Flow {
 
     /// Counts a settled packet.
     pub fn fold(&mut self, packet: &Packet, fate: &Fate) -> Folded {
-        if packet.first.about().is_some() && self.opening.about().is_none() {
+        if packet.first.about().is_some() && self.forward != packet.first.tuple {
             Related::fold(&mut self.related, packet, fate);
             return Folded { outcome: fate.outcome, retold: Vec::new() };
         }

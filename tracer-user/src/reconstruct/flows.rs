@@ -59,6 +59,11 @@ impl Flows {
         if let Some(number) = about.and_then(|key| self.holder(&key, sight)) {
             return number;
         }
+        if let Some((about, key)) = sight.about().copied().zip(about)
+            && sight.is_link_failure()
+        {
+            return self.begin_unseen(sight, about, key);
+        }
         let key = FlowKey::new(tuple, sight.icmp.as_deref());
         let known = self.holder(&key, sight).filter(|number| !self.is_elsewhere(*number, sight));
         if let Some(number) = known {
@@ -73,6 +78,17 @@ impl Flows {
         let number = self.begin(sight);
         if let Some(flow) = self.by_number.get_mut(&number) {
             flow.forward = origin.or(flow.forward);
+        }
+        self.hold(key, number);
+        number
+    }
+
+    /// A host tells itself of a packet that it could not send, and of which nothing was seen: the flow of
+    /// that one.
+    fn begin_unseen(&mut self, sight: &Arc<Sight>, about: FlowTuple, key: FlowKey) -> u64 {
+        let number = self.begin(sight);
+        if let Some(flow) = self.by_number.get_mut(&number) {
+            flow.forward = Some(about);
         }
         self.hold(key, number);
         number

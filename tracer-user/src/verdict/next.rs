@@ -61,6 +61,11 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// As [`Spot::new`], about another flow than the packet's own.
+    pub fn about(at: &'a Sight, tuple: FlowTuple) -> Self {
+        Self { tuple: Some(tuple), ..Self::new(at, None) }
+    }
+
     /// Where no packet is at hand.
     pub fn at(netns: Option<&'a Netns>, dev: Option<&'a str>) -> Self {
         Self { netns, dev, tuple: None, way: None }

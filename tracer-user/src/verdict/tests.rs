@@ -1,7 +1,7 @@
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
 use std::sync::Arc;
 
-use crate::model::{Hop, Icmp, Outcome, PktType, Verdict};
+use crate::model::{Hop, Icmp, Outcome, PktType, Proto, Tuple, Verdict};
 use crate::reconstruct::Story;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
 use crate::verdict::judge;
@@ -342,4 +342,38 @@ fn an_answer_that_never_came_is_told_with_where_to_look() {
     let sent = hop(TcEgress, 3, 2).on("server", "veth-s", Some("veth")).paired().tuple(answer);
     let v = verdict(vec![arrive(1, 1), taken(2, 1), sent]);
     assert!(!v.text.contains("No answer was seen"), "{}", v.text);
+}
+
+#[test]
+fn what_a_host_could_not_send_is_a_loss_though_only_its_own_word_was_seen() {
+    let asked = tuple("udp", "10.0.0.1", 1000, "10.0.0.99", 53);
+    let word = |hook, ms| {
+        let own = Tuple { proto: Proto::Icmp, sport: None, dport: None, ..asked };
+        let mut hop = hop(hook, ms, 1).on("client", "lo", Some("loopback"));
+        hop.icmp = Some(Icmp {
+            r#type: 3,
+            code: 1,
+            id: None,
+            seq: None,
+            mtu: None,
+            about: Some(Box::new(asked)),
+            about_id: None,
+        });
+        hop.tuple(Tuple { dst: own.src, ..own })
+    };
+    let told =
+        || vec![word(TcEgress, 1), word(TcIngress, 2), word(Consume, 3).taken_by("icmp_rcv")];
+    let v = verdict(told());
+    assert_eq!((v.outcome, v.packets, v.related), (Outcome::Dropped, 0, 1));
+    assert_eq!(v.forward, Some(asked));
+    assert!(v.text.contains("10.0.0.1 sent ICMP host unreachable about it"), "{}", v.text);
+    assert_eq!(v.next[0], "ip -n client route get 10.0.0.99");
+
+    // Its end comes after the word about it.
+    let mut hops = told();
+    let end = hop(Drop, 4, 2).on("client", "eth0", Some("veth")).tuple(asked).print("2");
+    hops.push(end.because(Some("NEIGH_FAILED"), "neigh_invalidate"));
+    let v = verdict(hops);
+    assert_eq!((v.outcome, v.packets, v.related), (Outcome::Dropped, 1, 1));
+    assert_eq!(v.reason.as_deref(), Some("NEIGH_FAILED"));
 }

@@ -37,11 +37,15 @@ impl Flows {
     }
 
     /// A packet that was seen first at `first` is one of flow `number`.
-    fn take_in(&mut self, packet: &mut Packet, number: u64, first: &Sight) {
+    fn take_in(&mut self, packet: &mut Packet, number: u64, first: &Arc<Sight>) {
         packet.flow = Some(number);
         if let Some(flow) = self.by_number.get_mut(&number) {
             flow.open += 1;
             flow.begun += 1;
+            // What told of it before it was seen is not its first packet.
+            if flow.opening.about().is_some() && first.tuple == flow.forward {
+                flow.opening = first.clone();
+            }
             packet.misfit = flow.numbers.see(flow.direction_of(packet), first);
         }
     }
