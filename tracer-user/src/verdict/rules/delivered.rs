@@ -81,7 +81,8 @@ fn is_echo(sight: &Sight, request: u8) -> bool {
 fn about_answers(at: &Sight) -> Vec<String> {
     let Some(tuple) = at.tuple.filter(|t| t.proto != Proto::Arp) else { return Vec::new() };
     if matches!(at.hook, HookName::TcEgress | HookName::OvsOutput) {
-        return Vec::new();
+        let tap = at.dev.as_ref().filter(|_| at.kind() == "tun");
+        return tap.map(|tap| next::readers_of(&words::shell(&tap.name))).into_iter().collect();
     }
     let spot = next::Spot::new(at, None);
     let mut commands = vec![spot.iproute("ip", &format!("route get {}", tuple.src))];
