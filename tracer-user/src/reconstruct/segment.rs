@@ -101,6 +101,11 @@ impl Numbers {
         self.add(direction, segment)
     }
 
+    /// What was taken for the first packet's direction is the other.
+    pub fn turn(&mut self) {
+        std::mem::swap(&mut self.out, &mut self.back);
+    }
+
     fn add(&mut self, direction: Direction, segment: &Segment) -> Option<Misfit> {
         if segment.is_syn {
             let (own, _) = self.sides(direction);

@@ -3,8 +3,13 @@
 use std::sync::Arc;
 
 use super::Flows;
+use crate::reconstruct::flow::Direction;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::Sight;
+use crate::reconstruct::tracked::State;
+
+/// How many packets of a flow may have been seen before it is known that they are replies.
+const FIRST: u64 = 8;
 
 impl Flows {
     /// A packet was seen once more: it is given its flow, or one that fits it better.
@@ -20,6 +25,7 @@ impl Flows {
             _ => {}
         }
         if let Some(flow) = packet.flow.filter(|_| sight.ct.is_some()) {
+            self.turn(flow, sight);
             match self.of_entry(flow, sight) {
                 Some(own) => self.rehome(packet, flow, own),
                 None => self.join_entry(flow, sight),
@@ -33,6 +39,22 @@ impl Flows {
         if let Some(own) = packet.flow.and_then(|flow| self.visit(flow, sight)) {
             let first = packet.first.clone();
             self.take_in(packet, own, &first);
+        }
+    }
+
+    /// The entry of one of the flow's first packets tells that they are replies of a connection that is
+    /// translated: the trace began in its midst, and what the far end sent was seen first.
+    fn turn(&mut self, number: u64, sight: &Sight) {
+        let tracked = sight.ct.as_ref().filter(|ct| ct.state == Some(State::Reply));
+        let translation = tracked.and_then(|ct| ct.translation());
+        let Some(((from, to), tuple)) = translation.zip(sight.tuple) else { return };
+        let Some(flow) = self.by_number.get_mut(&number) else { return };
+        let is_reply = tuple == from.reversed() || tuple == to.reversed();
+        let is_new = flow.begun <= FIRST && flow.packets() == 0 && flow.related.is_empty();
+        if is_reply && is_new && flow.direction(Some(&tuple)) == Direction::Forward {
+            (flow.forward, flow.translated) = (Some(from), Some(to));
+            flow.numbers.turn();
+            flow.nat = Box::default();
         }
     }
 

@@ -49,12 +49,7 @@ impl Story {
         if let Some(number) = self.renumbered(hop) {
             return Some(number);
         }
-        let mark = if identity::is_fragment(hop) {
-            self.marks.datagram(hop)
-        } else {
-            self.marks.fingerprint(hop)
-        };
-        let Some(number) = self.marks.packet(mark?) else {
+        let Some(number) = self.marked(hop) else {
             return self.asked.whole_of(hop, &self.open);
         };
         let packet = self.open.get(&number)?;
@@ -65,6 +60,18 @@ impl Story {
             identity::answers(hop, packet.first.tuple) || identity::answers(hop, packet.last.tuple);
         let own = identity::is_untranslatable(hop, packet) || identity::is_sent_here(hop, packet);
         (fresh && !repeated && !answer && !own && packet.has_room()).then_some(number)
+    }
+
+    /// The packet that carried one of the hop's marks. The fragments of a datagram that was put together
+    /// for its translation are of other addresses: its first one has the words of the one before.
+    fn marked(&self, hop: &Hop) -> Option<u64> {
+        let fingerprint = || self.marks.packet(self.marks.fingerprint(hop)?);
+        if !identity::is_fragment(hop) {
+            return fingerprint();
+        }
+        let is_first = hop.ip.is_some_and(|ip| ip.frag_offset.is_none_or(|at| at == 0));
+        let known = self.marks.datagram(hop).and_then(|mark| self.marks.packet(mark));
+        known.or_else(|| is_first.then(fingerprint).flatten())
     }
 
     /// The packet whose skb a socket took before this end of it. Its bytes need not be what

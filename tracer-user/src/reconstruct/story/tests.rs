@@ -93,6 +93,24 @@ fn fragments_belong_to_their_datagram() {
 }
 
 #[test]
+fn fragments_of_a_translated_datagram_are_of_the_same_packet() {
+    let cut = |hop: Hop, offset, more| hop.on("router", "eth0", None).fragment(offset, more);
+    let now = |mut hop: Hop| {
+        let tuple = hop.tuple.as_mut().unwrap();
+        tuple.dst = "10.7.7.7".parse().unwrap();
+        hop
+    };
+    let hops = vec![
+        cut(hop(TcIngress, 1, 1), 0, true),
+        cut(hop(TcIngress, 1, 2), 1400, false),
+        now(cut(hop(TcEgress, 2, 3), 0, true)),
+        now(cut(hop(TcEgress, 2, 4), 1400, false)),
+    ];
+    let packets: Vec<_> = observe(&mut Story::new(), hops).iter().map(|hop| hop.0).collect();
+    assert_eq!(packets, [1; 4]);
+}
+
+#[test]
 fn the_previous_place_is_that_of_the_same_copy() {
     let mut story = Story::new();
     observe(&mut story, vec![out(1, 5)]);

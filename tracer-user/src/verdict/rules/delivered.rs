@@ -64,12 +64,17 @@ fn wants_answer(flow: &Flow) -> bool {
     let Some(tuple) = flow.forward else { return false };
     match tuple.proto {
         Proto::Tcp => flow.out.syns() > 0,
-        Proto::Udp => !tuple.dst.is_multicast() && !flow.opening.is_group(),
+        Proto::Udp => !tuple.dst.is_multicast() && !is_to_all(flow),
         Proto::Icmp => is_echo(&flow.opening, 8),
         Proto::Icmp6 => is_echo(&flow.opening, 128),
         Proto::Arp => flow.opening.arp == Some(ArpOp::Request) && tuple.src != tuple.dst,
         _ => false,
     }
+}
+
+/// Broadcast. (What is seen first may be the sender's own copy, which has no frame yet.)
+fn is_to_all(flow: &Flow) -> bool {
+    flow.opening.is_group() || flow.out.arrived.as_ref().is_some_and(|at| at.is_group())
 }
 
 fn is_echo(sight: &Sight, request: u8) -> bool {
