@@ -308,8 +308,8 @@ impl Flow {
             side.good = side.good.saturating_sub(1);
             side.left -= u64::from(question.counted == Outcome::Forwarded).min(side.left);
             let unanswered = question.fate.at.hook != HookName::Drop;
-            let packet =
-                One { number: question.number, first: &question.first, misfit: None, unanswered };
+            let (number, first) = (question.number, &question.first);
+            let packet = One { number, first, misfit: None, unanswered, is_early: false };
             self.fold_loss(&packet, &question.fate, question.direction);
         }
     }
@@ -337,7 +337,7 @@ impl Flow {
         let same = |l: &Loss| {
             l.outcome == fate.outcome
                 && l.direction == direction
-                && l.unanswered == packet.unanswered
+                && (l.unanswered, l.is_early) == (packet.unanswered, packet.is_early)
                 // Where one that nobody answered was seen last is nobody's fault.
                 && (packet.unanswered || is_same_place(&l.at, &fate.at))
         };
@@ -354,6 +354,7 @@ impl Flow {
             count: 1,
             kinds: Kinds::one(packet.first),
             unanswered: packet.unanswered,
+            is_early: packet.is_early,
             asked: u64::from(asked),
             evidence: vec![packet.number],
             first: packet.first.clone(),

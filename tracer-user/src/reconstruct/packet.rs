@@ -146,6 +146,8 @@ pub struct Packet {
     pub passage: Passage,
     /// How its numbers do not fit those of its connection before it, of TCP.
     pub misfit: Option<Misfit>,
+    /// It was seen first before all probes were attached.
+    pub is_early: bool,
     /// It counts among those that have an outcome.
     pub counted: bool,
     /// When it is looked at next, to be settled; nanoseconds since the trace began.
@@ -168,6 +170,7 @@ impl Packet {
             aliases: Vec::new(),
             passage: Passage::default(),
             misfit: None,
+            is_early: false,
             counted: false,
             wake: u64::MAX,
             positions: Vec::new(),

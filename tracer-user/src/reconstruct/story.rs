@@ -58,6 +58,8 @@ pub struct Story {
     services: Services,
     /// The filter matches one direction only: answers are not seen.
     one_way: bool,
+    /// When all probes were attached, nanoseconds since the trace began.
+    ready: u64,
 }
 
 impl Story {
@@ -248,10 +250,12 @@ impl Story {
 
     fn advance(&mut self, hop: &mut Hop, sight: &Arc<Sight>) {
         let number = hop.packet;
-        let packets = &mut self.packets;
+        let (packets, ready) = (&mut self.packets, self.ready);
         let packet = self.open.entry(number).or_insert_with(|| {
             *packets += 1;
-            Packet::new(number, sight.clone())
+            let mut packet = Packet::new(number, sight.clone());
+            packet.is_early = sight.ts < ready;
+            packet
         });
         self.previous = packet.see(hop.life, Position::of(hop), sight.clone());
         if hop.hop == 0 {
@@ -297,6 +301,10 @@ impl Story {
             return;
         };
         let mut fate = fate::fate(&packet, unended);
+        let is_lost_from_sight = matches!(fate.outcome, Outcome::Vanished | Outcome::UpcallLost);
+        if packet.is_early && is_lost_from_sight {
+            fate.outcome = Outcome::InFlight;
+        }
         if !packet.counted {
             self.outcomes += 1;
         }
@@ -346,6 +354,7 @@ impl Story {
             return;
         };
         let mut packet = Packet::new(number, settled.first.clone());
+        packet.is_early = settled.first.ts < self.ready;
         packet.resume(&settled.lives, &settled.last, settled.hops);
         packet.aliases = settled.aliases;
         packet.counted = true;

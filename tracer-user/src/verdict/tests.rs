@@ -345,6 +345,27 @@ fn an_answer_that_never_came_is_told_with_where_to_look() {
 }
 
 #[test]
+fn of_what_came_before_all_probes_were_attached_no_end_is_missed() {
+    let told = |ready| {
+        let mut story = Story::new();
+        story.sees_all_from(ready);
+        let hops = [out(1, 1), arrive(2, 1), out(100, 2), arrive(101, 2), taken(102, 2)];
+        for mut hop in hops {
+            story.observe(&mut hop);
+        }
+        let mut verdicts = story.finish(20_000_000_000).1;
+        assert_eq!(verdicts.len(), 1, "{verdicts:#?}");
+        verdicts.remove(0)
+    };
+    assert_eq!(told(0).outcome, Outcome::Vanished);
+    let v = told(50_000_000);
+    assert_eq!((v.outcome, v.packets, v.delivered), (Outcome::Delivered, 2, 1));
+    assert!(v.text.contains("1 more packet came before all probes were attached"), "{}", v.text);
+    let v = told(200_000_000);
+    assert_eq!(v.outcome, Outcome::Delivered);
+}
+
+#[test]
 fn what_a_host_could_not_send_is_a_loss_though_only_its_own_word_was_seen() {
     let asked = tuple("udp", "10.0.0.1", 1000, "10.0.0.99", 53);
     let word = |hook, ms| {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::model::{ArpOp, HookName, Outcome, Proto};
 use crate::reconstruct::flow::{Flow, Loss, Side};
 use crate::reconstruct::sight::Sight;
+use crate::verdict::rules::others;
 use crate::verdict::{Finding, next, related, words};
 
 /// Packets of the flow reached a socket, the host stack or a guest, and none came to harm.
@@ -41,12 +42,8 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         let _ =
             write!(text, " {packets} {verb} too big for the path, and sent again in smaller ones.");
     }
-    let open = count_of(|flow, loss| !related::is_discovery(flow, loss));
-    if open > 0 {
-        let more = words::count(open, "more packet");
-        let verb = if open == 1 { "was" } else { "were" };
-        let _ = write!(text, " {more} {verb} still on the way when the trace ended.");
-    }
+    let open = flow.losses.iter().filter(|loss| !related::is_discovery(flow, loss));
+    text.push_str(&others::unended(open, "more packet"));
     Some(Finding {
         outcome,
         due: None,
