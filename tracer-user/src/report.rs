@@ -50,6 +50,8 @@ pub struct Report<'a> {
     shows: Shows,
     story: Story,
     tally: Tally,
+    /// The latest time that any hop tells of.
+    now: u64,
     /// The first failure to write. A hop is taken in where nobody can be told of it.
     failed: Option<io::Error>,
 }
@@ -58,7 +60,8 @@ impl<'a> Report<'a> {
     /// On `out`, through a buffer: see [`Report::flush`].
     pub fn new(out: Box<dyn Write + 'a>, form: Form, shows: Shows) -> Self {
         let out = BufWriter::with_capacity(1 << 16, out);
-        Self { out, form, shows, story: Story::new(), tally: Tally::default(), failed: None }
+        let (story, tally) = (Story::new(), Tally::default());
+        Self { out, form, shows, story, tally, now: 0, failed: None }
     }
 
     /// The head of the record.
@@ -77,7 +80,13 @@ impl<'a> Report<'a> {
     }
 
     /// Takes in a hop and prints it. A failure to print is told by [`Report::flush`].
+    ///
+    /// What is due by the hop's time is settled before it, and so without it: in a trace as in its
+    /// recording, however many hops a trace is handed at once.
     pub fn hop(&mut self, mut hop: Hop) {
+        self.now = self.now.max(hop.ts);
+        let settled = self.settle(self.now);
+        self.failed = self.failed.take().or(settled.err());
         self.story.observe(&mut hop);
         if self.shows == Shows::Conclusions {
             return;

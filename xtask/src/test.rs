@@ -19,8 +19,7 @@ const SHOWN: usize = 200;
 #[derive(clap::Args)]
 pub struct Args {
     /// Only one part (format, lint, unit, lint-kernel, system, scenarios, guests), or one scenario
-    /// by its name. The guests run all that is for them when they are asked for, else a few: an
-    /// emulated machine takes its time.
+    /// by its name.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
 }
@@ -30,8 +29,6 @@ pub struct Args {
 struct Common {
     /// The scenario that was asked for, if one was.
     scenario: Option<String>,
-    /// The one part that was asked for, if one was: then all of it.
-    part: Option<String>,
     toolchain: Option<Toolchain>,
     binary: Option<PathBuf>,
 }
@@ -73,11 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     let part = only.filter(|name| PARTS.iter().any(|(part, _)| part == name));
     let scenario = if part.is_some() { None } else { only };
     let wanted = part.or(scenario.map(part_of));
-    let mut common = Common {
-        scenario: scenario.map(str::to_owned),
-        part: part.map(str::to_owned),
-        ..Common::default()
-    };
+    let mut common = Common { scenario: scenario.map(str::to_owned), ..Common::default() };
     let mut sum = Count::default();
     for (name, part) in PARTS {
         if wanted.is_some_and(|wanted| wanted != name) {
@@ -226,12 +219,7 @@ fn guests(common: &mut Common) -> Result<Count> {
         return Ok(Count::skipped("guests", "their files belong to root"));
     };
     packages::ensure_idle(packages::OPEN_VSWITCH)?;
-    let scenarios = match &common.scenario {
-        Some(one) => guests::Scenarios::One(one),
-        None if common.part.is_some() => guests::Scenarios::All,
-        None => guests::Scenarios::Few,
-    };
-    guests::run(&binary, scenarios)
+    guests::run(&binary, common.scenario.as_deref())
 }
 
 /// Builds the harness; the path of one of its programs.

@@ -242,6 +242,11 @@ impl Session {
         n
     }
 
+    /// Whether the last [`Session::drain`] may have left events that were there.
+    pub fn has_more(&self) -> bool {
+        self.more
+    }
+
     /// Asks a namespace's conntrack; `None` where the namespace has gone.
     pub fn ask(&self, question: &Question) -> Option<Answer> {
         netfilter::ask(&self.topology, question, self.now()).map(Answer::Conntrack)

@@ -93,7 +93,6 @@ impl Explanation<'_> {
             Line::Hop(hop) => {
                 self.now = self.now.max(hop.ts);
                 self.report.hop(hop);
-                self.report.settle(self.now)?;
             }
             Line::Lost(lost) => self.report.lost(&lost)?,
             Line::Answer(answer) => self.report.answered(*answer)?,

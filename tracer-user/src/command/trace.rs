@@ -77,7 +77,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     // Detach, then drain: whatever the kernel wrote is read.
     hands.run(|| session.detach());
     followed?;
-    while owners.take_in(&mut session, &mut report)? {}
+    while owners.take_in(&mut session, &mut report) {}
     let mut answers = owners.answers(&session);
     answers.extend(owners.netfilter.wait());
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
@@ -115,15 +115,8 @@ impl Owners<'_> {
     }
 
     /// Takes in what hops there are, at most a batch; whether there were any.
-    fn take_in(&mut self, session: &mut Session, report: &mut Report<'_>) -> anyhow::Result<bool> {
-        let mut latest = 0;
-        let taken = session.drain(|hop| {
-            latest = latest.max(hop.ts);
-            self.see(report, hop);
-        });
-        // A flood is settled as it comes: until the next tick it would fill the memory.
-        report.settle(latest)?;
-        Ok(taken != 0)
+    fn take_in(&mut self, session: &mut Session, report: &mut Report<'_>) -> bool {
+        session.drain(|hop| self.see(report, hop)) != 0
     }
 
     /// Lets conntrack be asked what there is to ask; the answers that there are by now.
@@ -145,6 +138,8 @@ async fn follow(
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        // When it was, if there is to be settled by the clock what no later hop settles.
+        let mut ticked = None;
         let stop = tokio::select! {
             events = session.wait() => {
                 let events = events?;
@@ -157,7 +152,7 @@ async fn follow(
                 for lost in hands.run(|| { session.follow_modules(); session.lost() })? {
                     report.lost(&lost)?;
                 }
-                report.settle(session.now())?;
+                ticked = Some(session.now());
                 let asking = &mut owners.open_vswitch;
                 report.questions().into_iter().for_each(|question| asking.ask(question));
                 for answer in asking.ready() {
@@ -168,8 +163,12 @@ async fn follow(
             }
             stop = ends.stop() => stop,
         };
-        if owners.take_in(session, report)? {
+        if owners.take_in(session, report) {
             ends.last_hop = Instant::now();
+        }
+        // Only once all that happened until then has been taken in.
+        if let Some(now) = ticked.filter(|_| !session.has_more()) {
+            report.settle(now)?;
         }
         owners.answers(session).into_iter().try_for_each(|answer| report.answered(answer))?;
         report.flush()?;

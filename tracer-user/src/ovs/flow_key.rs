@@ -13,11 +13,35 @@ use tracer_common::transport::{Transport, icmp, tcp, transport};
 
 use super::actions::mac;
 
+/// A port of a datapath.
+#[derive(Clone, Copy, Debug)]
+pub enum Port<'a> {
+    /// As the datapath numbers it.
+    Number(u32),
+    /// By its name, which `ofproto/trace` takes as well.
+    Name(&'a str),
+}
+
+impl Default for Port<'_> {
+    fn default() -> Self {
+        Self::Number(0)
+    }
+}
+
+impl std::fmt::Display for Port<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
 /// Where the datapath holds a packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Place {
-    /// The port by which it came in, as the datapath numbers it.
-    pub in_port: u32,
+pub struct Place<'a> {
+    /// The port by which it came in.
+    pub in_port: Port<'a>,
     /// The recirculation; 0 on the first pass.
     pub recirc_id: u32,
     /// `OVS_CS_F_*`; 0 where it has not been through conntrack.
@@ -37,7 +61,7 @@ const ND: [u8; 2] = [135, 136];
 
 /// The key of a frame that begins with its Ethernet header; `tag` is kept beside it. `None` where the
 /// headers cannot be read that a key of such a packet must have.
-pub fn text(place: &Place, frame: &[u8], tag: Option<VlanTag>) -> Option<String> {
+pub fn text(place: &Place<'_>, frame: &[u8], tag: Option<VlanTag>) -> Option<String> {
     let bytes = Bytes(frame);
     let link = packet::link(&bytes, 0)?;
     let network = packet::network(&bytes, link.ethertype, link.network_at);
@@ -60,7 +84,7 @@ pub fn text(place: &Place, frame: &[u8], tag: Option<VlanTag>) -> Option<String>
     Some(format!("{}eth(src={src},dst={dst}),{key}", begin(place)))
 }
 
-fn begin(place: &Place) -> String {
+fn begin(place: &Place<'_>) -> String {
     let mut text = String::new();
     if place.recirc_id != 0 {
         let _ = write!(text, "recirc_id({:#x}),", place.recirc_id);
@@ -177,7 +201,7 @@ mod tests {
                        0e3401bb 00000001 00000000 500203e8 00000000";
 
     fn key(frame: &str) -> Option<String> {
-        text(&Place { in_port: 8, ..Place::default() }, &unhex(frame), None)
+        text(&Place { in_port: Port::Number(8), ..Place::default() }, &unhex(frame), None)
     }
 
     #[test]
@@ -192,7 +216,7 @@ mod tests {
 
     #[test]
     fn tags_in_the_frame_and_beside_it() {
-        let place = Place { in_port: 1, ..Place::default() };
+        let place = Place { in_port: Port::Number(1), ..Place::default() };
         let frame = unhex(&format!("{ETH} 8100 2005 {SYN}"));
         let beside = VlanTag { tpid: 0x88a8, tci: 7 };
         let key = text(&place, &frame, Some(beside)).unwrap();
@@ -242,7 +266,7 @@ mod tests {
     #[test]
     fn a_later_pass_says_what_conntrack_made_of_it() {
         let place = Place {
-            in_port: 8,
+            in_port: Port::Number(8),
             recirc_id: 0x1a,
             ct_state: 0x21,
             ct_zone: 166,

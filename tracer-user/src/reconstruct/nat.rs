@@ -192,7 +192,9 @@ impl Nat {
         if flags.is_fin() {
             self.fins |= if direction == Direction::Forward { 1 } else { 2 };
         }
-        if (flags.is_reset() || self.fins == 3) && self.closed.is_none() {
+        // That which refuses an untranslated reply is none of the connection's own.
+        let resets = flags.is_reset() && !self.is_beside(&packet.first);
+        if (resets || self.fins == 3) && self.closed.is_none() {
             self.closed = Some(packet.first.ts);
         }
     }

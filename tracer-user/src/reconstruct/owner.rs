@@ -91,6 +91,11 @@ fn is_its(outcome: Outcome, at: &Sight) -> bool {
     }
 }
 
+/// Whether Open vSwitch's answer may make another outcome of this one: see [`Answers::tell`].
+pub fn is_open(outcome: Outcome, at: &Sight) -> bool {
+    outcome != Outcome::DroppedByOvs && is_its(outcome, at)
+}
+
 /// What conntrack made of the packet at each recirculation that a `ct` action led to, in order:
 /// `ofproto/trace` takes one `--ct-next` for each of these, and none for other recirculations.
 fn ct_states(passage: &[Arc<Sight>]) -> Vec<String> {

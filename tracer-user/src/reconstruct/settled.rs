@@ -32,9 +32,23 @@ pub struct Settled {
     pub lives: Box<[u64]>,
     /// See [`Packet::aliases`](crate::reconstruct::packet::Packet::aliases).
     pub aliases: Vec<u64>,
+    /// Its journey is still to be told: what Open vSwitch answers may change the outcome.
+    pub untold: bool,
 }
 
 impl Settled {
+    /// What is told of it, the packet with this number.
+    pub fn way(&self, number: u64) -> Way {
+        Way {
+            packet: number,
+            flow: self.flow,
+            outcome: self.outcome,
+            hops: self.hops,
+            first: self.first.clone(),
+            last: self.last.clone(),
+        }
+    }
+
     /// One more copy of it was seen, late: it is forgotten when the packet is.
     pub fn remember(&mut self, life: u64) {
         if life != 0 && !self.lives.contains(&life) && !self.aliases.contains(&life) {
@@ -68,7 +82,7 @@ pub struct Memory {
 
 impl Memory {
     /// Remembers one more; gives back the one that is forgotten for it.
-    pub fn put(&mut self, number: u64, settled: Settled) -> Option<Settled> {
+    pub fn put(&mut self, number: u64, settled: Settled) -> Option<(u64, Settled)> {
         if self.packets.insert(number, settled).is_none() {
             self.order.push_back(number);
         }
@@ -76,7 +90,7 @@ impl Memory {
         while self.order.len() > MAX_SETTLED {
             let oldest = self.order.pop_front()?;
             if let Some(forgotten) = self.packets.remove(&oldest) {
-                return Some(forgotten);
+                return Some((oldest, forgotten));
             }
         }
         None
@@ -91,14 +105,21 @@ impl Memory {
     pub fn retell(&mut self, number: u64, outcome: Outcome) -> Option<Way> {
         let settled = self.packets.get_mut(&number)?;
         settled.outcome = outcome;
-        Some(Way {
-            packet: number,
-            flow: settled.flow,
-            outcome,
-            hops: settled.hops,
-            first: settled.first.clone(),
-            last: settled.last.clone(),
-        })
+        settled.untold = false;
+        Some(settled.way(number))
+    }
+
+    /// The journeys that were not told yet, by the packets' numbers.
+    pub fn tell_rest(&mut self) -> Vec<Way> {
+        let untold = self.packets.iter_mut().filter(|(_, settled)| settled.untold);
+        let mut ways: Vec<_> = untold
+            .map(|(number, settled)| {
+                settled.untold = false;
+                settled.way(*number)
+            })
+            .collect();
+        ways.sort_unstable_by_key(|way| way.packet);
+        ways
     }
 
     /// Takes the packet out: it is not settled after all.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use self::waiting::{due, unended};
 use crate::model::{HookName, Hop, Lost, Outcome};
 use crate::reconstruct::asked::{self, Answer};
-use crate::reconstruct::fate::{self, Fate};
+use crate::reconstruct::fate;
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::Marks;
@@ -197,7 +197,11 @@ impl Story {
     pub fn take_retired(&mut self) -> Vec<Flow> {
         let mut flows = self.flows.take_retired();
         for flow in &mut flows {
-            self.owner.tell(flow);
+            for number in self.owner.tell(flow) {
+                if let Some(settled) = self.settled.find(number) {
+                    settled.outcome = Outcome::DroppedByOvs;
+                }
+            }
             self.miss_answers(flow, u64::MAX);
         }
         flows
@@ -232,6 +236,7 @@ impl Story {
             ways.extend(retold.filter_map(|n| self.settled.retell(n, dropped)));
             self.miss_answers(flow, end);
         }
+        ways.extend(self.settled.tell_rest());
         (ways, flows)
     }
 
@@ -325,6 +330,7 @@ impl Story {
             last: fate.at.clone(),
             lives: packet.lives.iter().map(|l| l.id).collect(),
             aliases: std::mem::take(&mut packet.aliases),
+            untold: false,
         };
         if let Some(entry) = self.flows.flow_mut(flow) {
             if packet.flow.take().is_some() {
@@ -336,17 +342,20 @@ impl Story {
             let retold = folded.retold.into_iter();
             ways.extend(retold.filter_map(|n| self.settled.retell(n, folded.outcome)));
         }
-        self.remember(number, settled);
-        ways.push(way(&packet, flow, &fate));
+        settled.untold = owner::is_open(fate.outcome, &fate.at);
+        if !settled.untold {
+            ways.push(settled.way(number));
+        }
+        ways.extend(self.remember(number, settled));
     }
 
-    fn remember(&mut self, number: u64, settled: Settled) {
-        let Some(forgotten) = self.settled.put(number, settled) else {
-            return;
-        };
+    /// Keeps a settled packet. What is to be told of one that is forgotten for it, where that was put off.
+    fn remember(&mut self, number: u64, settled: Settled) -> Option<Way> {
+        let (oldest, forgotten) = self.settled.put(number, settled)?;
         for life in forgotten.lives.iter().chain(&forgotten.aliases) {
             self.lives.remove(life);
         }
+        forgotten.untold.then(|| forgotten.way(oldest))
     }
 
     fn reopen(&mut self, number: u64) {
@@ -364,17 +373,6 @@ impl Story {
             packet.flow = Some(settled.flow);
         }
         self.open.insert(number, packet);
-    }
-}
-
-fn way(packet: &Packet, flow: u64, fate: &Fate) -> Way {
-    Way {
-        packet: packet.number,
-        flow,
-        outcome: fate.outcome,
-        hops: packet.hops,
-        first: packet.first.clone(),
-        last: fate.at.clone(),
     }
 }
 

@@ -24,38 +24,6 @@ const ATTACH_LIMIT: Duration = Duration::from_mins(10);
 /// Some of this machine's own scenarios: between them each kind of program has work to do.
 const OWN: [&str; 3] = ["udp-echo/ipv4", "tcp-transfer/ipv6", "nft-drop/ipv4"];
 
-/// Which scenarios guests run.
-#[derive(Clone, Copy)]
-pub(super) enum Scenarios<'a> {
-    /// By its name.
-    One(&'a str),
-    /// The incidents, and each hook of Open vSwitch at work: enough for every change.
-    Few,
-    /// Every one.
-    All,
-}
-
-impl Scenarios<'_> {
-    fn names(&self) -> Vec<OsString> {
-        match self {
-            Self::One(name) => vec![name.into()],
-            Self::Few => FEW.map(OsString::from).into(),
-            Self::All => Vec::new(),
-        }
-    }
-}
-
-/// The six incidents, and a rule that drops.
-const FEW: [&str; 7] = [
-    "ovn-br-local",
-    "octavia-ct-invalid",
-    "stale-flow/ipv4",
-    "undnat-lost/ipv4",
-    "port-collision/ipv4",
-    "bond-arp-mac",
-    "ovs-drop-rule/ipv4",
-];
-
 /// The functions of Open vSwitch that every packet passes: hooked the cheaper way wherever the kernel has
 /// one, which its modules' BTF decides.
 const PASSED: [(&str, &str); 3] = [
@@ -64,23 +32,19 @@ const PASSED: [(&str, &str); 3] = [
     ("ovs-output", "ovs_vport_send"),
 ];
 
-/// Two guests at a time: each has one processor.
-pub(super) fn run(binary: &Path, scenarios: Scenarios<'_>) -> Result<Count> {
+/// All scenarios for guests, or the one of this name. Two guests at a time: each has one processor.
+pub(super) fn run(binary: &Path, only: Option<&str>) -> Result<Count> {
     super::harness("scenarios")?;
     let mut sum = Count::default();
     for (kernels, attach) in [(SCENARIOS, false), (ATTACH, true)] {
-        if attach && matches!(scenarios, Scenarios::One(_)) {
+        if attach && only.is_some() {
             continue;
         }
         let began = Instant::now();
         let counts = std::thread::scope(|scope| {
             let runs = kernels.map(|kernel| {
                 scope.spawn(move || {
-                    if attach {
-                        attaches(kernel, binary)
-                    } else {
-                        judged(kernel, binary, scenarios)
-                    }
+                    if attach { attaches(kernel, binary) } else { judged(kernel, binary, only) }
                 })
             });
             runs.map(|run| run.join().unwrap_or_else(|_| bail!("the machine's thread ended")))
@@ -125,14 +89,14 @@ fn machine(kernel: Name, timeout: Duration) -> Machine {
 
 /// The scenarios for guests with this kernel, and `doctor` where it is about more than one of them; their
 /// recordings and logs come out.
-fn judged(kernel: Name, binary: &Path, scenarios: Scenarios<'_>) -> Result<Count> {
+fn judged(kernel: Name, binary: &Path, only: Option<&str>) -> Result<Count> {
     let records = folder(kernel)?;
     let mut command = program("scenarios", binary)?;
     command.extend(["--kernel", kernel.text(), "--records"].map(OsString::from));
     command.push(records.into());
-    command.extend(scenarios.names());
+    command.extend(only.map(OsString::from));
     let mut count = counted(&machine(kernel, LIMIT), &command)?;
-    if !matches!(scenarios, Scenarios::One(_)) {
+    if only.is_none() {
         count += examined(&machine(kernel, ATTACH_LIMIT), binary)?;
     }
     Ok(count)

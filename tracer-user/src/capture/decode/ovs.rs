@@ -10,7 +10,7 @@ use tracer_common::packet::VlanTag;
 
 use crate::model::{Ovs, Upcall};
 use crate::ovs::actions::{CT_STATES, CtLayout, Form, text_of};
-use crate::ovs::flow_key::{self, Place};
+use crate::ovs::flow_key::{self, Place, Port};
 
 /// `OVS_CS_F_TRACKED`.
 const TRACKED: u8 = 0x20;
@@ -30,7 +30,15 @@ pub fn ovs(decoded: &Decoded<'_>, ct: Option<&CtLayout>) -> Option<Ovs> {
     };
     if knows(KNOWS_KEY) {
         flow_key(&mut ovs, facts);
-        ovs.key = key_text(decoded, facts);
+        ovs.key = number(facts.in_port_no)
+            .and_then(|number| key_text(decoded, facts, Port::Number(number)));
+    } else if decoded.hook == Hook::OvsReceive {
+        // Where the module has no BTF the datapath's own notes cannot be read. What a vport receives
+        // is in its first pass, and comes by the vport's device, which has the vport's name.
+        ovs.key = name(&decoded.event.dev_name)
+            .filter(|name| is_plain(name))
+            .and_then(|name| key_text(decoded, facts, Port::Name(&name)));
+        ovs.recirc_id = ovs.key.is_some().then_some(0);
     }
     if knows(KNOWS_LIST) {
         ovs.actions = Some(text_of(decoded.list, Form::Memory(ct)));
@@ -56,14 +64,14 @@ fn flow_key(ovs: &mut Ovs, facts: &OvsFacts) {
 }
 
 /// The whole key, of the packet's own headers; `None` where these are not all to be had.
-fn key_text(decoded: &Decoded<'_>, facts: &OvsFacts) -> Option<String> {
+fn key_text(decoded: &Decoded<'_>, facts: &OvsFacts, in_port: Port<'_>) -> Option<String> {
     let event = &decoded.event;
-    let has_link = event.flags & FLAG_LINK_HEADER != 0 && facts.in_port_no != NO_PORT;
+    let has_link = event.flags & FLAG_LINK_HEADER != 0;
     let frame = event.headers.get(..usize::from(event.header_len)).filter(|_| has_link)?;
     let tag = VlanTag { tpid: event.vlan_proto, tci: event.vlan_tci };
     let tracked = facts.ct_state & TRACKED != 0;
     let place = Place {
-        in_port: facts.in_port_no,
+        in_port,
         recirc_id: facts.recirc_id,
         ct_state: if tracked { facts.ct_state } else { 0 },
         ct_zone: facts.ct_zone,
@@ -71,6 +79,11 @@ fn key_text(decoded: &Decoded<'_>, facts: &OvsFacts) -> Option<String> {
         ct_label: u128::from_le_bytes(facts.ct_label),
     };
     flow_key::text(&place, frame, (tag.tpid != 0).then_some(tag))
+}
+
+/// Whether a flow key can hold this name of a port: nothing in it ends the name before its end.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte))
 }
 
 /// `new|trk`, as `ovs-dpctl` joins them.
@@ -112,36 +125,42 @@ mod tests {
     use tracer_common::abi::{Event, STACK_DEPTH};
 
     fn read(hook: Hook, facts: OvsFacts, list: &[u8]) -> Ovs {
-        let event = Event {
-            ts: 0,
-            life: 0,
-            skb: 0,
-            parent: 0,
-            location: 0,
-            netns: 0,
-            ifindex: 0,
-            cpu: 0,
-            len: 0,
-            reason: 0,
-            mark: 0,
-            protocol: 0,
-            vlan_tci: 0,
-            vlan_proto: 0,
-            header_len: 0,
-            l3_offset: 0,
-            hook: hook as u8,
-            flags: 0,
-            pkt_type: 0,
-            parts: 0,
-            ip_summed: 0,
-            pad: 0,
-            dev_name: [0; 16],
-            headers: [0; tracer_common::abi::HEADER_BYTES],
-        };
+        read_event(Event { hook: hook as u8, ..NOTHING }, facts, list)
+    }
+
+    fn read_event(event: Event, facts: OvsFacts, list: &[u8]) -> Ovs {
+        let hook = Hook::from_number(event.hook).unwrap();
         let decoded =
             Decoded { hook, event, stack: [0; STACK_DEPTH], ct: None, ovs: Some(facts), list };
         ovs(&decoded, None).unwrap()
     }
+
+    const NOTHING: Event = Event {
+        ts: 0,
+        life: 0,
+        skb: 0,
+        parent: 0,
+        location: 0,
+        netns: 0,
+        ifindex: 0,
+        cpu: 0,
+        len: 0,
+        reason: 0,
+        mark: 0,
+        protocol: 0,
+        vlan_tci: 0,
+        vlan_proto: 0,
+        header_len: 0,
+        l3_offset: 0,
+        hook: 0,
+        flags: 0,
+        pkt_type: 0,
+        parts: 0,
+        ip_summed: 0,
+        pad: 0,
+        dev_name: [0; 16],
+        headers: [0; tracer_common::abi::HEADER_BYTES],
+    };
 
     fn key(ct_state: u8) -> OvsFacts {
         OvsFacts { known: KNOWS_KEY, ct_state, ct_zone: 5, recirc_id: 7, ..OvsFacts::NONE }
@@ -161,6 +180,32 @@ mod tests {
         let seen = read(Hook::OvsActions, OvsFacts::NONE, &[]);
         assert_eq!(seen, Ovs::default());
         assert_eq!(read(Hook::OvsUpcall, OvsFacts::NONE, &[]).upcall, Some(Upcall::default()));
+    }
+
+    #[test]
+    fn a_received_packet_has_a_key_where_the_datapaths_own_cannot_be_read() {
+        // An echo request, padded.
+        let frame = [
+            &[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0][..],
+            &[0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2][..],
+            &[8, 0, 0, 0, 0, 1, 0, 1],
+        ]
+        .concat();
+        let received = |name: &[u8]| {
+            let mut event = Event { hook: Hook::OvsReceive as u8, ..NOTHING };
+            event.flags = FLAG_LINK_HEADER;
+            event.header_len = frame.len() as u16;
+            event.headers[..frame.len()].copy_from_slice(&frame);
+            event.dev_name[..name.len()].copy_from_slice(name);
+            read_event(event, OvsFacts::NONE, &[])
+        };
+        let seen = received(b"p-c");
+        let key = seen.key.unwrap();
+        assert!(key.starts_with("in_port(p-c),eth(src=02:00:00:00:00:01,"), "{key}");
+        assert!(key.contains("ipv4(src=10.0.0.1,dst=10.0.0.2,proto=1"), "{key}");
+        assert_eq!(seen.recirc_id, Some(0));
+        // A name that would end its own parenthesis.
+        assert_eq!(received(b"a)b").key, None);
     }
 
     #[test]

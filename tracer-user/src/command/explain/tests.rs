@@ -10,10 +10,14 @@ fn meta() -> String {
 }
 
 fn a_drop() -> String {
-    let mut h = hop(crate::model::HookName::Drop, 1, 1)
+    drop_of(1, 1)
+}
+
+fn drop_of(packet: u64, ms: u64) -> String {
+    let mut h = hop(crate::model::HookName::Drop, ms, packet)
         .on("server", "eth0", None)
         .because(Some("NO_SOCKET"), "__udp4_lib_rcv");
-    (h.packet, h.hop) = (1, 1);
+    (h.packet, h.hop) = (packet, 1);
     serde_json::to_string(&Record::Hop(Box::new(h))).unwrap() + "\n"
 }
 
@@ -25,8 +29,12 @@ struct Said {
 }
 
 fn explain(input: &[u8]) -> Said {
+    shown(input, Shows::Conclusions)
+}
+
+fn shown(input: &[u8], shows: Shows) -> Said {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let report = Report::new(Box::new(&mut out), Form::Json, Shows::Conclusions);
+    let report = Report::new(Box::new(&mut out), Form::Json, shows);
     let result = run(std::io::Cursor::new(input.to_vec()), report, &mut err);
     Said { result, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
@@ -45,6 +53,13 @@ fn verdicts_and_journeys_come_out_as_records() {
     assert_eq!(said.result.unwrap(), 10);
     let kinds: Vec<_> = said.out.lines().map(|l| kind(l).ok().unwrap()).collect();
     assert_eq!(kinds, ["meta", "journey", "verdict"]);
+}
+
+#[test]
+fn what_is_due_by_the_time_of_a_hop_is_settled_without_it() {
+    let said = shown((meta() + &drop_of(1, 1) + &drop_of(2, 9_000)).as_bytes(), Shows::Everything);
+    let kinds: Vec<_> = said.out.lines().map(|l| kind(l).ok().unwrap()).collect();
+    assert_eq!(kinds, ["meta", "hop", "journey", "hop", "journey", "verdict"]);
 }
 
 #[test]

@@ -163,6 +163,19 @@ fn what_comes_after_the_end_of_a_connection_is_none_of_it() {
 }
 
 #[test]
+fn the_refusal_of_an_untranslated_reply_ends_no_connection() {
+    let mut hops = lost();
+    hops.push(at(TcEgress, 15, 3, "client", "eth0", &translated(), "R"));
+    hops.push(at(Deliver, 16, 3, "server", "eth0", &translated(), "R"));
+    // The answer to a SYN that was sent again before it was refused.
+    hops.extend(reply(20, 4, "SA", &back(&translated())));
+    hops.push(refused(24, 4, &back(&translated()), "SA"));
+    let all = verdicts(hops);
+    assert_eq!((all.len(), all[0].outcome), (1, Outcome::ReplyNotTranslated));
+    assert_eq!((&all[0].evidence[..], &all[0].also[..]), (&[2, 4, 3][..], &[][..]));
+}
+
+#[test]
 fn a_conversation_with_the_server_itself_from_the_same_port_is_none_of_it() {
     let mut hops = forth(0, 1, "S");
     hops.push(at(TcEgress, 10, 5, "client", "eth1", &translated(), "S"));

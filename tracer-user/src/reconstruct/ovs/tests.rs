@@ -29,6 +29,16 @@ fn tell(hops: Vec<Hop>) -> Told {
     told
 }
 
+impl Told {
+    /// What became of a packet, of which there is one journey.
+    fn outcome_of(&self, packet: u64) -> Outcome {
+        let mut journeys = self.journeys.iter().filter(|journey| journey.packet == packet);
+        let outcome = journeys.next().expect("no journey").outcome;
+        assert!(journeys.next().is_none(), "packet {packet} has more than one journey");
+        outcome
+    }
+}
+
 /// The verdict on the one flow that these hops are; a recording of them gives the same.
 fn verdict(hops: Vec<Hop>) -> Verdict {
     let mut live = tell(hops);
@@ -191,72 +201,6 @@ fn it_comes_back_to_where_it_was_before() {
 }
 
 #[test]
-fn what_does_not_come_back_was_lost_or_the_others_tell() {
-    let first = || packet(1, vec![enters(1, 1), goes_up(2, 1, None)]);
-    let v = verdict(first());
-    assert_eq!(v.outcome, Outcome::UpcallLost);
-    assert!(v.text.contains("nothing came back"), "{}", v.text);
-    let second =
-        |ms| packet(2, vec![enters(ms, 2), vec![runs(ms + 1, 2, "drop"), consumed(ms + 1, 2)]]);
-    // Settled before the first, and long after it.
-    for ms in [300, 9_000] {
-        let hops: Vec<_> = first().into_iter().chain(second(ms)).collect();
-        let told = tell(hops.clone());
-        let last = |n| told.journeys.iter().rfind(|j| j.packet == n).unwrap().outcome;
-        assert_eq!((last(1), last(2)), (Outcome::DroppedByOvs, Outcome::DroppedByOvs));
-        let v = verdict(hops);
-        assert_eq!((v.outcome, v.packets, v.evidence), (Outcome::DroppedByOvs, 2, vec![1, 2]));
-        assert!(v.text.starts_with("Both UDP packets"), "{}", v.text);
-        assert!(v.text.contains("The first of them went up to ovs-vswitchd"), "{}", v.text);
-    }
-}
-
-#[test]
-fn a_drop_in_another_pass_tells_nothing_of_what_did_not_come_back() {
-    let first = packet(1, vec![enters(1, 1), goes_up(2, 1, None)]);
-    let drop = recirculated(runs(301, 2, "drop"), 7, "inv|trk");
-    let hops = packet(
-        2,
-        vec![enters(300, 2), vec![runs(300, 2, "ct(zone=5),recirc(0x7)"), drop, consumed(301, 2)]],
-    );
-    let told = tell(first.into_iter().chain(hops).collect());
-    let of = |n| told.journeys.iter().rfind(|j| j.packet == n).unwrap().outcome;
-    assert_eq!((of(1), of(2)), (Outcome::UpcallLost, Outcome::DroppedByOvs));
-    let text = &told.verdicts[0].text;
-    assert!(text.contains("after conntrack in zone 5 found it inv|trk"), "{text}");
-    assert!(text.contains("on the way to or from ovs-vswitchd"), "{text}");
-}
-
-#[test]
-fn what_could_not_go_up_says_why() {
-    for (error, words) in [
-        ("EAGAIN", "the queue to ovs-vswitchd's handlers was full"),
-        ("ENOTCONN", "no handler of ovs-vswitchd listens"),
-        ("ECONNREFUSED", "no handler of ovs-vswitchd listens"),
-        ("ENOMEM", "could not hand it over [ENOMEM]"),
-    ] {
-        let v = verdict(all(vec![enters(1, 1), goes_up(2, 1, Some(error))]));
-        assert_eq!((v.outcome, v.reason.as_deref()), (Outcome::UpcallLost, Some(error)));
-        assert!(v.text.contains(words), "{}", v.text);
-    }
-    // ENOTCONN ends as a drop.
-    let mut hops = all(vec![enters(1, 1), goes_up(2, 1, Some("ENOTCONN"))]);
-    hops.pop();
-    hops.push(at(hop(Drop, 2, 1), "va").because(None, "ovs_dp_process_packet"));
-    assert_eq!(verdict(hops).outcome, Outcome::UpcallLost);
-}
-
-#[test]
-fn ovs_vswitchd_may_answer_yet() {
-    let mut story = Story::new();
-    for mut h in all(vec![enters(1, 1), goes_up(2, 1, None)]) {
-        story.observe(&mut h);
-    }
-    assert_eq!(story.outcomes(), 0);
-    assert_eq!(story.finish(500_000_000).1[0].outcome, Outcome::InFlight);
-}
-
-#[test]
 fn drops_in_the_modules_functions_are_open_vswitchs() {
     let end = |symbol: &str, reason| {
         let mut end = at(hop(Drop, 3, 1), "va").because(reason, symbol);
@@ -404,3 +348,5 @@ fn segments_come_back_one_by_one() {
         assert_eq!(tell(all(vec![whole(1, one, "one"), other])).journeys.len(), 2);
     }
 }
+
+mod lost_upcalls;
