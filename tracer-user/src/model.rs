@@ -68,6 +68,10 @@ pub struct Meta {
     pub start: String,
     /// `CLOCK_MONOTONIC` of the beginning, nanoseconds, as text: it does not fit 2^53.
     pub start_monotonic_ns: String,
+    /// When all probes were attached, nanoseconds since the beginning: of what was seen before that, the
+    /// end may not have been. Absent in recordings of an earlier lasthop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<u64>,
     /// The filter as it was typed.
     pub filter: String,
     /// The probes that were attached, by name.

@@ -72,6 +72,7 @@ impl<'a> Report<'a> {
         if filter::is_one_way(&meta.filter) {
             self.story.sees_one_way();
         }
+        self.story.sees_all_from(meta.ready.unwrap_or(0));
         match self.form {
             Form::Json => json::write(&mut self.out, &Record::Meta(meta.clone())),
             Form::Text(text) => text.meta(&mut self.out, meta),

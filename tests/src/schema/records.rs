@@ -131,6 +131,7 @@ pub(super) const META: &[Field] = &[
     must("hostname", Kind::Text),
     must("start", Kind::Text),
     must("start_monotonic_ns", Kind::Decimal),
+    may("ready", LONG),
     must("filter", Kind::Text),
     must("probes", Kind::List(&Kind::Text)),
     may("blind", Kind::List(&Kind::Text)),

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use crate::model::Meta;
 
-/// The head of a recording that began `elapsed` nanoseconds ago, at `monotonic` by
+/// The head of a recording that began `elapsed` nanoseconds ago, and is all attached by now, at `monotonic` by
 /// `CLOCK_MONOTONIC`.
 pub fn meta(
     elapsed: u64,
@@ -24,6 +24,7 @@ pub fn meta(
         hostname: uname.as_ref().map_or_else(String::new, |u| text(u.nodename())),
         start: began.to_string(),
         start_monotonic_ns: monotonic.to_string(),
+        ready: Some(elapsed),
         filter: filter.to_owned(),
         probes,
         blind,

@@ -137,7 +137,15 @@ pub fn is_unheard(drop: &Sight) -> bool {
         && drop.symbol().is_some_and(|symbol| NOT_JOINED.contains(&symbol));
     // A host that has no address yet has no route for them either.
     let no_route = drop.symbol() == Some("ip6_pkt_discard");
-    is_link_local_group(tuple.dst) && !seeks && (not_joined || no_route)
+    (is_link_local_group(tuple.dst) || is_discovery(tuple.dst))
+        && !seeks
+        && (not_joined || no_route)
+}
+
+/// Where it is asked who is there: SSDP and WS-Discovery, SLP (IANA's registry of IPv4 multicast addresses,
+/// 239.255.255.0/24).
+fn is_discovery(to: IpAddr) -> bool {
+    matches!(to, IpAddr::V4(v4) if matches!(v4.octets(), [239, 255, 255, 250 | 253]))
 }
 
 /// A group that no router forwards: 224.0.0.0/24 (RFC 5771), `ff02::/16` (RFC 4291, 2.7).

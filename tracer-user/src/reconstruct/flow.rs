@@ -11,6 +11,7 @@ use crate::reconstruct::fate::Fate;
 use crate::reconstruct::kinds::{Kind, Kinds};
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
+use crate::reconstruct::part::Parts;
 use crate::reconstruct::question::Questions;
 use crate::reconstruct::related::Related;
 use crate::reconstruct::segment::Numbers;
@@ -106,6 +107,12 @@ pub struct Flow {
     twins: Twins,
     /// Only this direction matched the filter.
     pub one_way: bool,
+    /// Where its packets have been.
+    pub parts: Parts,
+    /// How many packets were ever taken for its own.
+    pub begun: u64,
+    /// The end of one of them was seen: they do not go on where nothing is seen of them.
+    pub ends_here: bool,
     /// What arrived and wants an answer.
     pub questions: Questions,
 }
@@ -143,6 +150,9 @@ impl Flow {
             numbers: Numbers::default(),
             twins: Twins::default(),
             one_way: false,
+            parts: Parts::default(),
+            begun: 0,
+            ends_here: false,
             questions: Questions::default(),
         }
     }
@@ -211,7 +221,7 @@ impl Flow {
 
     /// Counts a settled packet.
     pub fn fold(&mut self, packet: &Packet, fate: &Fate) -> Folded {
-        if packet.first.about().is_some() && self.opening.about().is_none() {
+        if packet.first.about().is_some() && self.forward != packet.first.tuple {
             Related::fold(&mut self.related, packet, fate);
             return Folded { outcome: fate.outcome, retold: Vec::new() };
         }
@@ -298,8 +308,8 @@ impl Flow {
             side.good = side.good.saturating_sub(1);
             side.left -= u64::from(question.counted == Outcome::Forwarded).min(side.left);
             let unanswered = question.fate.at.hook != HookName::Drop;
-            let packet =
-                One { number: question.number, first: &question.first, misfit: None, unanswered };
+            let (number, first) = (question.number, &question.first);
+            let packet = One { number, first, misfit: None, unanswered, is_early: false };
             self.fold_loss(&packet, &question.fate, question.direction);
         }
     }
@@ -327,7 +337,7 @@ impl Flow {
         let same = |l: &Loss| {
             l.outcome == fate.outcome
                 && l.direction == direction
-                && l.unanswered == packet.unanswered
+                && (l.unanswered, l.is_early) == (packet.unanswered, packet.is_early)
                 // Where one that nobody answered was seen last is nobody's fault.
                 && (packet.unanswered || is_same_place(&l.at, &fate.at))
         };
@@ -344,6 +354,7 @@ impl Flow {
             count: 1,
             kinds: Kinds::one(packet.first),
             unanswered: packet.unanswered,
+            is_early: packet.is_early,
             asked: u64::from(asked),
             evidence: vec![packet.number],
             first: packet.first.clone(),

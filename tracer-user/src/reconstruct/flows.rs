@@ -1,11 +1,16 @@
 //! All flows of a trace: which packet belongs to which.
 
+mod holders;
+mod placing;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use self::holders::Holders;
 use crate::model::{Lost, Proto};
 use crate::reconstruct::Map;
 use crate::reconstruct::flow::Flow;
+use crate::reconstruct::part::Part;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
@@ -18,7 +23,7 @@ const LOST_NEAR: u64 = 5_000_000_000;
 /// All flows of a trace.
 #[derive(Debug, Default)]
 pub struct Flows {
-    by_key: Map<FlowKey, u64>,
+    by_key: Map<FlowKey, Holders>,
     by_number: Map<u64, Flow>,
     /// Conversations that look as another flow does behind its translation.
     direct: Map<FlowKey, u64>,
@@ -51,31 +56,48 @@ impl Flows {
         // An ICMP error belongs to the flow that it is about, where that is known.
         let quoted_id = sight.icmp.as_ref().and_then(|icmp| icmp.about_id);
         let about = sight.about().map(|about| FlowKey::with_id(about, quoted_id));
-        if let Some(number) = about.and_then(|key| self.by_key.get(&key)) {
-            return *number;
+        if let Some(number) = about.and_then(|key| self.holder(&key, sight)) {
+            return number;
+        }
+        if let Some((about, key)) = sight.about().copied().zip(about)
+            && sight.is_link_failure()
+        {
+            return self.begin_unseen(sight, about, key);
         }
         let key = FlowKey::new(tuple, sight.icmp.as_deref());
-        if let Some(number) = self.by_key.get(&key).copied() {
+        let known = self.holder(&key, sight).filter(|number| !self.is_elsewhere(*number, sight));
+        if let Some(number) = known {
             return self.beside(number, key, sight).unwrap_or(number);
         }
         let origin = sight.origin();
         let by_origin = origin.map(|from| FlowKey::new(&from, sight.icmp.as_deref()));
-        if let Some(number) = by_origin.and_then(|own| self.by_key.get(&own)) {
-            return *number;
+        let known = by_origin.and_then(|own| self.holder(&own, sight));
+        if let Some(number) = known.filter(|number| !self.is_elsewhere(*number, sight)) {
+            return number;
         }
         let number = self.begin(sight);
         if let Some(flow) = self.by_number.get_mut(&number) {
             flow.forward = origin.or(flow.forward);
-            flow.keys.push(key);
         }
-        self.by_key.insert(key, number);
+        self.hold(key, number);
+        number
+    }
+
+    /// A host tells itself of a packet that it could not send, and of which nothing was seen: the flow of
+    /// that one.
+    fn begin_unseen(&mut self, sight: &Arc<Sight>, about: FlowTuple, key: FlowKey) -> u64 {
+        let number = self.begin(sight);
+        if let Some(flow) = self.by_number.get_mut(&number) {
+            flow.forward = Some(about);
+        }
+        self.hold(key, number);
         number
     }
 
     /// The flow that this packet belongs to instead of flow `number`, when both look the same behind
     /// a translation: the client's conversation with the far end's own address, which its first
     /// packet there begins.
-    pub fn beside(&mut self, number: u64, key: FlowKey, sight: &Arc<Sight>) -> Option<u64> {
+    fn beside(&mut self, number: u64, key: FlowKey, sight: &Arc<Sight>) -> Option<u64> {
         let flow = self.by_number.get(&number)?;
         if !flow.nat.is_beside(sight) {
             return None;
@@ -95,7 +117,7 @@ impl Flows {
     }
 
     /// As [`Flows::beside`], for a packet that was taken for one of flow `number` before.
-    pub fn beside_later(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
+    fn beside_later(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
         if self.direct.is_empty() {
             return None;
         }
@@ -107,7 +129,7 @@ impl Flows {
 
     /// A packet of flow `number` shows another tuple than before. When that is a translation, its
     /// packets belong to the flow from now on, the replies included.
-    pub fn join(&mut self, number: u64, first: Option<&FlowTuple>, now: &Sight) {
+    fn join(&mut self, number: u64, first: Option<&FlowTuple>, now: &Sight) {
         let (Some(first), Some(tuple)) = (first, now.tuple.as_ref()) else {
             return;
         };
@@ -126,12 +148,7 @@ impl Flows {
             return;
         }
         flow.translate(flow.direction(Some(first)), *tuple);
-        let key = FlowKey::new(tuple, now.icmp.as_deref());
-        // A tuple that is another flow's already stays that one's: two connections may collide.
-        if flow.has_room() && !self.by_key.contains_key(&key) {
-            flow.keys.push(key);
-            self.by_key.insert(key, number);
-        }
+        self.hold_too(FlowKey::new(tuple, now.icmp.as_deref()), number);
     }
 
     /// All flows that are held, by number.
@@ -143,38 +160,27 @@ impl Flows {
 
     /// The flow that a packet belongs to by its conntrack entry, where that is another than flow
     /// `number`: two connections may look the same behind their translations.
-    pub fn of_entry(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
+    fn of_entry(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
         let (from, to) = sight.ct.as_ref().filter(|_| sight.about().is_none())?.translation()?;
         let flow = self.by_number.get(&number)?;
         if !flow.nat.is_of_another(from, to) {
             return None;
         }
         let key = FlowKey::new(&from, sight.icmp.as_deref());
-        if let Some(known) = self.by_key.get(&key) {
-            return Some(*known).filter(|known| *known != number);
+        if let Some(known) = self.holder(&key, sight) {
+            return Some(known).filter(|known| *known != number);
         }
         let number = self.begin(sight);
         if let Some(flow) = self.by_number.get_mut(&number) {
             flow.forward = Some(from);
-            flow.keys.push(key);
         }
-        self.by_key.insert(key, number);
+        self.hold(key, number);
         Some(number)
-    }
-
-    /// An open packet was taken for one of `from`, and is one of `to`.
-    pub fn rehome(&mut self, from: u64, to: u64) {
-        if let Some(flow) = self.by_number.get_mut(&from) {
-            flow.open = flow.open.saturating_sub(1);
-        }
-        if let Some(flow) = self.by_number.get_mut(&to) {
-            flow.open += 1;
-        }
     }
 
     /// A packet of flow `number` carries a conntrack entry that translates: what its packets look
     /// like on either side of that belongs to the flow, whether or not a hop shows it.
-    pub fn join_entry(&mut self, number: u64, sight: &Sight) {
+    fn join_entry(&mut self, number: u64, sight: &Sight) {
         let translation = sight.ct.as_ref().and_then(|ct| ct.translation());
         let Some((from, to)) = translation.filter(|_| sight.about().is_none()) else {
             return;
@@ -188,11 +194,7 @@ impl Flows {
             flow.translated = Some(to);
         }
         for tuple in [from, to] {
-            let key = FlowKey::new(&tuple, sight.icmp.as_deref());
-            if flow.has_room() && !self.by_key.contains_key(&key) {
-                flow.keys.push(key);
-                self.by_key.insert(key, number);
-            }
+            self.hold_too(FlowKey::new(&tuple, sight.icmp.as_deref()), number);
         }
     }
 
@@ -201,10 +203,12 @@ impl Flows {
     pub fn answered(&mut self, asked_by: IpAddr, group: IpAddr, ts: u64) {
         let question =
             FlowTuple { proto: Proto::Icmp6, src: asked_by, sport: None, dst: group, dport: None };
-        let flow = self.by_key.get(&FlowKey::new(&question, None));
-        if let Some(flow) = flow.and_then(|number| self.by_number.get_mut(number)) {
-            let direction = flow.direction(Some(&question));
-            flow.questions.answer(direction, ts);
+        let Some(holders) = self.by_key.get(&FlowKey::new(&question, None)) else { return };
+        for number in holders.all() {
+            if let Some(flow) = self.by_number.get_mut(&number) {
+                let direction = flow.direction(Some(&question));
+                flow.questions.answer(direction, ts);
+            }
         }
     }
 
@@ -262,7 +266,7 @@ impl Flows {
             return;
         };
         for key in &flow.keys {
-            self.by_key.remove(key);
+            self.release(*key, number);
         }
         if let Some(key) = flow.direct {
             self.direct.remove(&key);
@@ -286,6 +290,7 @@ impl Flows {
         self.latest += 1;
         let mut flow = Flow::new(self.latest, sight.clone());
         flow.incomplete = self.lost_until.is_some_and(|until| sight.ts <= until);
+        flow.parts.add(Part::of(sight));
         self.by_number.insert(self.latest, flow);
         self.latest
     }

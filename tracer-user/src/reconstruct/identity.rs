@@ -6,9 +6,11 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 
 use crate::model::{HookName, Hop};
 use crate::reconstruct::Map;
+use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::tuple::FlowTuple;
 
 /// How long after a packet's last sighting a new skb with its fingerprint is the same packet,
@@ -45,10 +47,11 @@ impl Marks {
         Some(Mark(self.hasher.hash_one((tuple.proto, tuple.src, tuple.dst, id))))
     }
 
-    /// The skb of a packet that a socket has taken: the kernel side follows it no further, and what
-    /// becomes of it then comes as a new life.
-    pub fn taken(&self, hop: &Hop) -> Option<Mark> {
-        hop.skb.map(|skb| Mark(self.hasher.hash_one(("taken", skb))))
+    /// The skb of a packet that a socket has taken, which the kernel side follows no further, or of a
+    /// segment that came to a host which may give it other numbers: what becomes of it then comes as a
+    /// new life.
+    pub fn held(&self, hop: &Hop) -> Option<Mark> {
+        hop.skb.map(|skb| Mark(self.hasher.hash_one(("held", skb))))
     }
 
     /// The packet that carried this mark last.
@@ -92,4 +95,44 @@ pub fn is_handed_in(hop: &Hop) -> bool {
 /// one place take and consume a copy each: that repeats nothing.
 pub fn repeats(hop: &Hop) -> bool {
     hop.hook != HookName::Consume
+}
+
+/// Whether the hop shows another tuple than the packet did, of which nothing is translated: what is
+/// addressed to a link (RFC 4291, 2.5.6 and 2.7; RFC 3927; RFC 5771) is nobody's to translate. Two hosts
+/// say the same words there, each in its own name.
+pub fn is_untranslatable(hop: &Hop, packet: &Packet) -> bool {
+    let Some(tuple) = hop.tuple else { return false };
+    let known = || [packet.first.tuple, packet.last.tuple].into_iter().flatten();
+    let is_local = |t: FlowTuple| is_of_link(t.src) || is_of_link(t.dst);
+    known().all(|seen| seen != tuple) && (is_local(tuple) || known().any(is_local))
+}
+
+/// An address that means something on one link only.
+fn is_of_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_unspecified()
+                || v4.is_link_local()
+                || v4.is_broadcast()
+                || v4.octets().starts_with(&[224, 0, 0])
+        }
+        IpAddr::V6(v6) => {
+            let [scope, ..] = v6.segments();
+            v6.is_unspecified() || scope & 0xffc0 == 0xfe80 || scope & 0xff0f == 0xff02
+        }
+    }
+}
+
+/// Whether the hop shows what this host itself sends, in the very words of the packet: who sends on what
+/// others have sent lowers its TTL (RFC 1812, 5.3.1), or is a switch. Told only where the packet was
+/// not seen to come to this host, or came by the same device.
+pub fn is_sent_here(hop: &Hop, packet: &Packet) -> bool {
+    let (Some(dev), Some(netns)) = (&hop.dev, &hop.netns) else { return false };
+    let is_host = hop.hook == HookName::TcEgress
+        && dev.kind.as_deref() == Some("veth")
+        && dev.master.is_none()
+        && dev.bridge.is_none();
+    let lowered = hop.ip.zip(packet.first.ttl).is_none_or(|(ip, ttl)| ip.ttl < ttl);
+    let arrived = || packet.was_at(Position::of(hop).at(HookName::TcIngress));
+    is_host && !lowered && (packet.namespaces().all(|n| n != netns.inode) || arrived())
 }

@@ -14,6 +14,7 @@ pub mod nat;
 pub mod ovs;
 pub mod owner;
 pub mod packet;
+mod part;
 pub mod question;
 pub mod related;
 pub mod segment;

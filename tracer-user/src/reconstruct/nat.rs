@@ -119,7 +119,7 @@ pub struct Nat {
     pub resets: Vec<u64>,
     /// What the client sent to the far end's own address: those answers need no translation.
     direct: Vec<FlowTuple>,
-    /// Where replies were seen last in a namespace that translates, by packet.
+    /// Where replies were seen last in each namespace that translates, by packet.
     passing: VecDeque<(u64, Arc<Sight>)>,
     /// When the connection was closed by both ends, or reset.
     closed: Option<u64>,
@@ -171,7 +171,9 @@ impl Nat {
             Direction::Reply => {
                 let here = inode(sight).is_some();
                 if here && self.steps.iter().any(|s| s.netns() == inode(sight)) {
-                    self.passing.retain(|(number, _)| *number != packet.number);
+                    self.passing.retain(|(number, known)| {
+                        *number != packet.number || inode(known) != inode(sight)
+                    });
                     self.passing.push_back((packet.number, sight.clone()));
                     if self.passing.len() > MAX_PASSING {
                         self.passing.pop_front();
@@ -292,9 +294,10 @@ impl Nat {
         if fate.at.hook == HookName::Deliver && tuple.proto == Proto::Tcp {
             return None;
         }
-        let passing = self.passing(&[packet.number]).map(|sight| &**sight);
-        self.shown(packet.first.tuple, tuple)
-            .find(|step| step.was_due(&Return { packet, opening, fate, tuple, passing }))
+        self.shown(packet.first.tuple, tuple).find(|step| {
+            let passing = self.passing(step, &[packet.number]).map(|sight| &**sight);
+            step.was_due(&Return { packet, opening, fate, tuple, passing })
+        })
     }
 
     /// On the client's side, and yet as the flow's packets look behind their translation: it may be
@@ -344,9 +347,12 @@ impl Nat {
         }
     }
 
-    /// Where this reply was seen last in a namespace that translates.
-    pub fn passing(&self, packets: &[u64]) -> Option<&Arc<Sight>> {
-        self.passing.iter().find(|(n, _)| packets.contains(n)).map(|(_, sight)| sight)
+    /// Where one of these replies was seen last in the namespace that makes this translation.
+    pub fn passing(&self, step: &Step, packets: &[u64]) -> Option<&Arc<Sight>> {
+        let there = |(number, sight): &&(u64, Arc<Sight>)| {
+            packets.contains(number) && inode(sight) == step.netns()
+        };
+        self.passing.iter().find(there).map(|(_, sight)| sight)
     }
 }
 

@@ -57,6 +57,11 @@ impl Life {
             && may_be_same_skb(&self.last, sight)
     }
 
+    /// Nothing has ended it, and this is where the kernel keeps it.
+    pub fn is_held_at(&self, skb: Option<Address>) -> bool {
+        self.freed.is_none() && self.delivered.is_none() && skb.is_some() && self.skb == skb
+    }
+
     fn see(&mut self, sight: &Arc<Sight>) {
         match sight.hook {
             HookName::Deliver => self.delivered = Some(sight.clone()),
@@ -105,6 +110,12 @@ impl Position {
             recirc_id: hop.ovs.as_ref().and_then(|ovs| ovs.recirc_id),
         }
     }
+
+    /// Another hook of the same device.
+    #[must_use]
+    pub fn at(self, hook: HookName) -> Self {
+        Self { hook, ..self }
+    }
 }
 
 /// How many copies of one packet are told apart; a flood beyond that counts as further packets.
@@ -135,6 +146,8 @@ pub struct Packet {
     pub passage: Passage,
     /// How its numbers do not fit those of its connection before it, of TCP.
     pub misfit: Option<Misfit>,
+    /// It was seen first before all probes were attached.
+    pub is_early: bool,
     /// It counts among those that have an outcome.
     pub counted: bool,
     /// When it is looked at next, to be settled; nanoseconds since the trace began.
@@ -157,6 +170,7 @@ impl Packet {
             aliases: Vec::new(),
             passage: Passage::default(),
             misfit: None,
+            is_early: false,
             counted: false,
             wake: u64::MAX,
             positions: Vec::new(),

@@ -52,7 +52,7 @@ struct Extent {
 }
 
 /// Whether `a` comes after `b`, in arithmetic modulo 2^32 (RFC 9293, 3.4).
-fn after(a: u32, b: u32) -> bool {
+pub(super) fn after(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() > 0
 }
 
@@ -99,6 +99,11 @@ impl Numbers {
             return None;
         };
         self.add(direction, segment)
+    }
+
+    /// What was taken for the first packet's direction is the other.
+    pub fn turn(&mut self) {
+        std::mem::swap(&mut self.out, &mut self.back);
     }
 
     fn add(&mut self, direction: Direction, segment: &Segment) -> Option<Misfit> {

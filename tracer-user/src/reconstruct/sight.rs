@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::model::{
-    Address, ArpOp, Dev, Drop, Eth, HookName, Hop, Icmp, Netns, Ovs, PktType, Place, TcpFlags,
-    Tunnel, Vlan, Where,
+    Address, ArpOp, Dev, Drop, Eth, HookName, Hop, Icmp, Netns, Ovs, PktType, Place, Proto,
+    TcpFlags, Tunnel, Vlan, Where,
 };
 use crate::reconstruct::segment::Segment;
 use crate::reconstruct::tracked::Tracked;
@@ -120,6 +120,17 @@ impl Sight {
     /// An ICMP error: the flow that it is about, as it quotes it.
     pub fn about(&self) -> Option<&FlowTuple> {
         self.icmp.as_ref()?.about.as_deref()
+    }
+
+    /// A host tells itself that it cannot reach the neighbour (`ipv4_link_failure`, `ip6_link_failure`).
+    pub fn is_link_failure(&self) -> bool {
+        let kind = self.icmp.as_ref().map(|icmp| (icmp.r#type, icmp.code));
+        let is_unreachable = |t: &FlowTuple| match t.proto {
+            Proto::Icmp => kind == Some((3, 1)),
+            Proto::Icmp6 => kind == Some((1, 3)),
+            _ => false,
+        };
+        self.tuple.as_ref().is_some_and(|t| t.src == t.dst && is_unreachable(t))
     }
 
     /// How its connection's first packet was sent, where its entry translates it: a host has done so

@@ -58,6 +58,8 @@ pub struct Story {
     services: Services,
     /// The filter matches one direction only: answers are not seen.
     one_way: bool,
+    /// When all probes were attached, nanoseconds since the trace began.
+    ready: u64,
 }
 
 impl Story {
@@ -253,44 +255,18 @@ impl Story {
 
     fn advance(&mut self, hop: &mut Hop, sight: &Arc<Sight>) {
         let number = hop.packet;
-        let packets = &mut self.packets;
+        let (packets, ready) = (&mut self.packets, self.ready);
         let packet = self.open.entry(number).or_insert_with(|| {
             *packets += 1;
-            Packet::new(number, sight.clone())
+            let mut packet = Packet::new(number, sight.clone());
+            packet.is_early = sight.ts < ready;
+            packet
         });
         self.previous = packet.see(hop.life, Position::of(hop), sight.clone());
         if hop.hop == 0 {
             hop.hop = packet.hops;
         }
-        match packet.flow {
-            None if sight.tuple.is_some() => {
-                let flow = self.flows.of(sight);
-                packet.flow = Some(flow);
-                if let Some(flow) = self.flows.flow_mut(flow) {
-                    flow.open += 1;
-                    let direction = flow.direction_of(packet);
-                    packet.misfit = flow.numbers.see(direction, sight);
-                }
-            }
-            Some(flow) if sight.tuple.is_some() && sight.tuple != packet.first.tuple => {
-                self.flows.join(flow, packet.first.tuple.as_ref(), sight);
-            }
-            _ => {}
-        }
-        if let Some(flow) = packet.flow.filter(|_| sight.ct.is_some()) {
-            if let Some(own) = self.flows.of_entry(flow, sight) {
-                self.flows.rehome(flow, own);
-                packet.flow = Some(own);
-            } else {
-                self.flows.join_entry(flow, sight);
-            }
-        }
-        if let Some(flow) = packet.flow
-            && let Some(own) = self.flows.beside_later(flow, sight)
-        {
-            self.flows.rehome(flow, own);
-            packet.flow = Some(own);
-        }
+        self.flows.place(packet, sight);
         if let Some(flow) = packet.flow.and_then(|f| self.flows.flow_mut(f)) {
             flow.last_ts = flow.last_ts.max(sight.ts);
             let direction = flow.direction_of(packet);
@@ -330,6 +306,10 @@ impl Story {
             return;
         };
         let mut fate = fate::fate(&packet, unended);
+        let is_lost_from_sight = matches!(fate.outcome, Outcome::Vanished | Outcome::UpcallLost);
+        if packet.is_early && is_lost_from_sight {
+            fate.outcome = Outcome::InFlight;
+        }
         if !packet.counted {
             self.outcomes += 1;
         }
@@ -383,6 +363,7 @@ impl Story {
             return;
         };
         let mut packet = Packet::new(number, settled.first.clone());
+        packet.is_early = settled.first.ts < self.ready;
         packet.resume(&settled.lives, &settled.last, settled.hops);
         packet.aliases = settled.aliases;
         packet.counted = true;

@@ -1,5 +1,8 @@
 //! Segments that TCP sent again although they had arrived: what the receiver does with the second is
-//! no loss (RFC 9293, 3.10.7.4: a duplicate is answered with an ACK and discarded).
+//! no loss (RFC 9293, 3.10.7.4: a duplicate is answered with an ACK and discarded). And segments that
+//! carry nothing but an acknowledgement, which every other that acknowledges as much makes up for: what
+//! the receiver minds about one of them (its timestamp, say, once a proxy has spoken for the client) is
+//! no loss either.
 //!
 //! Both orders are taken: packets are settled when their time has come, which need not be the order in
 //! which they arrived.
@@ -12,19 +15,30 @@ use crate::reconstruct::everyday;
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::Direction;
 use crate::reconstruct::packet::Packet;
+use crate::reconstruct::segment::{Segment as Numbers, after};
 use crate::reconstruct::sight::Sight;
 
 /// How many segments that arrived, and how many that were discarded, are remembered of a flow.
 const MAX_REMEMBERED: usize = 64;
+/// Of how many hosts it is remembered what they were told to have arrived.
+const MAX_HOSTS: usize = 4;
 
-/// One segment with bytes (or a SYN, or a FIN) that came to its end at a socket.
+/// What a segment tells its receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Bytes (or a SYN, or a FIN): the first sequence number, and the one behind the last.
+    Bytes(u32, u32),
+    /// Only that what comes before this was received.
+    Received(u32),
+}
+
+/// One segment that came to its end at a socket.
 #[derive(Clone, Debug)]
 struct Segment {
     /// Its packet.
     number: u64,
     direction: Direction,
-    /// Its first sequence number, and the one behind its last.
-    bytes: (u32, u32),
+    told: Told,
     /// When it came to its end, nanoseconds since the trace began.
     ts: u64,
     /// In which namespace, as far as it is known.
@@ -40,26 +54,61 @@ struct Discarded {
 }
 
 impl Segment {
-    /// `None` for what occupies no sequence numbers: one ACK is like another, and no twin.
+    /// `None` for what tells nothing (an RST).
     fn of(packet: &Packet, fate: &Fate, direction: Direction) -> Option<Self> {
-        let numbers = packet.first.segment.as_ref()?;
-        let netns = |s: &Sight| s.netns.as_ref().map(|n| n.inode);
-        (numbers.seq != numbers.end).then(|| Self {
-            number: packet.number,
-            direction,
-            bytes: (numbers.seq, numbers.end),
-            ts: fate.at.ts,
-            netns: netns(&fate.at).or_else(|| fate.before.as_deref().and_then(netns)),
-        })
+        let numbers = numbers(packet, fate)?;
+        let told = match numbers.ack {
+            _ if numbers.seq != numbers.end => Told::Bytes(numbers.seq, numbers.end),
+            Some(ack) if !packet.first.tcp?.is_reset() => Told::Received(ack),
+            _ => return None,
+        };
+        let number = packet.number;
+        Some(Self { number, direction, told, ts: fate.at.ts, netns: netns(fate) })
     }
 
     /// Whether this one's bytes had arrived with `other`, at the same host.
     fn repeats(&self, other: &Self) -> bool {
         self.number != other.number
             && self.direction == other.direction
-            && self.bytes == other.bytes
+            && self.told == other.told
             && other.ts < self.ts
-            && self.netns.zip(other.netns).is_none_or(|(own, others)| own == others)
+            && is_same(self.netns, other.netns)
+    }
+}
+
+/// Its numbers as its receiver saw them: a proxy for handshakes moves them on the way.
+fn numbers(packet: &Packet, fate: &Fate) -> Option<Numbers> {
+    fate.at.segment.or(packet.first.segment)
+}
+
+/// In which namespace it ended.
+fn netns(fate: &Fate) -> Option<u32> {
+    let netns = |s: &Sight| s.netns.as_ref().map(|n| n.inode);
+    netns(&fate.at).or_else(|| fate.before.as_deref().and_then(netns))
+}
+
+/// As far as they are known.
+fn is_same(a: Option<u32>, b: Option<u32>) -> bool {
+    a.zip(b).is_none_or(|(a, b)| a == b)
+}
+
+/// The latest acknowledgement that arrived at one host.
+#[derive(Clone, Copy, Debug)]
+struct Acked {
+    direction: Direction,
+    netns: Option<u32>,
+    ack: u32,
+    /// When it came, nanoseconds since the trace began.
+    ts: u64,
+}
+
+impl Acked {
+    /// Whether it said later what this one would have said: the connection went on.
+    fn makes_up_for(&self, own: &Segment) -> bool {
+        matches!(own.told, Told::Received(ack) if !after(ack, self.ack))
+            && own.ts < self.ts
+            && own.direction == self.direction
+            && own.netns == self.netns
     }
 }
 
@@ -79,22 +128,43 @@ pub struct Duplicate {
 pub struct Twins {
     arrived: VecDeque<Segment>,
     discarded: VecDeque<Discarded>,
+    /// One for each host that took some. (Proxies for handshakes have numbers of their own.)
+    acked: Vec<Acked>,
 }
 
 impl Twins {
     /// A packet arrived; gives back those that were counted as lost and only repeated it.
     pub fn arrive(&mut self, packet: &Packet, fate: &Fate, direction: Direction) -> Vec<Duplicate> {
+        self.acknowledge(packet, fate, direction);
         let Some(segment) = Segment::of(packet, fate, direction) else { return Vec::new() };
+        let is_none = |lost: &Segment| lost.repeats(&segment) || made_up_for(&self.acked, lost);
         let (repeating, kept): (VecDeque<_>, _) =
-            self.discarded.drain(..).partition(|d| d.segment.repeats(&segment));
+            self.discarded.drain(..).partition(|d| is_none(&d.segment));
         self.discarded = kept;
-        put(&mut self.arrived, segment);
+        if matches!(segment.told, Told::Bytes(..)) {
+            put(&mut self.arrived, segment);
+        }
         let duplicate = |Discarded { segment, at }| Duplicate {
             number: segment.number,
             direction: segment.direction,
             at,
         };
         repeating.into_iter().map(duplicate).collect()
+    }
+
+    /// What the packet acknowledges arrived.
+    fn acknowledge(&mut self, packet: &Packet, fate: &Fate, direction: Direction) {
+        let Some(ack) = numbers(packet, fate).and_then(|n| n.ack) else { return };
+        let new = Acked { direction, netns: netns(fate), ack, ts: fate.at.ts };
+        let same = |a: &&mut Acked| (a.direction, a.netns) == (new.direction, new.netns);
+        let has_room = self.acked.len() < MAX_HOSTS;
+        match self.acked.iter_mut().find(same) {
+            Some(known) if after(ack, known.ack) || (ack == known.ack && known.ts < new.ts) => {
+                *known = new;
+            }
+            None if has_room => self.acked.push(new),
+            _ => {}
+        }
     }
 
     /// A packet was lost: whether it repeats what had arrived at the same host, and was discarded by
@@ -104,7 +174,8 @@ impl Twins {
             return false;
         }
         let Some(segment) = Segment::of(packet, fate, direction) else { return false };
-        let is_duplicate = self.arrived.iter().any(|arrived| segment.repeats(arrived));
+        let is_duplicate =
+            made_up_for(&self.acked, &segment) || self.arrived.iter().any(|a| segment.repeats(a));
         if !is_duplicate {
             put(&mut self.discarded, Discarded { segment, at: fate.at.clone() });
         }
@@ -116,6 +187,10 @@ impl Twins {
         self.arrived.retain(|s| s.number != number);
         self.discarded.retain(|d| d.segment.number != number);
     }
+}
+
+fn made_up_for(acked: &[Acked], lost: &Segment) -> bool {
+    acked.iter().any(|acked| acked.makes_up_for(lost))
 }
 
 fn put<T>(list: &mut VecDeque<T>, segment: T) {

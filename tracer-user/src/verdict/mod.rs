@@ -58,6 +58,7 @@ pub const RULES: &[Rule] = &[
     rules::misaddressed,
     rules::vanished,
     rules::unanswered,
+    rules::unsent,
     rules::in_flight,
     rules::forwarded,
     rules::delivered,

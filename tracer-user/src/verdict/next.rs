@@ -61,6 +61,11 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// As [`Spot::new`], about another flow than the packet's own.
+    pub fn about(at: &'a Sight, tuple: FlowTuple) -> Self {
+        Self { tuple: Some(tuple), ..Self::new(at, None) }
+    }
+
     /// Where no packet is at hand.
     pub fn at(netns: Option<&'a Netns>, dev: Option<&'a str>) -> Self {
         Self { netns, dev, tuple: None, way: None }
@@ -273,7 +278,21 @@ mod tests {
             "ip -n r route get 10.0.0.2 from 10.0.0.1 iif c0",
             "ip -n r route get fd05:2::2 from fd05:1::2 iif c0",
         );
-        let cases: [(&str, &str, Tuple, &str, &[&str]); 10] = [
+        let cases: [(&str, &str, Tuple, &str, &[&str]); 12] = [
+            (
+                "NOT_SPECIFIED",
+                "__dev_forward_skb2",
+                v4,
+                "its MTU is smaller",
+                &["ip -n r -s -d link show dev c0"],
+            ),
+            (
+                "NOT_SPECIFIED",
+                "br_nf_dev_queue_xmit",
+                v4,
+                "bigger than the MTU of the bridge's port",
+                &["ip -n r -s -d link show dev c0"],
+            ),
             (
                 "IP_INNOROUTES",
                 "ip_error",

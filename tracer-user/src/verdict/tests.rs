@@ -1,7 +1,7 @@
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
 use std::sync::Arc;
 
-use crate::model::{Hop, Icmp, Outcome, PktType, Verdict};
+use crate::model::{Hop, Icmp, Outcome, PktType, Proto, Tuple, Verdict};
 use crate::reconstruct::Story;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
 use crate::verdict::judge;
@@ -59,6 +59,7 @@ fn each_outcome_has_its_rule() {
 #[test]
 fn the_gravest_of_several_gives_the_verdict() {
     let hops = vec![
+        out(1, 1),
         arrive(1, 1),
         taken(2, 1),
         out(3, 2),
@@ -114,7 +115,7 @@ fn three_syns_without_an_answer_are_one_verdict() {
 
 #[test]
 fn the_last_packet_of_a_whole_flow_may_be_on_its_way() {
-    let v = verdict(vec![arrive(1, 1), taken(2, 1), out(19_000, 2)]);
+    let v = verdict(vec![out(1, 1), arrive(1, 1), taken(2, 1), out(19_000, 2)]);
     assert_eq!(v.outcome, Outcome::Delivered);
     assert!(v.text.contains("1 more packet was still on the way"), "{}", v.text);
 }
@@ -276,6 +277,7 @@ fn two_deaths_of_one_flow_are_both_told() {
         .on("router", "s0", None)
         .because(Some("IP_RPFILTER"), "ip_rcv_finish_core");
     let hops = vec![
+        out(1, 1),
         arrive(1, 1),
         drop(2, 1, Some("NO_SOCKET"), "__udp4_lib_rcv"),
         out(11, 2).tuple(answer),
@@ -337,6 +339,62 @@ fn an_answer_that_never_came_is_told_with_where_to_look() {
     assert!(v.text.ends_with("No answer was seen."), "{}", v.text);
     assert_eq!(v.next[0], "ip -n server route get 10.0.0.1");
     let answer = tuple("udp", "10.0.0.2", 53, "10.0.0.1", 1000);
-    let v = verdict(vec![arrive(1, 1), taken(2, 1), out(3, 2).tuple(answer)]);
+    let sent = hop(TcEgress, 3, 2).on("server", "veth-s", Some("veth")).paired().tuple(answer);
+    let v = verdict(vec![arrive(1, 1), taken(2, 1), sent]);
     assert!(!v.text.contains("No answer was seen"), "{}", v.text);
+}
+
+#[test]
+fn of_what_came_before_all_probes_were_attached_no_end_is_missed() {
+    let told = |ready| {
+        let mut story = Story::new();
+        story.sees_all_from(ready);
+        let hops = [out(1, 1), arrive(2, 1), out(100, 2), arrive(101, 2), taken(102, 2)];
+        for mut hop in hops {
+            story.observe(&mut hop);
+        }
+        let mut verdicts = story.finish(20_000_000_000).1;
+        assert_eq!(verdicts.len(), 1, "{verdicts:#?}");
+        verdicts.remove(0)
+    };
+    assert_eq!(told(0).outcome, Outcome::Vanished);
+    let v = told(50_000_000);
+    assert_eq!((v.outcome, v.packets, v.delivered), (Outcome::Delivered, 2, 1));
+    assert!(v.text.contains("1 more packet came before all probes were attached"), "{}", v.text);
+    let v = told(200_000_000);
+    assert_eq!(v.outcome, Outcome::Delivered);
+}
+
+#[test]
+fn what_a_host_could_not_send_is_a_loss_though_only_its_own_word_was_seen() {
+    let asked = tuple("udp", "10.0.0.1", 1000, "10.0.0.99", 53);
+    let word = |hook, ms| {
+        let own = Tuple { proto: Proto::Icmp, sport: None, dport: None, ..asked };
+        let mut hop = hop(hook, ms, 1).on("client", "lo", Some("loopback"));
+        hop.icmp = Some(Icmp {
+            r#type: 3,
+            code: 1,
+            id: None,
+            seq: None,
+            mtu: None,
+            about: Some(Box::new(asked)),
+            about_id: None,
+        });
+        hop.tuple(Tuple { dst: own.src, ..own })
+    };
+    let told =
+        || vec![word(TcEgress, 1), word(TcIngress, 2), word(Consume, 3).taken_by("icmp_rcv")];
+    let v = verdict(told());
+    assert_eq!((v.outcome, v.packets, v.related), (Outcome::Dropped, 0, 1));
+    assert_eq!(v.forward, Some(asked));
+    assert!(v.text.contains("10.0.0.1 sent ICMP host unreachable about it"), "{}", v.text);
+    assert_eq!(v.next[0], "ip -n client route get 10.0.0.99");
+
+    // Its end comes after the word about it.
+    let mut hops = told();
+    let end = hop(Drop, 4, 2).on("client", "eth0", Some("veth")).tuple(asked).print("2");
+    hops.push(end.because(Some("NEIGH_FAILED"), "neigh_invalidate"));
+    let v = verdict(hops);
+    assert_eq!((v.outcome, v.packets, v.related), (Outcome::Dropped, 1, 1));
+    assert_eq!(v.reason.as_deref(), Some("NEIGH_FAILED"));
 }

@@ -160,8 +160,11 @@ pub fn count(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {}", many(what)) }
 }
 
-/// The plural: `packets`, `echo replies`.
+/// The plural: `packets`, `echo replies`, `UDP packets (fragmented)`.
 pub fn many(what: &str) -> String {
+    if let Some((which, besides)) = what.split_once(" (") {
+        return format!("{} ({besides}", many(which));
+    }
     match what.strip_suffix("reply") {
         Some(which) => format!("{which}replies"),
         None => format!("{what}s"),
@@ -196,6 +199,13 @@ mod tests {
         assert_eq!(safe("veth-c"), "veth-c");
         assert_eq!(safe("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
         assert_eq!(safe("\u{9b}2J\u{202e}x\u{7f}\n"), "\\u{9b}2J\\u{202e}x\\u{7f}\\u{a}");
+    }
+
+    #[test]
+    fn many_of_a_kind_are_named_as_the_language_does() {
+        assert_eq!(count(1, "UDP packet (fragmented)"), "1 UDP packet (fragmented)");
+        assert_eq!(count(2, "UDP packet (fragmented)"), "2 UDP packets (fragmented)");
+        assert_eq!(many("ICMP echo reply (fragmented)"), "ICMP echo replies (fragmented)");
     }
 
     #[test]

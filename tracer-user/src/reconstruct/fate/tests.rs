@@ -212,6 +212,17 @@ fn what_is_told_to_the_link_need_not_be_heard() {
 }
 
 #[test]
+fn whoever_is_asked_for_need_not_be_there() {
+    let end = |group: &str| {
+        let asked = tuple("udp", "10.0.0.1", 50_000, group, 1900);
+        let end = hop(Drop, 2, 1).because(Some("NOT_SPECIFIED"), "ip_rcv_finish_core").tuple(asked);
+        outcome(vec![ingress().tuple(asked), end])
+    };
+    assert_eq!(end("239.255.255.250"), Outcome::Delivered, "SSDP");
+    assert_eq!(end("239.1.1.1"), Outcome::Dropped, "a group of somebody's own");
+}
+
+#[test]
 fn a_fragment_that_dies_is_a_loss_though_others_go_on() {
     let out =
         |life, offset, more| hop(TcEgress, 2, life).on("host", "eth0", None).fragment(offset, more);

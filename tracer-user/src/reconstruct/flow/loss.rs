@@ -26,6 +26,8 @@ pub struct Loss {
     pub kinds: Kinds,
     /// They arrived, and nobody answered.
     pub unanswered: bool,
+    /// They came before all probes were attached.
+    pub is_early: bool,
     /// How many of them ended in `ovs-vswitchd`, whose answer the others met.
     pub asked: u64,
     /// The first of them, by number.
@@ -53,12 +55,15 @@ pub(super) struct One<'a> {
     pub misfit: Option<Misfit>,
     /// It arrived, and nobody answered.
     pub unanswered: bool,
+    /// It came before all probes were attached.
+    pub is_early: bool,
 }
 
 impl<'a> One<'a> {
     pub fn of(packet: &'a Packet) -> Self {
-        let Packet { number, first, misfit, .. } = packet;
-        Self { number: *number, first, misfit: *misfit, unanswered: false }
+        let Packet { number, first, misfit, is_early, .. } = packet;
+        let (number, misfit, is_early) = (*number, *misfit, *is_early);
+        Self { number, first, misfit, unanswered: false, is_early }
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Return<'a> {
     pub fate: &'a Fate,
     /// As it looks at its end.
     pub tuple: FlowTuple,
-    /// Where it was seen last in a namespace that translates.
+    /// Where it was seen last in the namespace that makes the translation.
     pub passing: Option<&'a Sight>,
 }
 

@@ -2,6 +2,8 @@
 //! and what is not.
 
 mod at_home;
+mod in_a_row;
+mod midst;
 
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
 use std::sync::Arc;

@@ -11,6 +11,12 @@ impl Story {
         self.one_way = true;
     }
 
+    /// All probes were attached at `ts`, nanoseconds since the trace began: the end of what came before
+    /// may not have been seen.
+    pub fn sees_all_from(&mut self, ts: u64) {
+        self.ready = ts;
+    }
+
     /// A packet may be the answer to those of another flow.
     pub(super) fn take_answer(&mut self, first: &Sight) {
         if let Some((asked_by, group)) = question::advertised(first) {

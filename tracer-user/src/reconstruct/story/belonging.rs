@@ -1,7 +1,9 @@
 //! Which packet a hop is of: one that is known, or a new one.
 
+use std::sync::Arc;
+
 use super::Story;
-use crate::model::{HookName, Hop};
+use crate::model::{HookName, Hop, Netns};
 use crate::reconstruct::identity::{self, SAME_WITHIN};
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::sight::Sight;
@@ -23,9 +25,9 @@ impl Story {
         for mark in marks.into_iter().flatten() {
             self.marks.put(mark, number);
         }
-        if hop.hook == HookName::Deliver
-            && let Some(mark) = self.marks.taken(hop)
-        {
+        let may_be_new =
+            hop.hook == HookName::Deliver || (hop.hook == HookName::TcIngress && hop.tcp.is_some());
+        if may_be_new && let Some(mark) = self.marks.held(hop) {
             self.marks.put(mark, number);
         }
         number
@@ -44,12 +46,10 @@ impl Story {
         if let Some(number) = self.taken_by_socket(hop, sight) {
             return Some(number);
         }
-        let mark = if identity::is_fragment(hop) {
-            self.marks.datagram(hop)
-        } else {
-            self.marks.fingerprint(hop)
-        };
-        let Some(number) = self.marks.packet(mark?) else {
+        if let Some(number) = self.renumbered(hop) {
+            return Some(number);
+        }
+        let Some(number) = self.marked(hop) else {
             return self.asked.whole_of(hop, &self.open);
         };
         let packet = self.open.get(&number)?;
@@ -58,7 +58,20 @@ impl Story {
         let repeated = identity::repeats(hop) && packet.was_at(Position::of(hop)) && !handed_back;
         let answer =
             identity::answers(hop, packet.first.tuple) || identity::answers(hop, packet.last.tuple);
-        (fresh && !repeated && !answer && packet.has_room()).then_some(number)
+        let own = identity::is_untranslatable(hop, packet) || identity::is_sent_here(hop, packet);
+        (fresh && !repeated && !answer && !own && packet.has_room()).then_some(number)
+    }
+
+    /// The packet that carried one of the hop's marks. The fragments of a datagram that was put together
+    /// for its translation are of other addresses: its first one has the words of the one before.
+    fn marked(&self, hop: &Hop) -> Option<u64> {
+        let fingerprint = || self.marks.packet(self.marks.fingerprint(hop)?);
+        if !identity::is_fragment(hop) {
+            return fingerprint();
+        }
+        let is_first = hop.ip.is_some_and(|ip| ip.frag_offset.is_none_or(|at| at == 0));
+        let known = self.marks.datagram(hop).and_then(|mark| self.marks.packet(mark));
+        known.or_else(|| is_first.then(fingerprint).flatten())
     }
 
     /// The packet whose skb a socket took before this end of it. Its bytes need not be what
@@ -67,11 +80,36 @@ impl Story {
         if !matches!(hop.hook, HookName::Drop | HookName::Consume) {
             return None;
         }
-        let number = self.marks.packet(self.marks.taken(hop)?)?;
+        let number = self.marks.packet(self.marks.held(hop)?)?;
         let packet = self.open.get(&number)?;
         packet.lives.iter().find(|life| life.ends_with(sight))?;
         let same_flow = packet.last.tuple == hop.tuple;
         let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         (same_flow && fresh && packet.has_room()).then_some(number)
+    }
+}
+
+impl Story {
+    /// The packet whose skb a host holds that has changed the sequence numbers since it came in: a proxy
+    /// for handshakes does (`nf_synproxy_core`), and whatever rewrites what a connection says
+    /// (`nf_ct_seqadj`). The kernel side takes it for a new one at the same address.
+    fn renumbered(&self, hop: &Hop) -> Option<u64> {
+        if hop.hook == HookName::TcIngress || hop.hook == HookName::Deliver {
+            return None;
+        }
+        let tcp = hop.tcp.as_ref()?;
+        let number = self.marks.packet(self.marks.held(hop)?)?;
+        let packet = self.open.get(&number)?;
+        let life = packet.lives.iter().find(|life| life.is_held_at(hop.skb))?;
+        let last = &life.last;
+        let netns = |netns: Option<&Arc<Netns>>| netns.map(|n| n.inode);
+        let is_same = last.hook == HookName::TcIngress
+            && netns(last.netns.as_ref()) == netns(hop.netns.as_ref())
+            && last.ip_id == hop.ip.and_then(|ip| ip.id)
+            && last.tcp == Some(tcp.flags)
+            && last.tuple.zip(hop.tuple).is_some_and(|(was, now)| was == now)
+            && last.len == hop.len
+            && hop.ts.saturating_sub(last.ts) < SAME_WITHIN;
+        (is_same && packet.has_room()).then_some(number)
     }
 }

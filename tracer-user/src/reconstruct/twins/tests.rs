@@ -59,6 +59,13 @@ fn told(hops: Vec<Hop>, settles: &[u64]) -> (Verdict, Vec<(u64, Outcome)>) {
     (verdicts.remove(0), last)
 }
 
+/// It goes on to another host, which takes it.
+fn elsewhere(mut hops: Vec<Hop>) -> Vec<Hop> {
+    let end = hops.pop().unwrap();
+    hops.push(at("mirror", end));
+    hops
+}
+
 const CHALLENGE: (&str, &str) = ("TCP_INVALID_SYN", "tcp_validate_incoming");
 
 #[test]
@@ -100,9 +107,49 @@ fn what_did_not_arrive_before_is_lost() {
     assert!(is_lost(refused(1, 1, "S", 100, CHALLENGE), again(CHALLENGE)));
     assert!(is_lost(arrives(1, 1, "S", 100), again(("NETFILTER_DROP", "nf_hook_slow"))));
     assert!(is_lost(arrives(1, 1, "S", 100), again(("TCP_LISTEN_OVERFLOW", "tcp_conn_request"))));
-    // At another host; or an ACK, which is like any other.
-    let elsewhere = arrives(1, 1, "S", 100).into_iter().map(|hop| at("mirror", hop)).collect();
-    assert!(is_lost(elsewhere, again(CHALLENGE)));
+    // At another host; or an ACK, after which the connection did not go on.
+    assert!(is_lost(elsewhere(arrives(1, 1, "S", 100)), again(CHALLENGE)));
     let paws = refused(1001, 2, "A", 100, ("TCP_RFC7323_PAWS", "tcp_validate_incoming"));
     assert!(is_lost(arrives(1, 1, "A", 100), paws));
+}
+
+/// An acknowledgement (flags `A`, or `PA` with a byte) that this side sends.
+fn says(mut hops: Vec<Hop>, ack: u32) -> Vec<Hop> {
+    for hop in &mut hops {
+        let tcp = hop.tcp.as_mut().unwrap();
+        (tcp.ack, tcp.data) = (ack, Some(u32::from(tcp.flags.has("P"))));
+    }
+    hops
+}
+
+#[test]
+fn an_acknowledgement_that_another_made_up_for_is_no_loss() {
+    const ECHOED: (&str, &str) = ("TCP_RFC7323_TSECR", "tcp_v4_rcv");
+    let outcome = |then: Vec<Hop>, settles: &[u64]| {
+        let mut hops = says(refused(10, 1, "A", 100, ECHOED), 500);
+        hops.extend(then);
+        let (verdict, ways) = told(hops, settles);
+        assert_eq!(ways.first().map(|way| way.1), Some(verdict.outcome));
+        verdict.outcome
+    };
+    for settles in [&[][..], &[1500]] {
+        let later = |ack| says(arrives(2000, 2, "PA", 100), ack);
+        assert_eq!(outcome(later(500), settles), Outcome::Delivered);
+        assert_eq!(outcome(later(501), settles), Outcome::Delivered);
+        assert_eq!(outcome(later(499), settles), Outcome::Dropped);
+    }
+    let there = elsewhere(says(arrives(20, 2, "A", 100), 500));
+    assert_eq!(outcome(there, &[]), Outcome::Dropped);
+}
+
+#[test]
+fn an_acknowledgement_is_taken_as_its_receiver_saw_it() {
+    // A proxy for handshakes moves the numbers of the client's own segments.
+    // Its own numbers are far ahead.
+    let mut hops = elsewhere(says(arrives(5, 3, "A", 100), 2_000_000_000));
+    hops.extend(says(refused(10, 1, "A", 100, ("TCP_RFC7323_TSECR", "tcp_v4_rcv")), 500));
+    let mut sent = says(vec![segment(at("client", hop(TcIngress, 15, 2)), 2, "PA", 100)], 3);
+    sent.extend(says(arrives(20, 2, "PA", 100), 500));
+    hops.extend(sent);
+    assert_eq!(told(hops, &[]).0.outcome, Outcome::Delivered);
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::model::{ArpOp, HookName, Outcome, Proto};
 use crate::reconstruct::flow::{Flow, Loss, Side};
 use crate::reconstruct::sight::Sight;
+use crate::verdict::rules::others;
 use crate::verdict::{Finding, next, related, words};
 
 /// Packets of the flow reached a socket, the host stack or a guest, and none came to harm.
@@ -41,12 +42,8 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         let _ =
             write!(text, " {packets} {verb} too big for the path, and sent again in smaller ones.");
     }
-    let open = count_of(|flow, loss| !related::is_discovery(flow, loss));
-    if open > 0 {
-        let more = words::count(open, "more packet");
-        let verb = if open == 1 { "was" } else { "were" };
-        let _ = write!(text, " {more} {verb} still on the way when the trace ended.");
-    }
+    let open = flow.losses.iter().filter(|loss| !related::is_discovery(flow, loss));
+    text.push_str(&others::unended(open, "more packet"));
     Some(Finding {
         outcome,
         due: None,
@@ -64,12 +61,17 @@ fn wants_answer(flow: &Flow) -> bool {
     let Some(tuple) = flow.forward else { return false };
     match tuple.proto {
         Proto::Tcp => flow.out.syns() > 0,
-        Proto::Udp => !tuple.dst.is_multicast() && !flow.opening.is_group(),
+        Proto::Udp => !tuple.dst.is_multicast() && !is_to_all(flow),
         Proto::Icmp => is_echo(&flow.opening, 8),
         Proto::Icmp6 => is_echo(&flow.opening, 128),
         Proto::Arp => flow.opening.arp == Some(ArpOp::Request) && tuple.src != tuple.dst,
         _ => false,
     }
+}
+
+/// Broadcast. (What is seen first may be the sender's own copy, which has no frame yet.)
+fn is_to_all(flow: &Flow) -> bool {
+    flow.opening.is_group() || flow.out.arrived.as_ref().is_some_and(|at| at.is_group())
 }
 
 fn is_echo(sight: &Sight, request: u8) -> bool {
@@ -81,7 +83,8 @@ fn is_echo(sight: &Sight, request: u8) -> bool {
 fn about_answers(at: &Sight) -> Vec<String> {
     let Some(tuple) = at.tuple.filter(|t| t.proto != Proto::Arp) else { return Vec::new() };
     if matches!(at.hook, HookName::TcEgress | HookName::OvsOutput) {
-        return Vec::new();
+        let tap = at.dev.as_ref().filter(|_| at.kind() == "tun");
+        return tap.map(|tap| next::readers_of(&words::shell(&tap.name))).into_iter().collect();
     }
     let spot = next::Spot::new(at, None);
     let mut commands = vec![spot.iproute("ip", &format!("route get {}", tuple.src))];

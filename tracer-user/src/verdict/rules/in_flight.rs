@@ -15,8 +15,13 @@ pub fn in_flight(flow: &Flow) -> Option<Finding> {
     }
     let at = &*loss.at;
     let text = format!(
-        "{} still on the way when the trace ended, seen last{}{}.{}",
+        "{} {}, seen last{}{}.{}",
         sentence::subject(flow, loss),
+        if loss.is_early {
+            "not seen to end, having come before all probes were attached"
+        } else {
+            "still on the way when the trace ended"
+        },
         words::place(at),
         sentence::translation(&loss.first, at),
         sentence::rest(flow, loss),

@@ -11,6 +11,7 @@ mod others;
 mod reply_not_translated;
 mod sentence;
 mod unanswered;
+mod unsent;
 mod upcall_lost;
 mod vanished;
 
@@ -24,5 +25,6 @@ pub use misaddressed::misaddressed;
 pub use others::{commands as commands_besides, listed as besides};
 pub use reply_not_translated::reply_not_translated;
 pub use unanswered::unanswered;
+pub use unsent::unsent;
 pub use upcall_lost::upcall_lost;
 pub use vanished::vanished;

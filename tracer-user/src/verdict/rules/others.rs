@@ -35,11 +35,26 @@ pub fn told(flow: &Flow, loss: &Loss) -> String {
         let _ = write!(text, " {packets} of the flow came to harm elsewhere.");
     }
     let open = |l: &&Loss| l.outcome == Outcome::InFlight && !std::ptr::eq(*l, loss);
-    let open: u64 = flow.losses.iter().filter(open).map(|l| l.count).sum();
+    text.push_str(&unended(flow.losses.iter().filter(open), "other packet"));
+    text
+}
+
+/// A sentence about those whose end was not seen.
+pub fn unended<'a>(losses: impl Iterator<Item = &'a Loss>, what: &str) -> String {
+    let (mut open, mut early) = (0, 0);
+    for loss in losses {
+        *if loss.is_early { &mut early } else { &mut open } += loss.count;
+    }
+    let mut text = String::new();
     if open > 0 {
         let verb = if open == 1 { "was" } else { "were" };
-        let packets = words::count(open, "other packet");
+        let packets = words::count(open, what);
         let _ = write!(text, " {packets} {verb} still on the way when the trace ended.");
+    }
+    if early > 0 {
+        let packets = words::count(early, what);
+        let _ =
+            write!(text, " {packets} came before all probes were attached, and no end was seen.");
     }
     text
 }

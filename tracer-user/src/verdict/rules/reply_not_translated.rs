@@ -16,7 +16,7 @@ pub fn reply_not_translated(flow: &Flow) -> Option<Finding> {
     let loss = sentence::worst(flow, Outcome::ReplyNotTranslated)?;
     let at = &*loss.at;
     let step = flow.nat.undone_for(loss.first.tuple, at.tuple?)?;
-    let passing = flow.nat.passing(&loss.evidence).map(|sight| &**sight);
+    let passing = flow.nat.passing(step, &loss.evidence).map(|sight| &**sight);
     let passing = passing.filter(|_| step.is_placed());
     let is_stateless = is_stateless(flow, step);
     let text = format!(
