@@ -15,7 +15,8 @@ use crate::recording::Recording;
 pub struct Expectation {
     /// The exit status with `--exit-code`.
     pub exit: i32,
-    /// Pattern that picks out the flow by its verdict's `forward`; any flow when empty.
+    /// Pattern that picks out the flow by its verdict's `forward`, and under the key `where` by its
+    /// `where`; any flow when empty.
     #[serde(default)]
     pub flow: Map<String, Value>,
     /// Pattern of the flow's verdict.
@@ -126,9 +127,13 @@ fn verdict_on<'a>(
     recording: &'a Recording,
 ) -> Result<&'a Value, String> {
     let all = recording.verdicts();
+    let mut forward = flow.clone();
+    // Flows in two networks may look the same.
+    let place = forward.remove("where").unwrap_or_else(|| Value::Object(Map::new()));
+    let forward = Value::Object(forward);
+    let is_meant = |v: &&Value| matches(&forward, &v["forward"]) && matches(&place, &v["where"]);
+    let of_flow: Vec<&Value> = all.iter().copied().filter(is_meant).collect();
     let pattern = Value::Object(flow.clone());
-    let of_flow: Vec<&Value> =
-        all.iter().copied().filter(|v| matches(&pattern, &v["forward"])).collect();
     let [verdict] = of_flow[..] else {
         return Err(format!(
             "wanted one verdict on the flow {pattern}, got {}: {}",

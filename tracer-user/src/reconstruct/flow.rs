@@ -58,6 +58,14 @@ pub struct Folded {
     pub outcome: Outcome,
     /// Packets counted before whose outcome is now this one's.
     pub retold: Vec<u64>,
+    /// Packets counted before that turn out to be no loss, whatever became of them themselves.
+    pub made_up_for: Vec<u64>,
+}
+
+impl Folded {
+    fn plainly(outcome: Outcome) -> Self {
+        Self { outcome, retold: Vec::new(), made_up_for: Vec::new() }
+    }
 }
 
 /// One flow.
@@ -223,7 +231,7 @@ impl Flow {
     pub fn fold(&mut self, packet: &Packet, fate: &Fate) -> Folded {
         if packet.first.about().is_some() && self.forward != packet.first.tuple {
             Related::fold(&mut self.related, packet, fate);
-            return Folded { outcome: fate.outcome, retold: Vec::new() };
+            return Folded::plainly(fate.outcome);
         }
         let direction = self.direction_of(packet);
         let side = self.side_mut(direction);
@@ -234,25 +242,30 @@ impl Flow {
         if matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded) {
             side.arrive(packet, fate);
             self.questions.arrive(packet, fate, direction);
-            let mut retold = Vec::new();
+            let mut folded = Folded::plainly(fate.outcome);
             if fate.outcome == Outcome::Delivered {
                 for duplicate in self.twins.arrive(packet, fate, direction) {
-                    retold.extend(self.clear(&duplicate));
+                    let cleared = self.clear(&duplicate);
+                    if duplicate.is_repetition {
+                        folded.retold.extend(cleared);
+                    } else {
+                        folded.made_up_for.extend(cleared);
+                    }
                 }
             }
-            return Folded { outcome: fate.outcome, retold };
+            return folded;
         }
         if self.twins.discard(packet, fate, direction) {
             self.side_mut(direction).good += 1;
-            return Folded { outcome: Outcome::Delivered, retold: Vec::new() };
+            return Folded::plainly(Outcome::Delivered);
         }
         if let Some(decided) = self.decided_alike(direction, fate) {
             let loss = &mut self.losses[decided];
             loss.add(&One::of(packet), None);
-            return Folded { outcome: loss.outcome, retold: Vec::new() };
+            return Folded::plainly(loss.outcome);
         }
         let at = self.fold_loss(&One::of(packet), fate, direction);
-        Folded { outcome: fate.outcome, retold: self.absorb_unanswered(at) }
+        Folded { retold: self.absorb_unanswered(at), ..Folded::plainly(fate.outcome) }
     }
 
     /// Takes back what [`Flow::fold`] counted, for a packet that turns out not to be settled.
@@ -286,7 +299,7 @@ impl Flow {
     /// A packet that was counted as lost only repeated what had arrived: its number, where it was found
     /// among the losses.
     fn clear(&mut self, duplicate: &Duplicate) -> Option<u64> {
-        let Duplicate { number, direction, at } = duplicate;
+        let Duplicate { number, direction, at, .. } = duplicate;
         let is_its = |l: &&mut Loss| {
             l.outcome == Outcome::Dropped && l.direction == *direction && is_same_place(&l.at, at)
         };

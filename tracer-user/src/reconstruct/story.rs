@@ -341,6 +341,10 @@ impl Story {
             (settled.outcome, fate.outcome) = (folded.outcome, folded.outcome);
             let retold = folded.retold.into_iter();
             ways.extend(retold.filter_map(|n| self.settled.retell(n, folded.outcome)));
+            for number in folded.made_up_for {
+                // Its journey stands: it ended where it says.
+                self.settled.retell(number, Outcome::Delivered);
+            }
         }
         settled.untold = owner::is_open(fate.outcome, &fate.at);
         if !settled.untold {

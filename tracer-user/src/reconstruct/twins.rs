@@ -33,7 +33,7 @@ enum Told {
 }
 
 /// One segment that came to its end at a socket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Segment {
     /// Its packet.
     number: u64,
@@ -51,6 +51,20 @@ struct Discarded {
     segment: Segment,
     /// Where.
     at: Arc<Sight>,
+}
+
+impl Discarded {
+    /// Whether what arrived with this one makes it none.
+    fn is_none_for(&self, arrived: &Segment) -> bool {
+        self.segment.repeats(arrived)
+            || (is_before_accepting(&self.at) && arrived.covers(&self.segment))
+    }
+}
+
+/// TCP minds the timestamp that it echoes, on a connection that is not accepted yet: behind a proxy for
+/// handshakes that is a part of every other one's beginning, until the server repeats its SYN-ACK.
+fn is_before_accepting(at: &Sight) -> bool {
+    at.raw_reason() == Some("TCP_RFC7323_TSECR")
 }
 
 impl Segment {
@@ -73,6 +87,18 @@ impl Segment {
             && self.told == other.told
             && other.ts < self.ts
             && is_same(self.netns, other.netns)
+    }
+
+    /// Whether all that `other` would have told arrived later, with this one, at the same host.
+    fn covers(&self, other: &Self) -> bool {
+        let (Told::Bytes(seq, end), Told::Bytes(from, to)) = (self.told, other.told) else {
+            return false;
+        };
+        other.ts < self.ts
+            && self.direction == other.direction
+            && is_same(self.netns, other.netns)
+            && !after(seq, from)
+            && !after(to, end)
     }
 }
 
@@ -112,7 +138,7 @@ impl Acked {
     }
 }
 
-/// A segment that was taken for a loss, and is a duplicate.
+/// A segment that was taken for a loss, and is none.
 #[derive(Debug)]
 pub struct Duplicate {
     /// Its packet.
@@ -121,6 +147,8 @@ pub struct Duplicate {
     pub direction: Direction,
     /// Where it was discarded.
     pub at: Arc<Sight>,
+    /// What it told had arrived before. (Otherwise it came later: this one was discarded all the same.)
+    pub is_repetition: bool,
 }
 
 /// The latest segments of a flow that came to their end at a socket.
@@ -137,17 +165,18 @@ impl Twins {
     pub fn arrive(&mut self, packet: &Packet, fate: &Fate, direction: Direction) -> Vec<Duplicate> {
         self.acknowledge(packet, fate, direction);
         let Some(segment) = Segment::of(packet, fate, direction) else { return Vec::new() };
-        let is_none = |lost: &Segment| lost.repeats(&segment) || made_up_for(&self.acked, lost);
-        let (repeating, kept): (VecDeque<_>, _) =
-            self.discarded.drain(..).partition(|d| is_none(&d.segment));
+        let is_none =
+            |d: &Discarded| d.is_none_for(&segment) || made_up_for(&self.acked, &d.segment);
+        let (repeating, kept): (VecDeque<_>, _) = self.discarded.drain(..).partition(is_none);
         self.discarded = kept;
         if matches!(segment.told, Told::Bytes(..)) {
             put(&mut self.arrived, segment);
         }
-        let duplicate = |Discarded { segment, at }| Duplicate {
-            number: segment.number,
-            direction: segment.direction,
-            at,
+        let duplicate = |lost: Discarded| Duplicate {
+            number: lost.segment.number,
+            direction: lost.segment.direction,
+            is_repetition: lost.segment.repeats(&segment),
+            at: lost.at,
         };
         repeating.into_iter().map(duplicate).collect()
     }
@@ -174,10 +203,11 @@ impl Twins {
             return false;
         }
         let Some(segment) = Segment::of(packet, fate, direction) else { return false };
-        let is_duplicate =
-            made_up_for(&self.acked, &segment) || self.arrived.iter().any(|a| segment.repeats(a));
+        let lost = Discarded { segment, at: fate.at.clone() };
+        let is_duplicate = made_up_for(&self.acked, &lost.segment)
+            || self.arrived.iter().any(|arrived| lost.is_none_for(arrived));
         if !is_duplicate {
-            put(&mut self.discarded, Discarded { segment, at: fate.at.clone() });
+            put(&mut self.discarded, lost);
         }
         is_duplicate
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Flows;
 use crate::reconstruct::flow::Direction;
+use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tracked::State;
@@ -54,7 +55,7 @@ impl Flows {
         if is_reply && is_new && flow.direction(Some(&tuple)) == Direction::Forward {
             (flow.forward, flow.translated) = (Some(from), Some(to));
             flow.numbers.turn();
-            flow.nat = Box::default();
+            *flow.nat = Nat::default();
         }
     }
 

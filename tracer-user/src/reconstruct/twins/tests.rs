@@ -128,9 +128,7 @@ fn an_acknowledgement_that_another_made_up_for_is_no_loss() {
     let outcome = |then: Vec<Hop>, settles: &[u64]| {
         let mut hops = says(refused(10, 1, "A", 100, ECHOED), 500);
         hops.extend(then);
-        let (verdict, ways) = told(hops, settles);
-        assert_eq!(ways.first().map(|way| way.1), Some(verdict.outcome));
-        verdict.outcome
+        told(hops, settles).0.outcome
     };
     for settles in [&[][..], &[1500]] {
         let later = |ack| says(arrives(2000, 2, "PA", 100), ack);
@@ -152,4 +150,22 @@ fn an_acknowledgement_is_taken_as_its_receiver_saw_it() {
     sent.extend(says(arrives(20, 2, "PA", 100), 500));
     hops.extend(sent);
     assert_eq!(told(hops, &[]).0.outcome, Outcome::Delivered);
+}
+
+#[test]
+fn what_comes_before_the_connection_is_accepted_is_sent_again() {
+    const ECHOED: (&str, &str) = ("TCP_RFC7323_TSECR", "tcp_v4_rcv");
+    let lost = |drop| says(refused(10, 1, "PA", 100, drop), 500);
+    let again = |flags, seq| says(arrives(1200, 2, flags, seq), 500);
+    let outcome = |drop, then: Vec<Hop>, settles: &[u64]| {
+        let hops = lost(drop).into_iter().chain(then).collect();
+        told(hops, settles).0.outcome
+    };
+    for settles in [&[][..], &[1150]] {
+        assert_eq!(outcome(ECHOED, again("PA", 100), settles), Outcome::Delivered);
+        assert_eq!(outcome(ECHOED, again("FPA", 100), settles), Outcome::Delivered);
+        assert_eq!(outcome(ECHOED, again("PA", 101), settles), Outcome::Dropped, "other bytes");
+        let paws = ("TCP_RFC7323_PAWS", "tcp_validate_incoming");
+        assert_eq!(outcome(paws, again("PA", 100), settles), Outcome::Dropped, "it was accepted");
+    }
 }
