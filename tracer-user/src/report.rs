@@ -7,7 +7,7 @@ use crate::model::{Hop, Lost, Meta, Record, Verdict};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::owner;
 use crate::reconstruct::{Story, Way};
-use crate::render::json;
+use crate::render::json::Lines;
 use crate::render::text::Text;
 use crate::verdict::Tally;
 
@@ -46,6 +46,7 @@ const MAX_QUESTIONS: usize = 256;
 /// A report half-way through.
 pub struct Report<'a> {
     out: BufWriter<Box<dyn Write + 'a>>,
+    lines: Lines,
     form: Form,
     shows: Shows,
     story: Story,
@@ -58,7 +59,15 @@ impl<'a> Report<'a> {
     /// On `out`, through a buffer: see [`Report::flush`].
     pub fn new(out: Box<dyn Write + 'a>, form: Form, shows: Shows) -> Self {
         let out = BufWriter::with_capacity(1 << 16, out);
-        Self { out, form, shows, story: Story::new(), tally: Tally::default(), failed: None }
+        Self {
+            out,
+            lines: Lines::default(),
+            form,
+            shows,
+            story: Story::new(),
+            tally: Tally::default(),
+            failed: None,
+        }
     }
 
     /// The head of the record.
@@ -70,7 +79,7 @@ impl<'a> Report<'a> {
             self.story.sees_one_way();
         }
         match self.form {
-            Form::Json => json::write(&mut self.out, &Record::Meta(meta.clone())),
+            Form::Json => self.lines.write(&mut self.out, &Record::Meta(meta.clone())),
             Form::Text(text) => text.meta(&mut self.out, meta),
         }
     }
@@ -82,7 +91,7 @@ impl<'a> Report<'a> {
             return;
         }
         let written = match self.form {
-            Form::Json => json::write(&mut self.out, &Record::Hop(Box::new(hop))),
+            Form::Json => self.lines.write(&mut self.out, &Record::Hop(Box::new(hop))),
             Form::Text(text) => text.hop(&mut self.out, &hop, self.story.previous()),
         };
         self.failed = self.failed.take().or(written.err());
@@ -98,7 +107,7 @@ impl<'a> Report<'a> {
             return Ok(());
         }
         match self.form {
-            Form::Json => json::write(&mut self.out, &Record::Lost(lost.clone())),
+            Form::Json => self.lines.write(&mut self.out, &Record::Lost(lost.clone())),
             Form::Text(text) => text.lost(&mut self.out, lost),
         }
     }
@@ -156,7 +165,7 @@ impl<'a> Report<'a> {
                 Answer::Routing(answer) => Record::Routing(Box::new(answer.clone())),
                 Answer::OpenVswitch(answer) => Record::OvsTrace(answer.clone()),
             };
-            json::write(&mut self.out, &record)?;
+            self.lines.write(&mut self.out, &record)?;
         }
         self.story.answered(answer);
         Ok(())
@@ -199,9 +208,9 @@ impl<'a> Report<'a> {
 
     fn journeys(&mut self, ways: &[Way]) -> io::Result<()> {
         match self.form {
-            Form::Json => ways
-                .iter()
-                .try_for_each(|way| json::write(&mut self.out, &Record::Journey(way.to_record()))),
+            Form::Json => ways.iter().try_for_each(|way| {
+                self.lines.write(&mut self.out, &Record::Journey(way.to_record()))
+            }),
             Form::Text(_) => Ok(()),
         }
     }
@@ -211,7 +220,7 @@ impl<'a> Report<'a> {
             self.tally.add(&verdict);
             match self.form {
                 Form::Json => {
-                    json::write(&mut self.out, &Record::Verdict(Box::new(verdict)))?;
+                    self.lines.write(&mut self.out, &Record::Verdict(Box::new(verdict)))?;
                 }
                 Form::Text(text) => text.verdict(&mut self.out, &verdict)?,
             }
