@@ -13,6 +13,7 @@ mod owner;
 mod routing;
 mod shared;
 mod words;
+mod written;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
