@@ -84,15 +84,16 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Takes in a hop and prints it. A failure to print is told by [`Report::flush`].
-    pub fn hop(&mut self, mut hop: Hop) {
-        self.story.observe(&mut hop);
+    /// Takes in a hop, which gets its packet's number and its own, and prints it. A failure to print
+    /// is told by [`Report::flush`].
+    pub fn hop(&mut self, hop: &mut Hop) {
+        self.story.observe(hop);
         if self.shows == Shows::Conclusions {
             return;
         }
         let written = match self.form {
-            Form::Json => self.lines.write(&mut self.out, &Record::Hop(Box::new(hop))),
-            Form::Text(text) => text.hop(&mut self.out, &hop, self.story.previous()),
+            Form::Json => self.lines.write(&mut self.out, &Record::Hop(hop)),
+            Form::Text(text) => text.hop(&mut self.out, hop, self.story.previous()),
         };
         self.failed = self.failed.take().or(written.err());
     }

@@ -82,7 +82,7 @@ mod tests {
         let mut hop = hop(HookName::TcEgress, 1, 1).on("a\u{9b}2J", "b\u{7f}", Some("veth"));
         hop.stack = ["c\u{85}+0x1".to_owned()].into();
         let mut out = Vec::new();
-        write(&mut out, &Record::Hop(Box::new(hop))).unwrap();
+        write(&mut out, &Record::Hop(&hop)).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
         assert!(["a\\u009b2J", "b\\u007f", "c\\u0085+0x1"].iter().all(|s| line.contains(s)));

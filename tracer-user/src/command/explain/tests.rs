@@ -14,7 +14,7 @@ fn a_drop() -> String {
         .on("server", "eth0", None)
         .because(Some("NO_SOCKET"), "__udp4_lib_rcv");
     (h.packet, h.hop) = (1, 1);
-    serde_json::to_string(&Record::Hop(Box::new(h))).unwrap() + "\n"
+    serde_json::to_string(&Record::Hop(&h)).unwrap() + "\n"
 }
 
 struct Said {
