@@ -11,6 +11,7 @@ use super::expedite::Expedited;
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load, loader};
 use super::misses::Misses;
+use super::object;
 use super::ovs::{OvsFacts, OvsHooks};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
@@ -69,6 +70,7 @@ pub fn monotonic() -> u64 {
 /// Returns to the system what the start needed and the trace does not: the kernel's types, which the
 /// loader parses, and the object. Before the ring is mapped, so that the two do not add up.
 fn give_memory_back() {
+    object::give_back();
     #[cfg(target_env = "gnu")]
     // SAFETY: it only looks at the allocator's own free lists.
     unsafe {

@@ -16,7 +16,7 @@ fn hex(number: u64) -> [u8; 16] {
 }
 
 /// What a hex digit is worth, by its byte; [`NO_DIGIT`] for what is none.
-const DIGITS: [u8; 256] = {
+static DIGITS: [u8; 256] = {
     let mut digits = [NO_DIGIT; 256];
     let mut value = 0;
     while value < 16 {
