@@ -38,7 +38,8 @@ pub struct Story {
     asked: Asked,
     /// Which packet a life belongs to, open or settled.
     lives: Map<u64, u64>,
-    open: Map<u64, Packet>,
+    /// Boxed: of a map's places more than half are free.
+    open: Map<u64, Box<Packet>>,
     wakes: BinaryHeap<Reverse<(u64, u64)>>,
     settled: Memory,
     flows: Flows,
@@ -251,7 +252,7 @@ impl Story {
         let packets = &mut self.packets;
         let packet = self.open.entry(number).or_insert_with(|| {
             *packets += 1;
-            Packet::new(number, sight.clone())
+            Box::new(Packet::new(number, sight.clone()))
         });
         self.previous = packet.see(hop.life, Position::of(hop), sight.clone());
         if hop.hop == 0 {
@@ -382,7 +383,7 @@ impl Story {
             flow.open += 1;
             packet.flow = Some(settled.flow);
         }
-        self.open.insert(number, packet);
+        self.open.insert(number, Box::new(packet));
     }
 }
 

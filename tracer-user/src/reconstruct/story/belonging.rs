@@ -3,7 +3,7 @@
 use super::Story;
 use crate::model::{HookName, Hop};
 use crate::reconstruct::identity::{self, SAME_WITHIN};
-use crate::reconstruct::packet::{Packet, Position};
+use crate::reconstruct::packet::Position;
 use crate::reconstruct::sight::Sight;
 
 impl Story {
@@ -37,7 +37,7 @@ impl Story {
         }
         let cloned = hop.parent.and_then(|parent| self.lives.get(&parent));
         if let Some(number) = cloned
-            && self.open.get(number).is_some_and(Packet::has_room)
+            && self.open.get(number).is_some_and(|packet| packet.has_room())
         {
             return Some(*number);
         }
