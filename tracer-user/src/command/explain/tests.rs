@@ -60,6 +60,14 @@ fn unknown_types_and_keys_are_passed_over() {
 }
 
 #[test]
+fn a_garbled_journey_is_refused() {
+    let journey = "{\"type\":\"journey\",\"packet\":1,\"first\":{\"hook\":\"drop\"}}\n";
+    assert_eq!(explain((meta() + journey).as_bytes()).result.unwrap(), 12);
+    let garbled = meta() + &journey.replace("drop\"", "drop") + journey;
+    assert!(refusal(garbled.as_bytes()).starts_with("line 2: not a record"));
+}
+
+#[test]
 fn type_may_stand_anywhere() {
     let body = a_drop().replacen("{\"type\":\"hop\",", "{", 1);
     let moved = body.trim_end().strip_suffix('}').unwrap().to_owned() + ",\"type\":\"hop\"}\n";
