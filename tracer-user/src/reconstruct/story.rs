@@ -11,7 +11,7 @@ use std::sync::Arc;
 use self::waiting::{due, unended};
 use crate::model::{HookName, Hop, Lost, Outcome};
 use crate::reconstruct::asked::{self, Answer};
-use crate::reconstruct::fate::{self, Fate};
+use crate::reconstruct::fate;
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
 use crate::reconstruct::identity::Marks;
@@ -21,6 +21,7 @@ use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::services::Services;
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight};
+use crate::reconstruct::spare::Spare;
 use crate::reconstruct::{Map, Way};
 
 /// How many packets are held open; past that they are settled as they stand.
@@ -40,6 +41,7 @@ pub struct Story {
     lives: Map<u64, u64>,
     /// Boxed: of a map's places more than half are free.
     open: Map<u64, Box<Packet>>,
+    spare: Spare,
     wakes: BinaryHeap<Reverse<(u64, u64)>>,
     settled: Memory,
     flows: Flows,
@@ -70,7 +72,7 @@ impl Story {
     /// Takes a hop in. A live one (`packet` 0) is given its packet's number and its own; those of
     /// a recording are trusted.
     pub fn observe(&mut self, hop: &mut Hop) {
-        let mut sight = Arc::new(self.catalog.sight(hop));
+        let mut sight = self.spare.sight(self.catalog.sight(hop));
         let live = hop.packet == 0;
         if hop.hook == HookName::OvsAnswer && live && !self.lives.contains_key(&hop.life) {
             // It comes too late: nothing is left of the packet that asked.
@@ -98,7 +100,7 @@ impl Story {
         let packet = self.open.get(&hop.packet);
         if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
             hop.drop = Some(Arc::new(silent_drop(hop)));
-            sight = Arc::new(self.catalog.sight(hop));
+            sight = self.spare.sight(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
     }
@@ -249,10 +251,10 @@ impl Story {
 
     fn advance(&mut self, hop: &mut Hop, sight: &Arc<Sight>) {
         let number = hop.packet;
-        let packets = &mut self.packets;
+        let (packets, spare) = (&mut self.packets, &mut self.spare);
         let packet = self.open.entry(number).or_insert_with(|| {
             *packets += 1;
-            Box::new(Packet::new(number, sight.clone()))
+            spare.packet(number, sight.clone())
         });
         self.previous = packet.see(hop.life, Position::of(hop), sight.clone());
         if hop.hop == 0 {
@@ -358,7 +360,8 @@ impl Story {
             ways.extend(retold.filter_map(|n| self.settled.retell(n, folded.outcome)));
         }
         self.remember(number, settled);
-        ways.push(way(&packet, flow, &fate));
+        ways.push(Way::of(&packet, flow, &fate));
+        self.spare.take_packet(packet);
     }
 
     fn remember(&mut self, number: u64, settled: Settled) {
@@ -368,6 +371,8 @@ impl Story {
         for life in forgotten.lives.iter().chain(&forgotten.aliases) {
             self.lives.remove(life);
         }
+        self.spare.take_sight(forgotten.first);
+        self.spare.take_sight(forgotten.last);
     }
 
     fn reopen(&mut self, number: u64) {
@@ -384,17 +389,6 @@ impl Story {
             packet.flow = Some(settled.flow);
         }
         self.open.insert(number, Box::new(packet));
-    }
-}
-
-fn way(packet: &Packet, flow: u64, fate: &Fate) -> Way {
-    Way {
-        packet: packet.number,
-        flow,
-        outcome: fate.outcome,
-        hops: packet.hops,
-        first: packet.first.clone(),
-        last: fate.at.clone(),
     }
 }
 

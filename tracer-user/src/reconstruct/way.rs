@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{Journey, Outcome};
+use crate::reconstruct::fate::Fate;
+use crate::reconstruct::packet::Packet;
 use crate::reconstruct::sight::Sight;
 
 /// One packet's whole way. What it takes to put it on record is made only where somebody reads it:
@@ -24,6 +26,18 @@ pub struct Way {
 }
 
 impl Way {
+    /// That of a packet whose fate is known.
+    pub fn of(packet: &Packet, flow: u64, fate: &Fate) -> Self {
+        Self {
+            packet: packet.number,
+            flow,
+            outcome: fate.outcome,
+            hops: packet.hops,
+            first: packet.first.clone(),
+            last: fate.at.clone(),
+        }
+    }
+
     /// As a record shows it.
     pub fn to_record(&self) -> Journey {
         Journey {
