@@ -13,6 +13,7 @@ mod owner;
 mod routing;
 mod shared;
 mod words;
+mod written;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
@@ -30,11 +31,11 @@ pub use words::{Address, ArpOp, Fingerprint, Mac, PktType, Proto, TcpFlags, Via}
 /// One line of a recording, to be written. To read one, its `"type"` is looked at first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
-pub enum Record {
+pub enum Record<'a> {
     /// The first line: what was traced, where and with what.
     Meta(Meta),
     /// One packet at one hook.
-    Hop(Box<Hop>),
+    Hop(&'a Hop),
     /// What Open vSwitch's tables do with a packet that died there.
     OvsTrace(Box<OvsTrace>),
     /// One packet's whole way.

@@ -7,7 +7,7 @@ use crate::model::{Hop, Lost, Meta, Record, Verdict};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::owner;
 use crate::reconstruct::{Story, Way};
-use crate::render::json;
+use crate::render::json::Lines;
 use crate::render::text::Text;
 use crate::verdict::Tally;
 
@@ -46,6 +46,7 @@ const MAX_QUESTIONS: usize = 256;
 /// A report half-way through.
 pub struct Report<'a> {
     out: BufWriter<Box<dyn Write + 'a>>,
+    lines: Lines,
     form: Form,
     shows: Shows,
     story: Story,
@@ -60,8 +61,16 @@ impl<'a> Report<'a> {
     /// On `out`, through a buffer: see [`Report::flush`].
     pub fn new(out: Box<dyn Write + 'a>, form: Form, shows: Shows) -> Self {
         let out = BufWriter::with_capacity(1 << 16, out);
-        let (story, tally) = (Story::new(), Tally::default());
-        Self { out, form, shows, story, tally, now: 0, failed: None }
+        Self {
+            out,
+            lines: Lines::default(),
+            form,
+            shows,
+            story: Story::new(),
+            tally: Tally::default(),
+            now: 0,
+            failed: None,
+        }
     }
 
     /// The head of the record.
@@ -74,26 +83,27 @@ impl<'a> Report<'a> {
         }
         self.story.sees_all_from(meta.ready.unwrap_or(0));
         match self.form {
-            Form::Json => json::write(&mut self.out, &Record::Meta(meta.clone())),
+            Form::Json => self.lines.write(&mut self.out, &Record::Meta(meta.clone())),
             Form::Text(text) => text.meta(&mut self.out, meta),
         }
     }
 
-    /// Takes in a hop and prints it. A failure to print is told by [`Report::flush`].
+    /// Takes in a hop, which gets its packet's number and its own, and prints it. A failure to print
+    /// is told by [`Report::flush`].
     ///
     /// What is due by the hop's time is settled before it, and so without it: in a trace as in its
     /// recording, however many hops a trace is handed at once.
-    pub fn hop(&mut self, mut hop: Hop) {
+    pub fn hop(&mut self, hop: &mut Hop) {
         self.now = self.now.max(hop.ts);
         let settled = self.settle(self.now);
         self.failed = self.failed.take().or(settled.err());
-        self.story.observe(&mut hop);
+        self.story.observe(hop);
         if self.shows == Shows::Conclusions {
             return;
         }
         let written = match self.form {
-            Form::Json => json::write(&mut self.out, &Record::Hop(Box::new(hop))),
-            Form::Text(text) => text.hop(&mut self.out, &hop, self.story.previous()),
+            Form::Json => self.lines.write(&mut self.out, &Record::Hop(hop)),
+            Form::Text(text) => text.hop(&mut self.out, hop, self.story.previous()),
         };
         self.failed = self.failed.take().or(written.err());
     }
@@ -108,7 +118,7 @@ impl<'a> Report<'a> {
             return Ok(());
         }
         match self.form {
-            Form::Json => json::write(&mut self.out, &Record::Lost(lost.clone())),
+            Form::Json => self.lines.write(&mut self.out, &Record::Lost(lost.clone())),
             Form::Text(text) => text.lost(&mut self.out, lost),
         }
     }
@@ -166,7 +176,7 @@ impl<'a> Report<'a> {
                 Answer::Routing(answer) => Record::Routing(Box::new(answer.clone())),
                 Answer::OpenVswitch(answer) => Record::OvsTrace(answer.clone()),
             };
-            json::write(&mut self.out, &record)?;
+            self.lines.write(&mut self.out, &record)?;
         }
         self.story.answered(answer);
         Ok(())
@@ -209,9 +219,9 @@ impl<'a> Report<'a> {
 
     fn journeys(&mut self, ways: &[Way]) -> io::Result<()> {
         match self.form {
-            Form::Json => ways
-                .iter()
-                .try_for_each(|way| json::write(&mut self.out, &Record::Journey(way.to_record()))),
+            Form::Json => ways.iter().try_for_each(|way| {
+                self.lines.write(&mut self.out, &Record::Journey(way.to_record()))
+            }),
             Form::Text(_) => Ok(()),
         }
     }
@@ -221,7 +231,7 @@ impl<'a> Report<'a> {
             self.tally.add(&verdict);
             match self.form {
                 Form::Json => {
-                    json::write(&mut self.out, &Record::Verdict(Box::new(verdict)))?;
+                    self.lines.write(&mut self.out, &Record::Verdict(Box::new(verdict)))?;
                 }
                 Form::Text(text) => text.verdict(&mut self.out, &verdict)?,
             }

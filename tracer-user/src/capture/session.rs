@@ -1,7 +1,10 @@
 //! A trace while it runs: the kernel's side attached, the topology followed, hops coming out.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, sleep_until};
 use tracer_common::flow::Filter;
 
 use super::ahead::load_ahead;
@@ -11,6 +14,7 @@ use super::expedite::Expedited;
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load, loader};
 use super::misses::Misses;
+use super::object;
 use super::ovs::{OvsFacts, OvsHooks};
 use super::ports::Ports;
 use super::probes::{Attached, attach_all};
@@ -46,6 +50,9 @@ pub struct Session {
     misses: Misses,
     /// What was missed until the detaching.
     missed: Option<Lost>,
+    /// When the hooks began to go, nanoseconds since the trace began: what happens from then on is seen by
+    /// some of them only, and so by none.
+    ended: u64,
     /// Devices that have no hooks.
     unhooked: Few,
     decoder: Decoder,
@@ -58,6 +65,10 @@ pub struct Session {
     start: u64,
     /// The last batch was full: there may be more, of which the ring will not tell again.
     more: bool,
+    /// The ring may be left alone for a while.
+    is_roomy: bool,
+    /// Until when it is; `None`: until it tells of something.
+    rest: Option<Instant>,
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds.
@@ -69,6 +80,7 @@ pub fn monotonic() -> u64 {
 /// Returns to the system what the start needed and the trace does not: the kernel's types, which the
 /// loader parses, and the object. Before the ring is mapped, so that the two do not add up.
 fn give_memory_back() {
+    object::give_back();
     #[cfg(target_env = "gnu")]
     // SAFETY: it only looks at the allocator's own free lists.
     unsafe {
@@ -78,6 +90,13 @@ fn give_memory_back() {
 
 /// How many events are decoded before other things get their turn.
 const BATCH: usize = 1024;
+/// How long a ring that has just been emptied fills up again before it is looked at. The kernel wakes
+/// its reader up at each event that finds the ring empty, at the expense of the packet: one that keeps
+/// up with a flood would make each hook take three times as long.
+const REST: Duration = Duration::from_millis(1);
+/// Smaller rings are not left alone, bytes: this one has room for what comes meanwhile at a million events
+/// a second, three times over.
+const ROOMY: u32 = 1 << 20;
 
 impl Session {
     /// Loads and attaches everything. Devices first, then what sees the end of packets: so that no
@@ -122,6 +141,7 @@ impl Session {
             counters,
             misses: Misses::default(),
             missed: None,
+            ended: u64::MAX,
             unhooked: Few::default(),
             decoder: Decoder::new(names, start),
             ports,
@@ -132,6 +152,8 @@ impl Session {
             ovs: OvsHooks::new(plan.is_partial),
             start,
             more: false,
+            is_roomy: plan.ring_bytes >= ROOMY,
+            rest: None,
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
         session.changed(links);
@@ -212,7 +234,7 @@ impl Session {
     /// Waits until there may be hops, or until the topology has changed: how, is to be handed to
     /// [`Session::changed`].
     pub async fn wait(&mut self) -> anyhow::Result<Vec<LinkEvent>> {
-        let more = self.more;
+        let (more, rest) = (self.more, self.rest);
         tokio::select! {
             biased;
             e = self.kernel_log.follow() => Err(e),
@@ -220,7 +242,8 @@ impl Session {
                 Some(events) => Ok(events),
                 None => bail!("the topology can no longer be followed"),
             },
-            ready = self.ring.ready(), if !more => ready.map(|()| Vec::new()),
+            ready = self.ring.ready(), if !more && rest.is_none() => ready.map(|()| Vec::new()),
+            () = sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => Ok(Vec::new()),
             () = tokio::task::yield_now(), if more => Ok(Vec::new()),
         }
     }
@@ -236,9 +259,16 @@ impl Session {
 
     /// Hands over what hops there are, at most a batch; returns how many.
     pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
-        let Self { ring, decoder, topology, .. } = self;
-        let n = ring.drain(BATCH, |event| each(decoder.hop(&event, topology)));
+        let Self { ring, decoder, topology, ended, .. } = self;
+        let n = ring.drain(BATCH, |event| {
+            let hop = decoder.hop(&event, topology);
+            if hop.ts <= *ended {
+                each(hop);
+            }
+        });
         self.more = n == BATCH;
+        let rests = self.is_roomy && (1..BATCH).contains(&n);
+        self.rest = rests.then(|| Instant::now() + REST);
         n
     }
 
@@ -274,6 +304,7 @@ impl Session {
     /// Detaches everything. What was written can still be drained.
     pub fn detach(&mut self) {
         let now = self.now();
+        self.ended = now;
         self.missed = self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now));
         let expedited = Expedited::for_hooks(self.ports.hooks());
         self.ports.detach_all();

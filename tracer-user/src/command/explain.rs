@@ -90,9 +90,9 @@ impl Explanation<'_> {
                 self.report.meta(&meta)?;
             }
             _ if !self.head => bail!("the first line is not of type meta; {REMEDY}"),
-            Line::Hop(hop) => {
+            Line::Hop(mut hop) => {
                 self.now = self.now.max(hop.ts);
-                self.report.hop(hop);
+                self.report.hop(&mut hop);
             }
             Line::Lost(lost) => self.report.lost(&lost)?,
             Line::Answer(answer) => self.report.answered(*answer)?,

@@ -111,7 +111,7 @@ impl Owners<'_> {
     fn see(&mut self, report: &mut Report<'_>, mut hop: Hop) {
         self.names.name(&mut hop);
         self.netfilter.see(&hop);
-        report.hop(hop);
+        report.hop(&mut hop);
     }
 
     /// Takes in what hops there are, at most a batch; whether there were any.

@@ -16,6 +16,10 @@ pub struct Symbols {
 /// No function is as long as this, bytes.
 const LONGEST_FUNCTION: u64 = 1 << 18;
 
+/// What the names of the padding before each function begin with (`PREFIX_SYMBOLS` of
+/// `arch/x86/Kconfig`, Linux 6.2): on such a kernel half of the table, and no code returns there.
+const PADDING: &str = "__pfx_";
+
 impl Symbols {
     /// Reads the symbol table. Where addresses are hidden (`kernel.kptr_restrict`, or no
     /// `CAP_SYSLOG`) they all read as zero: the table is then empty.
@@ -43,6 +47,9 @@ impl Symbols {
             return;
         };
         if !matches!(kind, "t" | "T" | "w" | "W") {
+            return;
+        }
+        if name.starts_with(PADDING) {
             return;
         }
         let Ok(address) = u64::from_str_radix(address, 16) else {
@@ -146,6 +153,7 @@ mod tests {
         let mut s = Symbols::default();
         for line in [
             "ffffffff81000000 T first\n",
+            "ffffffff810000f0 t __pfx_second.isra.0\n",
             "ffffffff81000100 t second.isra.0\n",
             "ffffffff81000180 D data\n",
             "0000000000000000 T hidden\n",

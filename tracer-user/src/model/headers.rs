@@ -8,7 +8,7 @@ use serde_with::skip_serializing_none;
 use super::{ArpOp, Mac, Proto, TcpFlags};
 
 /// Ethernet addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Eth {
     pub src: Mac,

@@ -7,7 +7,7 @@ use serde_with::skip_serializing_none;
 
 use super::{
     Address, Arp, Ct, Eth, Fingerprint, Icmp, Ip, Mac, Ovs, PktType, Tcp, Tunnel, Tuple, Via, Vlan,
-    shared,
+    shared, written,
 };
 
 /// The kind of place at which a packet was seen; the names are those of `"hook"`.
@@ -48,19 +48,19 @@ pub struct Hop {
     /// What kind of place.
     pub hook: HookName,
     /// Network namespace.
-    #[serde(default, deserialize_with = "shared::optional")]
+    #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
     pub netns: Option<Arc<Netns>>,
     /// Device.
-    #[serde(default, deserialize_with = "shared::optional")]
+    #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
     pub dev: Option<Arc<Dev>>,
     /// Ethernet addresses, where the packet had them at this place.
-    #[serde(default, deserialize_with = "shared::optional")]
+    #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
     pub eth: Option<Eth>,
     /// VLAN tags, outermost first, the one kept beside the packet included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vlan: Vec<Vlan>,
     /// The innermost flow that could be read.
-    #[serde(default, deserialize_with = "shared::optional")]
+    #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
     pub tuple: Option<Tuple>,
     /// Facts of the IP header that carries `tuple`.
     pub ip: Option<Ip>,
@@ -80,15 +80,16 @@ pub struct Hop {
     #[serde(default, deserialize_with = "shared::optional")]
     pub ct: Option<Arc<Ct>>,
     /// Where and why the kernel gave the packet up.
-    #[serde(default, deserialize_with = "shared::optional")]
+    #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
     pub drop: Option<Arc<Drop>>,
     /// `consume` hops: the function that took the packet, as `symbol+offset`.
-    #[serde(default, deserialize_with = "shared::optional")]
+    #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
     pub by: Option<Arc<Place>>,
     /// Kernel call chain of a drop or a consume, innermost first, as `symbol+0xoffset`.
     #[serde(
         default,
         deserialize_with = "shared::read",
+        serialize_with = "written::write",
         skip_serializing_if = "<[String]>::is_empty"
     )]
     pub stack: Arc<[String]>,

@@ -1,33 +1,25 @@
 //! Numbers that records write as words: held as numbers, so that a hop costs no text until it is
 //! printed.
 
+mod hex;
+
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_with::{DeserializeFromStr, SerializeDisplay};
 
+use self::hex::HEX;
+pub use self::hex::{Address, Fingerprint};
+
 /// What is no word of that kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is no {0}")]
 pub struct NotA(&'static str);
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// The digits of a number in hex, all 16 of them.
-fn hex(number: u64) -> [u8; 16] {
-    std::array::from_fn(|i| HEX[(number >> (60 - 4 * i)) as usize & 0xf])
-}
-
 /// Text that was made of ASCII.
 fn ascii(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
-}
-
-/// A number of hex digits, and nothing else: no sign.
-fn parse_hex(digits: &str) -> Option<u64> {
-    let plain = !digits.starts_with('+');
-    u64::from_str_radix(digits, 16).ok().filter(|_| plain)
 }
 
 /// An Ethernet address, in the order of the wire; as text lower case, with colons.
@@ -67,45 +59,6 @@ impl Display for Mac {
             pair[1] = HEX[usize::from(byte & 0xf)];
         }
         f.write_str(ascii(&text))
-    }
-}
-
-/// An address in the kernel's memory, as text `0x…`: it does not fit 2^53.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, SerializeDisplay, DeserializeFromStr)]
-pub struct Address(pub u64);
-
-impl FromStr for Address {
-    type Err = NotA;
-
-    fn from_str(text: &str) -> Result<Self, NotA> {
-        text.strip_prefix("0x").and_then(parse_hex).map(Self).ok_or(NotA("address 0x…"))
-    }
-}
-
-impl Display for Address {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let digits = hex(self.0);
-        let zeros = (self.0.leading_zeros() as usize / 4).min(digits.len() - 1);
-        f.write_str("0x")?;
-        f.write_str(ascii(&digits[zeros..]))
-    }
-}
-
-/// What copies of a packet have in common, as 16 hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, SerializeDisplay, DeserializeFromStr)]
-pub struct Fingerprint(pub u64);
-
-impl FromStr for Fingerprint {
-    type Err = NotA;
-
-    fn from_str(text: &str) -> Result<Self, NotA> {
-        parse_hex(text).map(Self).ok_or(NotA("fingerprint of hex digits"))
-    }
-}
-
-impl Display for Fingerprint {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(ascii(&hex(self.0)))
     }
 }
 

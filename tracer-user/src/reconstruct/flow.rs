@@ -147,7 +147,8 @@ impl Flow {
             opening,
             incomplete: false,
             open: 0,
-            keys: Vec::new(),
+            // Most have one.
+            keys: Vec::with_capacity(1),
             direct: None,
             nat: Box::default(),
             related: Vec::new(),

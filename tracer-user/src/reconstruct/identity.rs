@@ -17,9 +17,10 @@ use crate::reconstruct::tuple::FlowTuple;
 /// nanoseconds. TCP's first retransmission of a SYN comes after 1 s, but with a hop at a place
 /// where the packet has been already.
 pub const SAME_WITHIN: u64 = 2_000_000_000;
-/// How many fingerprints and datagrams are remembered: half of what a table of 2^16 places holds at
-/// most (7 of 8), so that it is cleaned up where it is, and never grows, as some go and others come.
-const MAX_RECENT: usize = 28_672;
+/// How many fingerprints and datagrams are remembered: less than half of what a table of 2^16 places
+/// holds at most (7 of 8), so that it is cleaned up where it is, and never grows, as some go and others
+/// come.
+const MAX_RECENT: usize = 28_000;
 
 /// One of the marks by which a packet's copies are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,4 +136,17 @@ pub fn is_sent_here(hop: &Hop, packet: &Packet) -> bool {
     let lowered = hop.ip.zip(packet.first.ttl).is_none_or(|(ip, ttl)| ip.ttl < ttl);
     let arrived = || packet.was_at(Position::of(hop).at(HookName::TcIngress));
     is_host && !lowered && (packet.namespaces().all(|n| n != netns.inode) || arrived())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_does_not_grow_as_marks_come_and_go() {
+        let mut marks = Marks::default();
+        (0..20 * MAX_RECENT as u64).for_each(|n| marks.put(Mark(n), n));
+        assert_eq!(marks.recent.len(), MAX_RECENT);
+        assert!(marks.recent.capacity() <= (1 << 16) / 8 * 7, "{}", marks.recent.capacity());
+    }
 }

@@ -260,6 +260,8 @@ impl Nat {
         let Some(netns) = inode(sight).filter(|_| over) else { return };
         let known = self.left.iter().any(|(n, t, _)| (*n, *t) == (netns, tuple));
         if !known && self.left.len() < MAX_SIDES {
+            // Most have one: a vector that grows by itself begins with room for four.
+            self.left.reserve_exact(1);
             self.left.push((netns, tuple, sight.ct.as_deref().copied()));
         }
     }

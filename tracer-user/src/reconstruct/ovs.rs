@@ -181,7 +181,7 @@ impl Asked {
     }
 
     /// The packet that this one, which `ovs-vswitchd` hands back, is a segment of.
-    pub fn whole_of(&self, hop: &Hop, open: &Map<u64, Packet>) -> Option<u64> {
+    pub fn whole_of(&self, hop: &Hop, open: &Map<u64, Box<Packet>>) -> Option<u64> {
         if !is_handed_in(hop) {
             return None;
         }
@@ -192,7 +192,9 @@ impl Asked {
                 && packet.has_room()
         };
         let covering = self.latest.iter().filter(|asked| asked.covers(hop));
-        covering.map(|asked| asked.packet).find(|n| open.get(n).is_some_and(is_whole))
+        covering
+            .map(|asked| asked.packet)
+            .find(|n| open.get(n).is_some_and(|packet| is_whole(packet)))
     }
 }
 

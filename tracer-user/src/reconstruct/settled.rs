@@ -10,8 +10,9 @@ use crate::reconstruct::flow::Direction;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::{Map, Way};
 
-/// How many are kept.
-const MAX_SETTLED: usize = 8_192;
+/// How many are kept: less than half of what a table of 2^14 places holds at most (7 of 8), so that it
+/// is cleaned up where it is, and never grows, as some go and others come.
+const MAX_SETTLED: usize = 7_000;
 
 /// A packet whose fate is told.
 #[derive(Debug)]
@@ -101,6 +102,13 @@ impl Memory {
         self.packets.get_mut(&number)
     }
 
+    /// Its outcome turns out to be another; its journey, if it is told, stands.
+    pub fn correct(&mut self, number: u64, outcome: Outcome) {
+        if let Some(settled) = self.packets.get_mut(&number) {
+            settled.outcome = outcome;
+        }
+    }
+
     /// Its outcome turns out to be another; what is told of it then.
     pub fn retell(&mut self, number: u64, outcome: Outcome) -> Option<Way> {
         let settled = self.packets.get_mut(&number)?;
@@ -125,5 +133,34 @@ impl Memory {
     /// Takes the packet out: it is not settled after all.
     pub fn take(&mut self, number: u64) -> Option<Settled> {
         self.packets.remove(&number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconstruct::sight::Catalog;
+    use crate::reconstruct::testing::hop;
+
+    #[test]
+    fn the_table_does_not_grow_as_packets_come_and_go() {
+        let mut memory = Memory::default();
+        let sight = Arc::new(Catalog::default().sight(&hop(HookName::Drop, 1, 1)));
+        for number in 0..20 * MAX_SETTLED as u64 {
+            let settled = Settled {
+                flow: 1,
+                direction: Direction::Forward,
+                outcome: Outcome::Dropped,
+                hops: 1,
+                first: sight.clone(),
+                last: sight.clone(),
+                lives: Box::default(),
+                aliases: Vec::new(),
+                untold: false,
+            };
+            memory.put(number, settled);
+        }
+        assert_eq!(memory.packets.len(), MAX_SETTLED);
+        assert!(memory.packets.capacity() <= (1 << 14) / 8 * 7, "{}", memory.packets.capacity());
     }
 }

@@ -21,6 +21,7 @@ use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::services::Services;
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight};
+use crate::reconstruct::spare::Spare;
 use crate::reconstruct::{Map, Way};
 
 /// How many packets are held open; past that they are settled as they stand.
@@ -38,7 +39,9 @@ pub struct Story {
     asked: Asked,
     /// Which packet a life belongs to, open or settled.
     lives: Map<u64, u64>,
-    open: Map<u64, Packet>,
+    /// Boxed: of a map's places more than half are free.
+    open: Map<u64, Box<Packet>>,
+    spare: Spare,
     wakes: BinaryHeap<Reverse<(u64, u64)>>,
     settled: Memory,
     flows: Flows,
@@ -71,7 +74,7 @@ impl Story {
     /// Takes a hop in. A live one (`packet` 0) is given its packet's number and its own; those of
     /// a recording are trusted.
     pub fn observe(&mut self, hop: &mut Hop) {
-        let mut sight = Arc::new(self.catalog.sight(hop));
+        let mut sight = self.spare.sight(self.catalog.sight(hop));
         let live = hop.packet == 0;
         if hop.hook == HookName::OvsAnswer && live && !self.lives.contains_key(&hop.life) {
             // It comes too late: nothing is left of the packet that asked.
@@ -99,7 +102,7 @@ impl Story {
         let packet = self.open.get(&hop.packet);
         if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
             hop.drop = Some(Arc::new(silent_drop(hop)));
-            sight = Arc::new(self.catalog.sight(hop));
+            sight = self.spare.sight(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
     }
@@ -198,9 +201,7 @@ impl Story {
         let mut flows = self.flows.take_retired();
         for flow in &mut flows {
             for number in self.owner.tell(flow) {
-                if let Some(settled) = self.settled.find(number) {
-                    settled.outcome = Outcome::DroppedByOvs;
-                }
+                self.settled.correct(number, Outcome::DroppedByOvs);
             }
             self.miss_answers(flow, u64::MAX);
         }
@@ -255,10 +256,10 @@ impl Story {
 
     fn advance(&mut self, hop: &mut Hop, sight: &Arc<Sight>) {
         let number = hop.packet;
-        let (packets, ready) = (&mut self.packets, self.ready);
+        let (packets, spare, ready) = (&mut self.packets, &mut self.spare, self.ready);
         let packet = self.open.entry(number).or_insert_with(|| {
             *packets += 1;
-            let mut packet = Packet::new(number, sight.clone());
+            let mut packet = spare.packet(number, sight.clone());
             packet.is_early = sight.ts < ready;
             packet
         });
@@ -343,7 +344,7 @@ impl Story {
             ways.extend(retold.filter_map(|n| self.settled.retell(n, folded.outcome)));
             for number in folded.made_up_for {
                 // Its journey stands: it ended where it says.
-                self.settled.retell(number, Outcome::Delivered);
+                self.settled.correct(number, Outcome::Delivered);
             }
         }
         settled.untold = owner::is_open(fate.outcome, &fate.at);
@@ -351,6 +352,7 @@ impl Story {
             ways.push(settled.way(number));
         }
         ways.extend(self.remember(number, settled));
+        self.spare.take_packet(packet);
     }
 
     /// Keeps a settled packet. What is to be told of one that is forgotten for it, where that was put off.
@@ -359,7 +361,10 @@ impl Story {
         for life in forgotten.lives.iter().chain(&forgotten.aliases) {
             self.lives.remove(life);
         }
-        forgotten.untold.then(|| forgotten.way(oldest))
+        let way = forgotten.untold.then(|| forgotten.way(oldest));
+        self.spare.take_sight(forgotten.first);
+        self.spare.take_sight(forgotten.last);
+        way
     }
 
     fn reopen(&mut self, number: u64) {
@@ -376,7 +381,7 @@ impl Story {
             flow.open += 1;
             packet.flow = Some(settled.flow);
         }
-        self.open.insert(number, packet);
+        self.open.insert(number, Box::new(packet));
     }
 }
 

@@ -1,46 +1,64 @@
 //! NDJSON: one record a line.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use memchr::memchr2;
 use serde::Serialize;
-use serde_json::Serializer;
-use serde_json::ser::Formatter;
 
-/// As compact as can be, and harmless on a terminal: what RFC 8259 lets stand in a string as it is
-/// and terminals act upon (DEL, and the control characters of C1, of which U+009B begins what
-/// ESC [ begins) is escaped too.
-struct Harmless;
+/// Writes records as lines, as compact as can be and harmless on a terminal: what RFC 8259 lets stand
+/// in a string as it is and terminals act upon (DEL, and the control characters of C1, of which
+/// U+009B begins what ESC [ begins) is escaped too.
+///
+/// Kept from record to record: each line is put together in the same piece of memory.
+#[derive(Default)]
+pub struct Lines {
+    line: Vec<u8>,
+}
 
-impl Formatter for Harmless {
-    fn write_string_fragment<W: ?Sized + Write>(
+impl Lines {
+    /// Writes one record as one line. Nothing is flushed: the caller does, once for all the lines
+    /// that it has at the moment, so that a reader at the other end of a pipe sees them at once.
+    ///
+    /// # Errors
+    /// Those of the writer; a reader that has gone is [`io::ErrorKind::BrokenPipe`].
+    pub fn write(
         &mut self,
-        out: &mut W,
-        fragment: &str,
+        out: &mut (impl Write + ?Sized),
+        record: &impl Serialize,
     ) -> io::Result<()> {
-        // 0xc2 begins U+0080 to U+00BF.
-        if !fragment.bytes().any(|byte| matches!(byte, 0x7f | 0xc2)) {
-            return out.write_all(fragment.as_bytes());
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, record)?;
+        // The whole line is looked through at once, which is quicker than each of its strings: what
+        // is looked for stands in strings only. 0xc2 begins U+0080 to U+00BF.
+        if memchr2(0x7f, 0xc2, &self.line).is_some() {
+            self.line = escaped(&self.line);
         }
-        let mut rest = fragment;
-        while let Some(at) = rest.find(char::is_control) {
-            let (before, from) = rest.split_at(at);
-            let mut characters = from.chars();
-            let control = characters.next().map_or(0, u32::from);
-            write!(out, "{before}\\u{control:04x}")?;
-            rest = characters.as_str();
-        }
-        out.write_all(rest.as_bytes())
+        self.line.push(b'\n');
+        out.write_all(&self.line)
     }
 }
 
-/// Writes one record as one line. Nothing is flushed: the caller does, once for all the lines that
-/// it has at the moment, so that a reader at the other end of a pipe sees them at once.
+/// The line with its control characters as escapes.
+fn escaped(line: &[u8]) -> Vec<u8> {
+    let mut escaped = String::with_capacity(2 * line.len());
+    for character in String::from_utf8_lossy(line).chars() {
+        if character.is_control() {
+            // To a string it never fails.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped.into_bytes()
+}
+
+/// Writes one record; see [`Lines::write`].
 ///
 /// # Errors
-/// Those of the writer; a reader that has gone is [`io::ErrorKind::BrokenPipe`].
+/// Those of the writer.
 pub fn write(out: &mut (impl Write + ?Sized), record: &impl Serialize) -> io::Result<()> {
-    record.serialize(&mut Serializer::with_formatter(&mut *out, Harmless))?;
-    out.write_all(b"\n")
+    Lines::default().write(out, record)
 }
 
 #[cfg(test)]
@@ -64,7 +82,7 @@ mod tests {
         let mut hop = hop(HookName::TcEgress, 1, 1).on("a\u{9b}2J", "b\u{7f}", Some("veth"));
         hop.stack = ["c\u{85}+0x1".to_owned()].into();
         let mut out = Vec::new();
-        write(&mut out, &Record::Hop(Box::new(hop))).unwrap();
+        write(&mut out, &Record::Hop(&hop)).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
         assert!(["a\\u009b2J", "b\\u007f", "c\\u0085+0x1"].iter().all(|s| line.contains(s)));

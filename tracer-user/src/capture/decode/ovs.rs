@@ -125,13 +125,19 @@ mod tests {
     use tracer_common::abi::{Event, STACK_DEPTH};
 
     fn read(hook: Hook, facts: OvsFacts, list: &[u8]) -> Ovs {
-        read_event(Event { hook: hook as u8, ..NOTHING }, facts, list)
+        read_event(&Event { hook: hook as u8, ..NOTHING }, facts, list)
     }
 
-    fn read_event(event: Event, facts: OvsFacts, list: &[u8]) -> Ovs {
+    fn read_event(event: &Event, facts: OvsFacts, list: &[u8]) -> Ovs {
         let hook = Hook::from_number(event.hook).unwrap();
-        let decoded =
-            Decoded { hook, event, stack: [0; STACK_DEPTH], ct: None, ovs: Some(facts), list };
+        let decoded = Decoded {
+            hook,
+            event: *event,
+            stack: [0; STACK_DEPTH],
+            ct: None,
+            ovs: Some(facts),
+            list,
+        };
         ovs(&decoded, None).unwrap()
     }
 
@@ -197,7 +203,7 @@ mod tests {
             event.header_len = frame.len() as u16;
             event.headers[..frame.len()].copy_from_slice(&frame);
             event.dev_name[..name.len()].copy_from_slice(name);
-            read_event(event, OvsFacts::NONE, &[])
+            read_event(&event, OvsFacts::NONE, &[])
         };
         let seen = received(b"p-c");
         let key = seen.key.unwrap();

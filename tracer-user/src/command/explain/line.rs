@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::model::{Hop, Lost, Meta};
 use crate::reconstruct::asked::Answer;
@@ -71,6 +72,11 @@ pub fn parse(line: &[u8]) -> Result<Line, Unread> {
     // Almost all lines are hops of our own writing, and need not be looked at twice.
     if line.starts_with(r#"{"type":"hop","#) {
         return record(line).map(Line::Hop);
+    }
+    // Of the rest almost all are journeys, which follow from the hops. That it is whole is all that
+    // matters of one: a recording that was cut off or garbled is told.
+    if line.starts_with(r#"{"type":"journey","#) {
+        return record::<IgnoredAny>(line).map(|_| Line::Other);
     }
     Ok(match &*kind(line)? {
         "hop" => Line::Hop(record(line)?),

@@ -18,7 +18,7 @@ fn drop_of(packet: u64, ms: u64) -> String {
         .on("server", "eth0", None)
         .because(Some("NO_SOCKET"), "__udp4_lib_rcv");
     (h.packet, h.hop) = (packet, 1);
-    serde_json::to_string(&Record::Hop(Box::new(h))).unwrap() + "\n"
+    serde_json::to_string(&Record::Hop(&h)).unwrap() + "\n"
 }
 
 struct Said {
@@ -72,6 +72,14 @@ fn unknown_types_and_keys_are_passed_over() {
     let with_key = a_drop().replace("\"cpu\":0", "\"cpu\":0,\"of_tomorrow\":{\"a\":[1]}");
     let input = meta() + "{\"type\":\"of-tomorrow\",\"x\":{}}\n\n" + &with_key;
     assert_eq!(explain(input.as_bytes()).result.unwrap(), 10);
+}
+
+#[test]
+fn a_garbled_journey_is_refused() {
+    let journey = "{\"type\":\"journey\",\"packet\":1,\"first\":{\"hook\":\"drop\"}}\n";
+    assert_eq!(explain((meta() + journey).as_bytes()).result.unwrap(), 12);
+    let garbled = meta() + &journey.replace("drop\"", "drop") + journey;
+    assert!(refusal(garbled.as_bytes()).starts_with("line 2: not a record"));
 }
 
 #[test]

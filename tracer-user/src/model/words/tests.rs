@@ -37,6 +37,19 @@ fn a_mac_is_six_pairs_of_digits() {
 fn numbers_have_no_sign() {
     assert!("0x+1".parse::<Address>().is_err() && "+1".parse::<Fingerprint>().is_err());
     assert!("ff".parse::<Address>().is_err() && "".parse::<Fingerprint>().is_err());
+    assert!("0x".parse::<Address>().is_err() && "0g".parse::<Fingerprint>().is_err());
+}
+
+#[test]
+fn addresses_are_numbers_of_64_bits() {
+    let as_json = |address| serde_json::to_string(&Address(address)).unwrap();
+    for (text, number) in [("0", 0), ("00000000000000000ff", 0xff), ("ffffffffffffffff", u64::MAX)]
+    {
+        let parsed: Address = format!("0x{text}").parse().unwrap();
+        assert_eq!((parsed, as_json(number)), (Address(number), format!("\"0x{number:x}\"")));
+    }
+    assert_eq!("0xAbC".parse(), Ok(Address(0xabc)));
+    assert!("0x10000000000000000".parse::<Address>().is_err());
 }
 
 #[test]

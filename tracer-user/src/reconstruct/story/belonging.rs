@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Story;
 use crate::model::{HookName, Hop, Netns};
 use crate::reconstruct::identity::{self, SAME_WITHIN};
-use crate::reconstruct::packet::{Packet, Position};
+use crate::reconstruct::packet::Position;
 use crate::reconstruct::sight::Sight;
 
 impl Story {
@@ -39,7 +39,7 @@ impl Story {
         }
         let cloned = hop.parent.and_then(|parent| self.lives.get(&parent));
         if let Some(number) = cloned
-            && self.open.get(number).is_some_and(Packet::has_room)
+            && self.open.get(number).is_some_and(|packet| packet.has_room())
         {
             return Some(*number);
         }
