@@ -15,8 +15,8 @@ use tests::usage::{Samples, growth};
 
 /// Length where nobody says it, seconds.
 const LENGTH: u32 = 24;
-/// What is held fills up before that, seconds: 16,384 settled packets and 4,096 flows of a trace,
-/// and the tables that they come and go in, which grow a last time after some 130,000 flows.
+/// What is held fills up before that, seconds: some thousands of settled packets and of flows, and of
+/// drops the rows that are kept.
 const WARM_UP: u32 = 15;
 /// New flows a second.
 const RATE: u32 = 10_000;
@@ -91,14 +91,15 @@ fn grown(what: &str, held: &Samples) -> f64 {
     bytes
 }
 
-/// How many records of each outcome, and how many events were lost.
+/// How many flows had a socket, how many had none, and how many events were lost.
 fn outcomes(recording: &Path) -> (u64, u64, u64) {
     let (mut delivered, mut dropped, mut lost) = (0, 0, 0);
     for line in BufReader::new(File::open(recording).expect("it is there")).lines() {
         let record: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
         match (record["type"].as_str(), record["outcome"].as_str()) {
-            (Some("verdict"), Some("delivered")) => delivered += 1,
-            (Some("verdict"), Some("dropped")) => dropped += 1,
+            (Some("verdict"), Some("dropped")) if record["reason"] == "NO_SOCKET" => dropped += 1,
+            // On a busy machine the listener's buffer may be full.
+            (Some("verdict"), Some("delivered" | "dropped")) => delivered += 1,
             (Some("lost"), _) => lost += record["count"].as_u64().expect("a count"),
             _ => {}
         }
