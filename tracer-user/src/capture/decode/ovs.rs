@@ -32,7 +32,7 @@ pub fn ovs(decoded: &Decoded<'_>, ct: Option<&CtLayout>) -> Option<Ovs> {
         flow_key(&mut ovs, facts);
         ovs.key = number(facts.in_port_no)
             .and_then(|number| key_text(decoded, facts, Port::Number(number)));
-    } else if decoded.hook == Hook::OvsReceive {
+    } else if decoded.hook == Hook::OvsReceive && facts.in_port_no == NO_PORT {
         // Where the module has no BTF the datapath's own notes cannot be read. What a vport receives
         // is in its first pass, and comes by the vport's device, which has the vport's name.
         ovs.key = name(&decoded.event.dev_name)
@@ -212,6 +212,10 @@ mod tests {
         assert_eq!(seen.recirc_id, Some(0));
         // A name that would end its own parenthesis.
         assert_eq!(received(b"a)b").key, None);
+        // Where they can be read, the port is known by its number, and the key is of the first pass.
+        let numbered = OvsFacts { in_port_no: 3, ..OvsFacts::NONE };
+        let seen = read(Hook::OvsReceive, numbered, &[]);
+        assert_eq!((seen.key, seen.recirc_id, seen.in_port_no), (None, None, Some(3)));
     }
 
     #[test]
