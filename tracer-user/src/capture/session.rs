@@ -1,10 +1,7 @@
 //! A trace while it runs: the kernel's side attached, the topology followed, hops coming out.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, bail};
 use nix::time::{ClockId, clock_gettime};
-use tokio::time::{Instant, sleep_until};
 use tracer_common::flow::Filter;
 
 use super::ahead::load_ahead;
@@ -65,10 +62,6 @@ pub struct Session {
     start: u64,
     /// The last batch was full: there may be more, of which the ring will not tell again.
     more: bool,
-    /// The ring may be left alone for a while.
-    is_roomy: bool,
-    /// Until when it is; `None`: until it tells of something.
-    rest: Option<Instant>,
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds.
@@ -90,13 +83,6 @@ fn give_memory_back() {
 
 /// How many events are decoded before other things get their turn.
 const BATCH: usize = 1024;
-/// How long a ring that has just been emptied fills up again before it is looked at. The kernel wakes
-/// its reader up at each event that finds the ring empty, at the expense of the packet: one that keeps
-/// up with a flood would make each hook take three times as long.
-const REST: Duration = Duration::from_millis(1);
-/// Smaller rings are not left alone, bytes: this one has room for what comes meanwhile at a million events
-/// a second, three times over.
-const ROOMY: u32 = 1 << 20;
 
 impl Session {
     /// Loads and attaches everything. Devices first, then what sees the end of packets: so that no
@@ -152,8 +138,6 @@ impl Session {
             ovs: OvsHooks::new(plan.is_partial),
             start,
             more: false,
-            is_roomy: plan.ring_bytes >= ROOMY,
-            rest: None,
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
         session.changed(links);
@@ -234,7 +218,7 @@ impl Session {
     /// Waits until there may be hops, or until the topology has changed: how, is to be handed to
     /// [`Session::changed`].
     pub async fn wait(&mut self) -> anyhow::Result<Vec<LinkEvent>> {
-        let (more, rest) = (self.more, self.rest);
+        let more = self.more;
         tokio::select! {
             biased;
             e = self.kernel_log.follow() => Err(e),
@@ -242,8 +226,7 @@ impl Session {
                 Some(events) => Ok(events),
                 None => bail!("the topology can no longer be followed"),
             },
-            ready = self.ring.ready(), if !more && rest.is_none() => ready.map(|()| Vec::new()),
-            () = sleep_until(rest.unwrap_or_else(Instant::now)), if rest.is_some() => Ok(Vec::new()),
+            ready = self.ring.ready(), if !more => ready.map(|()| Vec::new()),
             () = tokio::task::yield_now(), if more => Ok(Vec::new()),
         }
     }
@@ -267,8 +250,6 @@ impl Session {
             }
         });
         self.more = n == BATCH;
-        let rests = self.is_roomy && (1..BATCH).contains(&n);
-        self.rest = rests.then(|| Instant::now() + REST);
         n
     }
 
