@@ -134,6 +134,30 @@ lh_no_invalid() {
 	RULES
 }
 
+# lh_refuse NS MATCH: the namespace's own firewall drops what comes to it and matches.
+lh_refuse() {
+	ip netns exec "$1" nft -f - <<-RULES
+		table inet filter {
+			chain input {
+				type filter hook input priority filter; policy accept;
+				$2 drop
+			}
+		}
+	RULES
+}
+
+# lh_untracked NS MATCH: what comes in there and matches passes conntrack by.
+lh_untracked() {
+	ip netns exec "$1" nft -f - <<-RULES
+		table inet untracked {
+			chain prerouting {
+				type filter hook prerouting priority raw; policy accept;
+				$2 notrack
+			}
+		}
+	RULES
+}
+
 # lh_tracked NS N WORD: waits until the namespace's conntrack has N entries with this word, 5 s at most.
 lh_tracked() {
 	tries=0

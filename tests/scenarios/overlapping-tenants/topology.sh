@@ -12,14 +12,7 @@ build() {
 	lh_neigh lh-switch eth0 "$CLIENT" $CLIENT_MAC
 	lh_hold one.log lh-server udp-listen --on "$SERVER_AT:4444" --echo
 	lh_hold other.log lh-switch udp-listen --on "$SERVER_AT:4444" --echo
-	[ "$1" = healthy ] || ip netns exec lh-switch nft -f - <<-RULES
-		table inet filter {
-			chain input {
-				type filter hook input priority filter; policy accept;
-				udp dport 4444 drop
-			}
-		}
-	RULES
+	[ "$1" = healthy ] || lh_refuse lh-switch "udp dport 4444"
 }
 
 lh_topology "$@"

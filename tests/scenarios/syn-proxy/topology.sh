@@ -18,14 +18,7 @@ build() {
 		}
 	RULES
 	lh_set lh-router net/netfilter/nf_conntrack_tcp_loose 0
-	[ "$1" = healthy ] || ip netns exec lh-server nft -f - <<-RULES
-		table inet filter {
-			chain input {
-				type filter hook input priority filter; policy accept;
-				tcp dport 8443 drop
-			}
-		}
-	RULES
+	[ "$1" = healthy ] || lh_refuse lh-server "tcp dport 8443"
 }
 
 lh_topology "$@"

@@ -12,14 +12,7 @@ build() {
 			}
 		}
 	RULES
-	[ "$1" = healthy ] || ip netns exec lh-client nft -f - <<-RULES
-		table inet untracked {
-			chain prerouting {
-				type filter hook prerouting priority raw; policy accept;
-				tcp sport 8443 notrack
-			}
-		}
-	RULES
+	[ "$1" = healthy ] || lh_untracked lh-client "tcp sport 8443"
 }
 
 lh_topology "$@"
