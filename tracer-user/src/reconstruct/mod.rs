@@ -21,7 +21,6 @@ pub mod segment;
 pub mod services;
 mod settled;
 pub mod sight;
-mod spare;
 mod story;
 #[cfg(test)]
 pub(crate) mod testing;

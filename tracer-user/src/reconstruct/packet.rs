@@ -158,17 +158,6 @@ pub struct Packet {
 impl Packet {
     /// A packet at its first hop, which is still to be given to [`Packet::see`].
     pub fn new(number: u64, first: Arc<Sight>) -> Self {
-        // Most have one life.
-        Self::within(number, first, Vec::with_capacity(1), Vec::new())
-    }
-
-    /// With memory for its lives and places.
-    fn within(
-        number: u64,
-        first: Arc<Sight>,
-        lives: Vec<Life>,
-        positions: Vec<(Position, u64)>,
-    ) -> Self {
         Self {
             number,
             flow: None,
@@ -176,31 +165,16 @@ impl Packet {
             last: first.clone(),
             last_ts: first.ts,
             first,
-            lives,
+            // Most have one.
+            lives: Vec::with_capacity(1),
             aliases: Vec::new(),
             passage: Passage::default(),
             misfit: None,
             is_early: false,
             counted: false,
             wake: u64::MAX,
-            positions,
+            positions: Vec::new(),
         }
-    }
-
-    /// As [`Packet::new`], in the memory of one that was emptied.
-    pub fn renew(&mut self, number: u64, first: Arc<Sight>) {
-        let lives = std::mem::take(&mut self.lives);
-        *self = Self::within(number, first, lives, std::mem::take(&mut self.positions));
-    }
-
-    /// Empties it, so that another can have its memory: `each` gets where its copies were seen. Whether
-    /// that is worth it: not of one that has grown.
-    pub fn empty(&mut self, mut each: impl FnMut(Arc<Sight>)) -> bool {
-        for Life { last, port, delivered, freed, .. } in self.lives.drain(..) {
-            [Some(last), port, delivered, freed].into_iter().flatten().for_each(&mut each);
-        }
-        self.positions.clear();
-        self.lives.capacity() <= 4 && self.positions.capacity() <= 8
     }
 
     /// Another hop. Gives back where the same copy was seen before, or else the packet.

@@ -21,7 +21,6 @@ use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::services::Services;
 use crate::reconstruct::settled::{Memory, Settled};
 use crate::reconstruct::sight::{Catalog, Sight};
-use crate::reconstruct::spare::Spare;
 use crate::reconstruct::{Map, Way};
 
 /// How many packets are held open; past that they are settled as they stand.
@@ -41,7 +40,6 @@ pub struct Story {
     lives: Map<u64, u64>,
     /// Boxed: of a map's places more than half are free.
     open: Map<u64, Box<Packet>>,
-    spare: Spare,
     wakes: BinaryHeap<Reverse<(u64, u64)>>,
     settled: Memory,
     flows: Flows,
@@ -74,7 +72,7 @@ impl Story {
     /// Takes a hop in. A live one (`packet` 0) is given its packet's number and its own; those of
     /// a recording are trusted.
     pub fn observe(&mut self, hop: &mut Hop) {
-        let mut sight = self.spare.sight(self.catalog.sight(hop));
+        let mut sight = Arc::new(self.catalog.sight(hop));
         let live = hop.packet == 0;
         if hop.hook == HookName::OvsAnswer && live && !self.lives.contains_key(&hop.life) {
             // It comes too late: nothing is left of the packet that asked.
@@ -102,7 +100,7 @@ impl Story {
         let packet = self.open.get(&hop.packet);
         if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
             hop.drop = Some(Arc::new(silent_drop(hop)));
-            sight = self.spare.sight(self.catalog.sight(hop));
+            sight = Arc::new(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
     }
@@ -256,10 +254,10 @@ impl Story {
 
     fn advance(&mut self, hop: &mut Hop, sight: &Arc<Sight>) {
         let number = hop.packet;
-        let (packets, spare, ready) = (&mut self.packets, &mut self.spare, self.ready);
+        let (packets, ready) = (&mut self.packets, self.ready);
         let packet = self.open.entry(number).or_insert_with(|| {
             *packets += 1;
-            let mut packet = spare.packet(number, sight.clone());
+            let mut packet = Box::new(Packet::new(number, sight.clone()));
             packet.is_early = sight.ts < ready;
             packet
         });
@@ -352,7 +350,6 @@ impl Story {
             ways.push(settled.way(number));
         }
         ways.extend(self.remember(number, settled));
-        self.spare.take_packet(packet);
     }
 
     /// Keeps a settled packet. What is to be told of one that is forgotten for it, where that was put off.
@@ -361,10 +358,7 @@ impl Story {
         for life in forgotten.lives.iter().chain(&forgotten.aliases) {
             self.lives.remove(life);
         }
-        let way = forgotten.untold.then(|| forgotten.way(oldest));
-        self.spare.take_sight(forgotten.first);
-        self.spare.take_sight(forgotten.last);
-        way
+        forgotten.untold.then(|| forgotten.way(oldest))
     }
 
     fn reopen(&mut self, number: u64) {
