@@ -18,8 +18,8 @@ pub struct Segment {
     window: u16,
     /// A SYN's window scale.
     scale: Option<u8>,
-    /// The window of a SYN is never scaled.
     is_syn: bool,
+    is_rst: bool,
 }
 
 impl Segment {
@@ -34,9 +34,13 @@ impl Segment {
             window: tcp.window?,
             scale: tcp.scale,
             is_syn: flags.has("S"),
+            is_rst: flags.has("R"),
         })
     }
 }
+
+/// The largest shift of a window (RFC 7323, 2.3).
+const MAX_SCALE: u8 = 14;
 
 /// What one side of a connection has sent, as far as it was seen.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,10 +49,11 @@ struct Extent {
     end: Option<u32>,
     /// The latest acknowledgement.
     acked: Option<u32>,
-    /// The largest window offered, unscaled.
-    window: u16,
-    /// By how many bits windows are shifted; `None` where the SYN that says it was not seen.
-    scale: Option<u8>,
+    /// The largest window offered, bytes; `None` where the SYN was not seen, since nobody knows then
+    /// by how much windows are shifted.
+    room: Option<u32>,
+    /// By how many bits windows are shifted, 0 to 14.
+    scale: u8,
 }
 
 /// Whether `a` comes after `b`, in arithmetic modulo 2^32 (RFC 9293, 3.4).
@@ -67,15 +72,15 @@ impl Extent {
         if let Some(ack) = segment.ack {
             self.acked = Some(latest(self.acked, ack));
         }
-        self.window = self.window.max(segment.window);
         if segment.is_syn {
-            self.scale = Some(segment.scale.unwrap_or(0));
+            self.scale = segment.scale.unwrap_or(0).min(MAX_SCALE);
         }
-    }
-
-    /// The largest window offered, bytes.
-    fn room(&self) -> Option<u32> {
-        self.scale.map(|scale| u32::from(self.window) << scale)
+        // The window of a SYN itself is never scaled (RFC 7323, 2.2).
+        let scale = if segment.is_syn { 0 } else { self.scale };
+        let offered = u32::from(segment.window) << scale;
+        if let Some(known) = self.room.or(segment.is_syn.then_some(0)) {
+            self.room = Some(known.max(offered));
+        }
     }
 }
 
@@ -121,6 +126,10 @@ impl Numbers {
         let misfit = misfit(segment, own, peer);
         if misfit.is_none() {
             own.add(segment);
+            if segment.is_syn && segment.ack.is_some() && segment.scale.is_none() {
+                // Windows are scaled where both say so.
+                peer.scale = 0;
+            }
         }
         misfit
     }
@@ -142,22 +151,29 @@ pub enum Misfit {
     Before(u32),
     /// It acknowledges that many bytes which the other side has not sent.
     Unsent(u32),
+    /// A RST that begins that many bytes before what the other side has acknowledged: conntrack
+    /// believes none (`nf_conntrack_tcp_packet`, "invalid rst").
+    Acknowledged(u32),
 }
 
 /// Whether `segment` of the side that sent `own` fits what the other side, `peer`, has sent. `None`
 /// where it fits, or where too little was seen of the connection.
 fn misfit(segment: &Segment, own: &Extent, peer: &Extent) -> Option<Misfit> {
     // Of a connection whose beginning was not seen, what was sent before is not known either.
-    let room = peer.room()?;
+    let room = peer.room?;
     let distance = |far: u32, near: u32| far.wrapping_sub(near);
     if let (Some(ack), Some(sent)) = (segment.ack, peer.end)
         && after(ack, sent)
     {
         return Some(Misfit::Unsent(distance(ack, sent)));
     }
-    let edge = peer.acked?.wrapping_add(room);
+    let acked = peer.acked?;
+    let edge = acked.wrapping_add(room);
     if after(segment.seq, edge) {
         return Some(Misfit::Beyond(distance(segment.seq, edge)));
+    }
+    if segment.is_rst && after(acked, segment.seq) {
+        return Some(Misfit::Acknowledged(distance(acked, segment.seq)));
     }
     let oldest = own.end?.wrapping_sub(room).wrapping_sub(1);
     after(oldest, segment.end).then(|| Misfit::Before(distance(oldest, segment.end)))
@@ -206,6 +222,7 @@ mod tests {
             assert_eq!(connection().add(Forward, &next), None, "{seq} {ack}");
         }
         assert_eq!(connection().add(Forward, &segment("R", 200, 0, 0)), None);
+        assert_eq!(connection().add(Forward, &segment("R", 200 + 4000, 0, 0)), None);
     }
 
     #[test]
@@ -215,8 +232,38 @@ mod tests {
         assert_eq!(connection().add(Forward, &beyond), Some(Misfit::Beyond(7)));
         let unsent = segment("A", 200, 5001 + 9, 0);
         assert_eq!(connection().add(Forward, &unsent), Some(Misfit::Unsent(9)));
-        let before = segment("R", 200_u32.wrapping_sub(4001 + 5), 0, 0);
+        let before = segment("A", 200_u32.wrapping_sub(4001 + 5), 5001, 0);
         assert_eq!(connection().add(Forward, &before), Some(Misfit::Before(5)));
+        let acknowledged = segment("R", 200 - 3, 0, 0);
+        assert_eq!(connection().add(Forward, &acknowledged), Some(Misfit::Acknowledged(3)));
+    }
+
+    #[test]
+    fn the_window_of_a_syn_is_not_scaled() {
+        let mut numbers = Numbers::default();
+        for (direction, segment) in
+            [(Forward, segment("S", 99, 0, 0)), (Reply, segment("SA", 5000, 100, 0))]
+        {
+            assert_eq!(numbers.add(direction, &segment), None, "{segment:?}");
+        }
+        assert_eq!(numbers.clone().add(Forward, &segment("A", 100 + 1000, 5001, 0)), None);
+        let beyond = segment("A", 100 + 1000 + 1, 5001, 0);
+        assert_eq!(numbers.add(Forward, &beyond), Some(Misfit::Beyond(1)));
+    }
+
+    #[test]
+    fn windows_are_scaled_where_both_sides_say_so() {
+        let mut numbers = Numbers::default();
+        let unscaled = Segment { scale: None, ..segment("SA", 5000, 100, 0) };
+        for (direction, segment) in [
+            (Forward, segment("S", 99, 0, 0)),
+            (Reply, unscaled),
+            (Forward, segment("A", 100, 5001, 0)),
+        ] {
+            assert_eq!(numbers.add(direction, &segment), None, "{segment:?}");
+        }
+        let beyond = segment("A", 5001 + 1000 + 1, 100, 0);
+        assert_eq!(numbers.add(Reply, &beyond), Some(Misfit::Beyond(1)));
     }
 
     #[test]

@@ -100,6 +100,11 @@ fn wrong_with_first(flow: &Flow, loss: &Loss) -> Option<String> {
              repeated",
             segment.seq
         ),
+        Misfit::Acknowledged(by) => format!(
+            "its sequence number {} is outside of the window, {by} bytes before what the other side \
+             has already acknowledged",
+            segment.seq
+        ),
         Misfit::Unsent(by) => format!(
             "its acknowledgement number {} is outside of the window, {by} bytes beyond what the \
              other side has sent",
