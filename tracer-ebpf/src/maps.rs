@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, StackTrace};
 use tracer_common::abi::{COUNTERS, Counter};
-use tracer_common::drops::{DropCount, DropDetail, DropKey};
+use tracer_common::drops::{DROP_CELLS, DropCell, DropCount, DropDetail, DropKey};
 use tracer_common::flow::Tuple;
 
 /// Events on their way to the collector; its size is the collector's choice at load.
@@ -44,9 +44,14 @@ pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0)
 #[map]
 pub static LIVES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// Drops by place. Not LRU: what is counted stays counted.
+/// Drops by place, of keys that have no cell in [`DROP_TABLE`]. Not LRU: what is counted stays counted.
 #[map]
 pub static DROPS: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(1, 0);
+
+/// Per processor: drops of the keys that came first to their cells. A cell is found without a helper's
+/// call, which a hash table takes.
+#[map]
+pub static DROP_TABLE: PerCpuArray<DropCell> = PerCpuArray::with_max_entries(DROP_CELLS, 0);
 
 /// Drops by all that was asked for, in two generations: while the programs count in one, the
 /// collector empties the other. What one has no room for is counted in [`DROPS`].

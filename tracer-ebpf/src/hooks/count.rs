@@ -54,8 +54,28 @@ pub fn count_drop(ctx: BtfTracePointContext) -> i32 {
     fill_stack(&ctx, &mut detail);
     // SAFETY: the tracepoint's BTF-typed argument.
     let bytes = u64::from(unsafe { Direct::field::<u32>(skb, at!(skb_len)) });
-    count(&detail, bytes);
+    if planned!(by) != 0 || !count_in_cell(&detail.key, bytes) {
+        count(&detail, bytes);
+    }
     0
+}
+
+/// Counts one drop in its key's cell of this processor; whether it has one. Only for one program,
+/// which does not interrupt itself: two could take the same cell.
+#[inline(always)]
+fn count_in_cell(key: &DropKey, bytes: u64) -> bool {
+    let Some(cell) = maps::DROP_TABLE.get_ptr_mut(key.cell()) else { return false };
+    // SAFETY: this processor's own value, valid for as long as the program runs.
+    unsafe {
+        if (*cell).count.packets == 0 {
+            (*cell).key = *key;
+        } else if (*cell).key != *key {
+            return false;
+        }
+        (*cell).count.bytes += bytes;
+        (*cell).count.packets += 1;
+    }
+    true
 }
 
 /// Nothing is known of it.

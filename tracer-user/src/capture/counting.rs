@@ -1,9 +1,9 @@
 //! Drops counted in the kernel: the program attached, its maps read.
 
 use anyhow::Context as _;
-use aya::maps::{Array, MapData, PerCpuHashMap, StackTraceMap};
+use aya::maps::{Array, MapData, PerCpuArray, PerCpuHashMap, StackTraceMap};
 use aya::{EbpfLoader, Pod};
-use tracer_common::drops::{DropCount, DropDetail, DropKey, DropPlan};
+use tracer_common::drops::{DropCell, DropCount, DropDetail, DropKey, DropPlan};
 use tracer_common::flow::Filter;
 
 use super::counters::Counters;
@@ -32,11 +32,19 @@ struct PodCount(DropCount);
 // SAFETY: as above.
 unsafe impl Pod for PodCount {}
 
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodCell(DropCell);
+// SAFETY: as above.
+unsafe impl Pod for PodCell {}
+
 type Details = PerCpuHashMap<MapData, PodDetail, PodCount>;
 
 /// The count while it runs.
 pub struct Counting {
     loaded: Option<Loaded>,
+    /// Of places that came first to a cell, and of the others.
+    cells: PerCpuArray<MapData, PodCell>,
     places: PerCpuHashMap<MapData, PodKey, PodCount>,
     /// Those of even and of odd generations.
     details: [Details; 2],
@@ -84,6 +92,7 @@ impl Counting {
         let mut take = |name: &str| {
             loaded.ebpf.take_map(name).with_context(|| format!("no map {name} inside"))
         };
+        let cells = PerCpuArray::try_from(take("DROP_TABLE")?)?;
         let places = PerCpuHashMap::try_from(take("DROPS")?)?;
         let details = [
             PerCpuHashMap::try_from(take("DETAILS_EVEN")?)?,
@@ -97,6 +106,7 @@ impl Counting {
         let ovs = ovs::attach_count(&mut loaded, &kernel, explains);
         let counting = Self {
             loaded: Some(loaded),
+            cells,
             places,
             details,
             generation,
@@ -121,10 +131,14 @@ impl Counting {
         missing.map(|kind| format!("{}: {}", kind.kind, kind.costs)).collect()
     }
 
-    /// How often each place has dropped, from the beginning on.
+    /// How often each place has dropped, from the beginning on. A place may be there more than once.
     pub fn places(&self) -> Vec<(DropKey, DropCount)> {
+        let cells = self.cells.iter().filter_map(Result::ok);
+        let cells: Vec<_> = cells.flat_map(|of_all| of_all.to_vec()).collect();
+        let in_cells = cells.iter().map(|PodCell(cell)| (cell.key, cell.count));
         let entries = self.places.iter().filter_map(Result::ok);
-        entries.map(|(key, counts)| (key.0, sum(&counts))).collect()
+        let in_map = entries.map(|(key, counts)| (key.0, sum(&counts)));
+        in_cells.filter(|(_, count)| count.packets != 0).chain(in_map).collect()
     }
 
     /// What was counted in detail since the last call.

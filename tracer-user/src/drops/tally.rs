@@ -36,9 +36,13 @@ impl Tally {
         Self { detailed, limit, ..Self::default() }
     }
 
-    /// Takes in how often each place has dropped since the beginning.
+    /// Takes in how often each place has dropped since the beginning: the sum, where it is there
+    /// more than once.
     pub fn places(&mut self, places: impl IntoIterator<Item = (DropKey, DropCount)>) {
-        self.places = places.into_iter().collect();
+        self.places.clear();
+        for (key, count) in places {
+            add(self.places.entry(key).or_default(), count);
+        }
     }
 
     /// Takes in what was counted in detail since the last call.
@@ -99,6 +103,17 @@ mod tests {
 
     fn count(packets: u64) -> DropCount {
         DropCount { packets, bytes: packets * 100 }
+    }
+
+    #[test]
+    fn a_place_that_was_counted_in_two_ways_is_one_line() {
+        let mut tally = Tally::new(false, 10);
+        let key = detail(0).key;
+        for _ in 0..2 {
+            tally.places([(key, count(3)), (key, count(4))]);
+        }
+        let entries: Vec<_> = tally.entries().collect();
+        assert_eq!(entries.iter().map(|entry| entry.count).collect::<Vec<_>>(), [count(7)]);
     }
 
     #[test]
