@@ -134,6 +134,7 @@ fn measure(report: &mut Report, rows: &[Row], lasthop: &Path, rounds: u8) -> Res
 
 /// One flood with somebody watching.
 fn round(row: Row, lasthop: &Path, untraced: &Flood) -> Result<Round> {
+    let _programs = row.attach()?;
     let tracers = row.start(lasthop, false)?;
     let before = used(&tracers)?;
     let flood = row.kind().flood(FLOOD)?;
@@ -179,6 +180,7 @@ fn empty_costs() -> Result<Vec<empty::Cost>> {
 /// arrives and what is lost.
 fn account(row: Row, lasthop: &Path, costs: &[empty::Cost]) -> Result<Account> {
     let _counting = enable_stats(Stats::RunTime).context("the kernel cannot count BPF runs")?;
+    let _programs = row.attach()?;
     let tracers = row.start(lasthop, row.has_programs())?;
     let programs_of =
         || tracers.first().map_or(Ok(programs::Held::new()), |t| programs::of(t.pid()));

@@ -19,7 +19,8 @@ pub(super) struct Aim {
 pub(super) fn of(report: &Report) -> Vec<Aim> {
     let mut aims = Vec::new();
     if let Some(nothing) = report.find(Row::Nothing) {
-        not_matching(&mut aims, nothing, report.find(Row::Tcpdump));
+        let (tcpdump, empty) = (report.find(Row::Tcpdump), report.find(Row::Empty));
+        not_matching(&mut aims, nothing, tcpdump, empty);
     }
     if let Some(lossless) = &report.lossless {
         aims.push(Aim {
@@ -102,10 +103,18 @@ fn counting_drops(aims: &mut Vec<Aim>, drops: &RowReport, other: Option<&RowRepo
 }
 
 /// What a packet costs that does not concern the flow.
-fn not_matching(aims: &mut Vec<Aim>, nothing: &RowReport, tcpdump: Option<&RowReport>) {
+fn not_matching(
+    aims: &mut Vec<Aim>,
+    nothing: &RowReport,
+    tcpdump: Option<&RowReport>,
+    empty: Option<&RowReport>,
+) {
     let ratio = nothing.median(|round| round.ratio);
+    let least = empty.map_or(String::new(), |empty| {
+        format!("; empty programs have {:.3}", empty.median(|round| round.ratio))
+    });
     aims.push(Aim {
-        what: "rate, nothing matches".to_owned(),
+        what: format!("rate, nothing matches{least}"),
         is: format!("{ratio:.3}"),
         wanted: ">= 0.950 of untraced",
         met: ratio >= 0.95,

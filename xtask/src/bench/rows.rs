@@ -8,11 +8,13 @@ use anyhow::Result;
 
 use super::flood::{self, ADDRESSES, Flood, address};
 use super::tracer::Tracer;
-use super::{lab, others};
+use super::{empty, lab, others};
 
 /// A tracer with a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Row {
+    /// Programs that do nothing, on the hooks that lasthop uses: what no tracer there can do without.
+    Empty,
     /// lasthop with a filter that matches no packet.
     Nothing,
     /// lasthop with a filter that matches one packet in 1000.
@@ -62,7 +64,8 @@ impl Kind {
 }
 
 impl Row {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
+        Self::Empty,
         Self::Nothing,
         Self::OneIn1000,
         Self::All,
@@ -77,6 +80,7 @@ impl Row {
 
     pub(super) fn label(self) -> &'static str {
         match self {
+            Self::Empty => "empty programs",
             Self::Nothing => "lasthop, nothing matches",
             Self::OneIn1000 => "lasthop, 1 in 1000 matches",
             Self::All => "lasthop, all match",
@@ -104,9 +108,9 @@ impl Row {
         )
     }
 
-    /// Whether it has programs of which the kernel counts the runs: not a socket's filter.
+    /// Whether a process has programs of which the kernel counts the runs: not a socket's filter.
     pub(super) fn has_programs(self) -> bool {
-        !matches!(self, Self::Tcpdump | Self::TcpdumpAll)
+        !matches!(self, Self::Empty | Self::Tcpdump | Self::TcpdumpAll)
     }
 
     /// The filter; all look at the same fields of a packet. Empty: none.
@@ -120,14 +124,20 @@ impl Row {
             Self::All | Self::TcpdumpAll | Self::BpftraceAll => {
                 "udp and dst net 10.78.0.0/16".to_owned()
             }
-            Self::Drops | Self::DropsByAddress | Self::BpftraceDrops => String::new(),
+            Self::Empty | Self::Drops | Self::DropsByAddress | Self::BpftraceDrops => String::new(),
         }
     }
 
-    /// Starts all that belong to it, and waits until they are ready.
+    /// Attaches its programs, where no process does.
+    pub(super) fn attach(self) -> Result<Option<empty::Attached>> {
+        (self == Self::Empty).then(empty::attach).transpose()
+    }
+
+    /// Starts all processes that belong to it, and waits until they are ready.
     pub(super) fn start(self, binary: &Path, counted: bool) -> Result<Vec<Tracer>> {
         let ports = [(lab::A, lab::PORT_A), (lab::B, lab::PORT_B)];
         match self {
+            Self::Empty => Ok(Vec::new()),
             Self::Nothing | Self::OneIn1000 | Self::All => {
                 Ok(vec![lasthop(binary, self, &[lab::A, lab::B], counted)?])
             }
