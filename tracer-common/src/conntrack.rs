@@ -9,7 +9,7 @@ use crate::flow::{Addr, Tuple};
 pub const INFO_MASK: u64 = 7;
 
 /// The entry that an skb carries, as it was at that moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Ct {
     /// Address of the `nf_conn`: tells one entry from another of the same tuples. 0: none, and

@@ -26,7 +26,7 @@ pub const KNOWS_RESULT: u8 = 8;
 pub const FROM_USERSPACE: u8 = 16;
 
 /// What the datapath was doing with the packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct OvsFacts {
     /// Number of the vport through which the packet entered the datapath; [`NO_PORT`] unknown.

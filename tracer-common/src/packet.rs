@@ -98,7 +98,7 @@ pub(crate) const fn be16(b: [u8; 2]) -> u16 {
 }
 
 /// One VLAN tag as it stands in the frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VlanTag {
     /// Tag protocol identifier, `ETH_P_8021Q` or `ETH_P_8021AD`.
     pub tpid: u16,

@@ -1,6 +1,8 @@
 //! From an event's bytes to a hop: headers parsed, numbers given their names.
 
 mod conntrack;
+mod ovs;
+mod repeats;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -28,9 +30,7 @@ use crate::model::{
 use crate::ovs::actions::CtLayout;
 use crate::topology::Topology;
 
-mod ovs;
-mod repeats;
-
+use ovs::OvsNumbers;
 use repeats::{End, EndNumbers, Repeats};
 
 /// What numbers mean on this node.
@@ -97,6 +97,10 @@ impl Decoder {
             Hook::Drop | Hook::Consume => repeats.end(EndNumbers::of(decoded), |n| names.end(n)),
             _ => End::default(),
         };
+        let ovs = OvsNumbers::of(decoded);
+        let ovs = ovs.map(|ovs| repeats.ovs(ovs, |n| n.record(names.ct_actions.as_ref())));
+        let ct = decoded.ct.as_ref();
+        let ct = ct.and_then(|ct| repeats.ct(ct, |ct| conntrack::record(ct, &names.ct)));
         let mut hop = Hop {
             ts: event.ts.saturating_sub(*start),
             cpu: event.cpu,
@@ -113,8 +117,8 @@ impl Decoder {
             icmp: None,
             arp: None,
             tunnel: seen.tunnel.map(Arc::new),
-            ovs: ovs::ovs(decoded, names.ct_actions.as_ref()).map(Arc::new),
-            ct: decoded.ct.as_ref().and_then(|ct| conntrack::record(ct, &names.ct)).map(Arc::new),
+            ovs,
+            ct,
             drop: end.drop,
             by: end.by,
             stack: end.stack,
@@ -136,13 +140,6 @@ impl Decoder {
                 && checksum::is_right(seen.bytes.0, network) == Some(false);
         }
         hop
-    }
-}
-
-impl EndNumbers {
-    fn of(decoded: &Decoded<'_>) -> Self {
-        let Decoded { hook, event, stack, .. } = decoded;
-        Self { hook: *hook, reason: event.reason, location: event.location, stack: *stack }
     }
 }
 

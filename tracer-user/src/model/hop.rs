@@ -74,10 +74,10 @@ pub struct Hop {
     #[serde(default, deserialize_with = "shared::optional")]
     pub tunnel: Option<Arc<Tunnel>>,
     /// What Open vSwitch's datapath was doing with it: `ovs-…` hops.
-    #[serde(default, deserialize_with = "shared::optional")]
+    #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
     pub ovs: Option<Arc<Ovs>>,
     /// The conntrack entry that the packet carries here; absent where it carries none.
-    #[serde(default, deserialize_with = "shared::optional")]
+    #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
     pub ct: Option<Arc<Ct>>,
     /// Where and why the kernel gave the packet up.
     #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]

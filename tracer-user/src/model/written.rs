@@ -13,7 +13,7 @@ use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Dev, Drop, Eth, Netns, Place, Tuple};
+use super::{Ct, Dev, Drop, Eth, Netns, Ovs, Place, Tuple};
 
 /// How many objects of one kind are remembered; past that it starts anew.
 const MAX_KNOWN: usize = 2048;
@@ -56,6 +56,8 @@ repeats! {
     Tuple, Self, self => *self;
     Arc<Netns>, usize, self => Arc::as_ptr(self).addr();
     Arc<Dev>, usize, self => Arc::as_ptr(self).addr();
+    Arc<Ovs>, usize, self => Arc::as_ptr(self).addr();
+    Arc<Ct>, usize, self => Arc::as_ptr(self).addr();
     Arc<Drop>, usize, self => Arc::as_ptr(self).addr();
     Arc<Place>, usize, self => Arc::as_ptr(self).addr();
     Arc<[String]>, usize, self => Arc::as_ptr(self).addr();

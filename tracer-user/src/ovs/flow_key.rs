@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use tracer_common::flow::{Addr, proto};
 use tracer_common::packet::{self, Bytes, Network, Source, VlanTag, arp_fields};
-use tracer_common::transport::{Transport, icmp, tcp, transport};
+use tracer_common::transport::{icmp, tcp, transport};
 
 use super::actions::mac;
 
@@ -59,29 +59,85 @@ const ARP: u16 = 0x0806;
 /// Neighbour solicitation and advertisement (RFC 4861).
 const ND: [u8; 2] = [135, 136];
 
-/// The key of a frame that begins with its Ethernet header; `tag` is kept beside it. `None` where the
-/// headers cannot be read that a key of such a packet must have.
-pub fn text(place: &Place<'_>, frame: &[u8], tag: Option<VlanTag>) -> Option<String> {
-    let bytes = Bytes(frame);
-    let link = packet::link(&bytes, 0)?;
-    let network = packet::network(&bytes, link.ethertype, link.network_at);
-    let mut inner = format!("eth_type({:#06x})", link.ethertype);
-    match &network {
-        Some(network) => inner.push_str(&layers(&bytes, network)?),
-        // What is no IP and no ARP has no more keys, but for MPLS and NSH.
-        None if matches!(link.ethertype, 0x0800 | ARP | 0x86dd | 0x8847 | 0x8848 | 0x894f) => {
-            return None;
-        }
-        None => {}
+/// What a key has of a packet's own headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Headers {
+    src: [u8; 6],
+    dst: [u8; 6],
+    /// The outermost first; a zero `tpid` is none.
+    tags: [VlanTag; 2],
+    ethertype: u16,
+    /// `None` for what is no IP and no ARP.
+    network: Option<NetworkKey>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum NetworkKey {
+    Arp { src: Addr, dst: Addr, op: u16, sender: [u8; 6], target: [u8; 6] },
+    V4 { ip: IpKey, tos: u8 },
+    V6 { ip: IpKey, class: u32, label: u32 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct IpKey {
+    src: Addr,
+    dst: Addr,
+    proto: u16,
+    ttl: u8,
+    /// As `ovs-dpctl` calls it.
+    frag: &'static str,
+    transport: Option<TransportKey>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum TransportKey {
+    Ports { name: &'static str, src: u16, dst: u16, tcp_flags: Option<u8> },
+    Icmp { name: &'static str, kind: u8, code: u8, neighbour: Option<Neighbour> },
+}
+
+/// Neighbour discovery (RFC 4861, 4.3, 4.4 and 4.6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Neighbour {
+    target: [u8; 16],
+    /// Link-layer addresses: of the source, of the target.
+    source_link: [u8; 6],
+    target_link: [u8; 6],
+}
+
+impl Headers {
+    /// Of a frame that begins with its Ethernet header; `tag` is kept beside it. `None` where the
+    /// headers cannot be read that a key of such a packet must have.
+    pub fn read(frame: &[u8], tag: Option<VlanTag>) -> Option<Self> {
+        let bytes = Bytes(frame);
+        let link = packet::link(&bytes, 0)?;
+        let network = match packet::network(&bytes, link.ethertype, link.network_at) {
+            Some(network) => Some(NetworkKey::read(&bytes, &network)?),
+            // What is no IP and no ARP has no more keys, but for MPLS and NSH.
+            None if matches!(link.ethertype, 0x0800 | ARP | 0x86dd | 0x8847 | 0x8848 | 0x894f) => {
+                return None;
+            }
+            None => None,
+        };
+        let mut tags = [VlanTag::default(); 2];
+        let all = tag.into_iter().chain(link.vlans).filter(|tag| tag.tpid != 0);
+        tags.iter_mut().zip(all).for_each(|(to, tag)| *to = tag);
+        Some(Self { src: link.src, dst: link.dst, tags, ethertype: link.ethertype, network })
     }
-    // Two tags are kept apart, the outermost first.
-    let tags: Vec<_> = tag.into_iter().chain(link.vlans).filter(|tag| tag.tpid != 0).collect();
-    let key = tags.iter().take(2).rev().fold(inner, |inner, tag| {
+}
+
+/// The key of a packet, as text.
+pub fn text(place: &Place<'_>, headers: &Headers) -> String {
+    let mut inner = format!("eth_type({:#06x})", headers.ethertype);
+    if let Some(network) = &headers.network {
+        inner.push_str(&network.text());
+    }
+    let tags = headers.tags.iter().rev().filter(|tag| tag.tpid != 0);
+    let key = tags.fold(inner, |inner, tag| {
         let (tpid, id, pcp) = (tag.tpid, tag.id(), tag.pcp());
         format!("eth_type({tpid:#06x}),vlan(vid={id},pcp={pcp}),encap({inner})")
     });
-    let (src, dst) = (mac(link.src), mac(link.dst));
-    Some(format!("{}eth(src={src},dst={dst}),{key}", begin(place)))
+    let (src, dst) = (mac(headers.src), mac(headers.dst));
+    format!("{}eth(src={src},dst={dst}),{key}", begin(place))
 }
 
 fn begin(place: &Place<'_>) -> String {
@@ -101,85 +157,130 @@ fn begin(place: &Place<'_>) -> String {
     format!("{text}in_port({}),", place.in_port)
 }
 
-fn layers(bytes: &Bytes<'_>, n: &Network) -> Option<String> {
-    let (src, dst) = (ip(n.src), ip(n.dst));
-    if n.proto == proto::ARP {
-        let arp = arp_fields(bytes, n.at)?;
-        // OVS knows no operation over 255.
-        let op = if arp.op > 255 { 0 } else { arp.op };
-        let (sha, tha) = (mac(arp.sender_mac), mac(arp.target_mac));
-        return Some(format!(",arp(sip={src},tip={dst},op={op},sha={sha},tha={tha})"));
-    }
-    let frag = match (n.frag_offset, n.more_fragments) {
-        (0, false) => "no",
-        (0, true) => "first",
-        _ => "later",
-    };
-    let (proto, ttl) = (n.proto, n.ttl);
-    let head = if n.version == 4 {
-        let [tos] = bytes.read::<1>(n.at + 1)?;
-        format!(",ipv4(src={src},dst={dst},proto={proto},tos={tos:#x},ttl={ttl},frag={frag})")
-    } else {
-        let start = u32::from_be_bytes(bytes.read::<4>(n.at)?);
-        let (class, label) = ((start >> 20) & 0xff, start & 0xf_ffff);
-        format!(
-            ",ipv6(src={src},dst={dst},label={label:#x},proto={proto},tclass={class:#x},\
-             hlimit={ttl},frag={frag})"
-        )
-    };
-    let t = transport(bytes, n);
-    let ports = if frag == "later" { String::new() } else { ports(bytes, n, &t)? };
-    Some(head + &ports)
-}
-
-/// What follows the IP header; empty for protocols of which a key has no more.
-fn ports(bytes: &Bytes<'_>, n: &Network, t: &Transport) -> Option<String> {
-    let name = match n.proto {
-        proto::TCP => "tcp",
-        proto::UDP => "udp",
-        proto::SCTP => "sctp",
-        proto::ICMP if n.version == 4 => "icmp",
-        proto::ICMP6 if n.version == 6 => "icmpv6",
-        _ => return Some(String::new()),
-    };
-    if !t.present {
-        return None;
-    }
-    if let Some(header) = icmp(t) {
-        let (kind, code) = (header.kind, header.code);
-        let nd = if name == "icmpv6" && code == 0 && ND.contains(&kind) {
-            neighbour(bytes, n.transport_at)?
-        } else {
-            String::new()
+impl NetworkKey {
+    fn read(bytes: &Bytes<'_>, n: &Network) -> Option<Self> {
+        if n.proto == proto::ARP {
+            let arp = arp_fields(bytes, n.at)?;
+            return Some(Self::Arp {
+                src: n.src,
+                dst: n.dst,
+                // OVS knows no operation over 255.
+                op: if arp.op > 255 { 0 } else { arp.op },
+                sender: arp.sender_mac,
+                target: arp.target_mac,
+            });
+        }
+        let frag = match (n.frag_offset, n.more_fragments) {
+            (0, false) => "no",
+            (0, true) => "first",
+            _ => "later",
         };
-        return Some(format!(",{name}(type={kind},code={code}){nd}"));
+        let transport = if n.frag_offset == 0 { TransportKey::read(bytes, n)? } else { None };
+        let ip = IpKey { src: n.src, dst: n.dst, proto: n.proto, ttl: n.ttl, frag, transport };
+        if n.version == 4 {
+            let [tos] = bytes.read::<1>(n.at + 1)?;
+            return Some(Self::V4 { ip, tos });
+        }
+        let start = u32::from_be_bytes(bytes.read::<4>(n.at)?);
+        Some(Self::V6 { ip, class: (start >> 20) & 0xff, label: start & 0xf_ffff })
     }
-    let flags = match n.proto {
-        proto::TCP => format!(",tcp_flags({:#05x})", tcp(bytes, n.transport_at)?.flags),
-        _ => String::new(),
-    };
-    Some(format!(",{name}(src={},dst={}){flags}", t.tuple.sport, t.tuple.dport))
+
+    fn text(&self) -> String {
+        match self {
+            Self::Arp { src, dst, op, sender, target } => {
+                let (sip, tip) = (ip(*src), ip(*dst));
+                let (sha, tha) = (mac(*sender), mac(*target));
+                format!(",arp(sip={sip},tip={tip},op={op},sha={sha},tha={tha})")
+            }
+            Self::V4 { ip: IpKey { src, dst, proto, ttl, frag, transport }, tos } => {
+                let (src, dst) = (ip(*src), ip(*dst));
+                let rest = transport.map(TransportKey::text).unwrap_or_default();
+                format!(
+                    ",ipv4(src={src},dst={dst},proto={proto},tos={tos:#x},ttl={ttl},frag={frag}){rest}"
+                )
+            }
+            Self::V6 { ip: IpKey { src, dst, proto, ttl, frag, transport }, class, label } => {
+                let (src, dst) = (ip(*src), ip(*dst));
+                let rest = transport.map(TransportKey::text).unwrap_or_default();
+                format!(
+                    ",ipv6(src={src},dst={dst},label={label:#x},proto={proto},tclass={class:#x},\
+                     hlimit={ttl},frag={frag}){rest}"
+                )
+            }
+        }
+    }
 }
 
-/// Target and link-layer addresses of neighbour discovery (RFC 4861, 4.3, 4.4 and 4.6.1).
-fn neighbour(bytes: &Bytes<'_>, at: u32) -> Option<String> {
-    let target = Ipv6Addr::from(bytes.read::<16>(at + 8)?);
-    let (mut sll, mut tll) = ([0; 6], [0; 6]);
-    let mut option_at = at + 24;
-    // There are few options, and each is at least 8 bytes long.
-    for _ in 0..8 {
-        let Some([kind, len]) = bytes.read::<2>(option_at) else { break };
-        match (kind, bytes.read::<6>(option_at + 2)) {
-            (1, Some(found)) => sll = found,
-            (2, Some(found)) => tll = found,
-            _ => {}
+impl TransportKey {
+    /// What follows the IP header; `Some(None)` for protocols of which a key has no more.
+    #[expect(clippy::option_option, reason = "none that can be read, and none that there is")]
+    fn read(bytes: &Bytes<'_>, n: &Network) -> Option<Option<Self>> {
+        let name = match n.proto {
+            proto::TCP => "tcp",
+            proto::UDP => "udp",
+            proto::SCTP => "sctp",
+            proto::ICMP if n.version == 4 => "icmp",
+            proto::ICMP6 if n.version == 6 => "icmpv6",
+            _ => return Some(None),
+        };
+        let t = transport(bytes, n);
+        if !t.present {
+            return None;
         }
-        if len == 0 {
-            break;
+        if let Some(header) = icmp(&t) {
+            let (kind, code) = (header.kind, header.code);
+            let is_nd = name == "icmpv6" && code == 0 && ND.contains(&kind);
+            let neighbour =
+                if is_nd { Some(Neighbour::read(bytes, n.transport_at)?) } else { None };
+            return Some(Some(Self::Icmp { name, kind, code, neighbour }));
         }
-        option_at += u32::from(len) * 8;
+        let tcp_flags = match n.proto {
+            proto::TCP => Some(tcp(bytes, n.transport_at)?.flags),
+            _ => None,
+        };
+        let (src, dst) = (t.tuple.sport, t.tuple.dport);
+        Some(Some(Self::Ports { name, src, dst, tcp_flags }))
     }
-    Some(format!(",nd(target={target},sll={},tll={})", mac(sll), mac(tll)))
+
+    fn text(self) -> String {
+        match self {
+            Self::Ports { name, src, dst, tcp_flags } => {
+                let flags = tcp_flags.map(|flags| format!(",tcp_flags({flags:#05x})"));
+                format!(",{name}(src={src},dst={dst}){}", flags.unwrap_or_default())
+            }
+            Self::Icmp { name, kind, code, neighbour } => {
+                let nd = neighbour.map(Neighbour::text).unwrap_or_default();
+                format!(",{name}(type={kind},code={code}){nd}")
+            }
+        }
+    }
+}
+
+impl Neighbour {
+    fn read(bytes: &Bytes<'_>, at: u32) -> Option<Self> {
+        let target = bytes.read::<16>(at + 8)?;
+        let mut nd = Self { target, source_link: [0; 6], target_link: [0; 6] };
+        let mut option_at = at + 24;
+        // There are few options, and each is at least 8 bytes long.
+        for _ in 0..8 {
+            let Some([kind, len]) = bytes.read::<2>(option_at) else { break };
+            match (kind, bytes.read::<6>(option_at + 2)) {
+                (1, Some(found)) => nd.source_link = found,
+                (2, Some(found)) => nd.target_link = found,
+                _ => {}
+            }
+            if len == 0 {
+                break;
+            }
+            option_at += u32::from(len) * 8;
+        }
+        Some(nd)
+    }
+
+    fn text(self) -> String {
+        let target = Ipv6Addr::from(self.target);
+        format!(",nd(target={target},sll={},tll={})", mac(self.source_link), mac(self.target_link))
+    }
 }
 
 fn ip(addr: Addr) -> IpAddr {
@@ -201,7 +302,8 @@ mod tests {
                        0e3401bb 00000001 00000000 500203e8 00000000";
 
     fn key(frame: &str) -> Option<String> {
-        text(&Place { in_port: Port::Number(8), ..Place::default() }, &unhex(frame), None)
+        let headers = Headers::read(&unhex(frame), None)?;
+        Some(text(&Place { in_port: Port::Number(8), ..Place::default() }, &headers))
     }
 
     #[test]
@@ -219,7 +321,7 @@ mod tests {
         let place = Place { in_port: Port::Number(1), ..Place::default() };
         let frame = unhex(&format!("{ETH} 8100 2005 {SYN}"));
         let beside = VlanTag { tpid: 0x88a8, tci: 7 };
-        let key = text(&place, &frame, Some(beside)).unwrap();
+        let key = text(&place, &Headers::read(&frame, Some(beside)).unwrap());
         assert!(
             key.contains(
                 "eth_type(0x88a8),vlan(vid=7,pcp=0),encap(eth_type(0x8100),vlan(vid=5,pcp=1),\
@@ -259,7 +361,7 @@ mod tests {
     fn what_is_cut_short_has_no_key() {
         let frame = unhex(&format!("{ETH}{SYN}"));
         for cut in 0..frame.len() - 6 {
-            assert_eq!(text(&Place::default(), &frame[..cut], None), None, "{cut}");
+            assert_eq!(Headers::read(&frame[..cut], None), None, "{cut}");
         }
     }
 
@@ -273,7 +375,7 @@ mod tests {
             ct_mark: 2,
             ct_label: 3,
         };
-        let key = text(&place, &unhex(&format!("{ETH}{SYN}")), None).unwrap();
+        let key = text(&place, &Headers::read(&unhex(&format!("{ETH}{SYN}")), None).unwrap());
         let begin = "recirc_id(0x1a),ct_state(0x21),ct_zone(0xa6),ct_mark(0x2),ct_label(0x3),\
                      in_port(8),eth(";
         assert!(key.starts_with(begin), "{key}");

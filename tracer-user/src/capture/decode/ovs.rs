@@ -1,7 +1,7 @@
 //! What Open vSwitch was doing with the packet.
 
 use nix::errno::Errno;
-use tracer_common::abi::{FLAG_LINK_HEADER, Hook};
+use tracer_common::abi::{DEV_NAME_BYTES, FLAG_LINK_HEADER, Hook};
 use tracer_common::codec::Decoded;
 use tracer_common::ovs::{
     FROM_USERSPACE, KNOWS_CMD, KNOWS_KEY, KNOWS_LIST, KNOWS_RESULT, NO_PORT, OvsFacts,
@@ -10,45 +10,99 @@ use tracer_common::packet::VlanTag;
 
 use crate::model::{Ovs, Upcall};
 use crate::ovs::actions::{CT_STATES, CtLayout, Form, text_of};
-use crate::ovs::flow_key::{self, Place, Port};
+use crate::ovs::flow_key::{self, Headers, Place, Port};
 
 /// `OVS_CS_F_TRACKED`.
 const TRACKED: u8 = 0x20;
 
-/// `None` for an event of another hook. `ct`: how the kernel keeps `ct` actions.
-pub fn ovs(decoded: &Decoded<'_>, ct: Option<&CtLayout>) -> Option<Ovs> {
-    let facts = decoded.ovs.as_ref()?;
-    let knows = |bit| facts.known & bit != 0;
-    let mut ovs = Ovs {
-        dp: name(&facts.dp),
-        in_port: name(&facts.in_port),
-        in_port_no: number(facts.in_port_no),
-        port: name(&facts.port),
-        port_no: number(facts.port_no),
-        from_userspace: knows(FROM_USERSPACE),
-        ..Ovs::default()
-    };
-    if knows(KNOWS_KEY) {
-        flow_key(&mut ovs, facts);
-        ovs.key = number(facts.in_port_no)
-            .and_then(|number| key_text(decoded, facts, Port::Number(number)));
-    } else if decoded.hook == Hook::OvsReceive && facts.in_port_no == NO_PORT {
+/// What an event says of Open vSwitch, in numbers: packet after packet of a flow says the same.
+#[derive(PartialEq, Eq, Hash)]
+pub struct OvsNumbers {
+    hook: Hook,
+    facts: OvsFacts,
+    /// The bytes of the action list that were recorded.
+    list: Box<[u8]>,
+    /// Of the packet, where its flow key can be told.
+    headers: Option<Headers>,
+    /// The device's name, where that is all that is known of the port.
+    device: Option<[u8; DEV_NAME_BYTES]>,
+}
+
+impl OvsNumbers {
+    /// `None` for an event of another hook.
+    pub fn of(decoded: &Decoded<'_>) -> Option<Self> {
+        let facts = *decoded.ovs.as_ref()?;
+        let knows = |bit| facts.known & bit != 0;
         // Where the module has no BTF the datapath's own notes cannot be read. What a vport receives
         // is in its first pass, and comes by the vport's device, which has the vport's name.
-        ovs.key = name(&decoded.event.dev_name)
-            .filter(|name| is_plain(name))
-            .and_then(|name| key_text(decoded, facts, Port::Name(&name)));
-        ovs.recirc_id = ovs.key.is_some().then_some(0);
+        let by_device =
+            !knows(KNOWS_KEY) && decoded.hook == Hook::OvsReceive && facts.in_port_no == NO_PORT;
+        let has_key = by_device || knows(KNOWS_KEY) && facts.in_port_no != NO_PORT;
+        Some(Self {
+            hook: decoded.hook,
+            facts,
+            list: if knows(KNOWS_LIST) { decoded.list.into() } else { Box::default() },
+            headers: has_key.then(|| headers(decoded)).flatten(),
+            device: by_device.then_some(decoded.event.dev_name),
+        })
     }
-    if knows(KNOWS_LIST) {
-        ovs.actions = Some(text_of(decoded.list, Form::Memory(ct)));
-        ovs.empty = Some(facts.list_len == 0);
-        ovs.cut = decoded.list.len() < facts.list_len as usize;
+
+    /// In words. `ct`: how the kernel keeps `ct` actions.
+    pub fn record(&self, ct: Option<&CtLayout>) -> Ovs {
+        let facts = &self.facts;
+        let knows = |bit| facts.known & bit != 0;
+        let mut ovs = Ovs {
+            dp: name(&facts.dp),
+            in_port: name(&facts.in_port),
+            in_port_no: number(facts.in_port_no),
+            port: name(&facts.port),
+            port_no: number(facts.port_no),
+            from_userspace: knows(FROM_USERSPACE),
+            ..Ovs::default()
+        };
+        if knows(KNOWS_KEY) {
+            flow_key(&mut ovs, facts);
+            ovs.key = number(facts.in_port_no).and_then(|n| self.key_text(Port::Number(n)));
+        } else if let Some(device) = &self.device {
+            ovs.key = name(device)
+                .filter(|name| is_plain(name))
+                .and_then(|name| self.key_text(Port::Name(&name)));
+            ovs.recirc_id = ovs.key.is_some().then_some(0);
+        }
+        if knows(KNOWS_LIST) {
+            ovs.actions = Some(text_of(&self.list, Form::Memory(ct)));
+            ovs.empty = Some(facts.list_len == 0);
+            ovs.cut = self.list.len() < facts.list_len as usize;
+        }
+        if self.hook == Hook::OvsUpcall {
+            ovs.upcall = Some(upcall(facts));
+        }
+        ovs
     }
-    if decoded.hook == Hook::OvsUpcall {
-        ovs.upcall = Some(upcall(facts));
+
+    /// The whole key; `None` where the packet's headers are not all to be had.
+    fn key_text(&self, in_port: Port<'_>) -> Option<String> {
+        let facts = &self.facts;
+        let tracked = facts.ct_state & TRACKED != 0;
+        let place = Place {
+            in_port,
+            recirc_id: facts.recirc_id,
+            ct_state: if tracked { facts.ct_state } else { 0 },
+            ct_zone: facts.ct_zone,
+            ct_mark: facts.ct_mark,
+            ct_label: u128::from_le_bytes(facts.ct_label),
+        };
+        self.headers.map(|headers| flow_key::text(&place, &headers))
     }
-    Some(ovs)
+}
+
+/// What a flow key has of the packet's own headers.
+fn headers(decoded: &Decoded<'_>) -> Option<Headers> {
+    let event = &decoded.event;
+    let has_link = event.flags & FLAG_LINK_HEADER != 0;
+    let frame = event.headers.get(..usize::from(event.header_len)).filter(|_| has_link)?;
+    let tag = VlanTag { tpid: event.vlan_proto, tci: event.vlan_tci };
+    Headers::read(frame, (tag.tpid != 0).then_some(tag))
 }
 
 fn flow_key(ovs: &mut Ovs, facts: &OvsFacts) {
@@ -61,24 +115,6 @@ fn flow_key(ovs: &mut Ovs, facts: &OvsFacts) {
     // A 128-bit number in network byte order (`ovs_key_ct_labels`).
     let label = u128::from_le_bytes(facts.ct_label);
     ovs.ct_label = (label != 0).then(|| format!("{label:#x}"));
-}
-
-/// The whole key, of the packet's own headers; `None` where these are not all to be had.
-fn key_text(decoded: &Decoded<'_>, facts: &OvsFacts, in_port: Port<'_>) -> Option<String> {
-    let event = &decoded.event;
-    let has_link = event.flags & FLAG_LINK_HEADER != 0;
-    let frame = event.headers.get(..usize::from(event.header_len)).filter(|_| has_link)?;
-    let tag = VlanTag { tpid: event.vlan_proto, tci: event.vlan_tci };
-    let tracked = facts.ct_state & TRACKED != 0;
-    let place = Place {
-        in_port,
-        recirc_id: facts.recirc_id,
-        ct_state: if tracked { facts.ct_state } else { 0 },
-        ct_zone: facts.ct_zone,
-        ct_mark: facts.ct_mark,
-        ct_label: u128::from_le_bytes(facts.ct_label),
-    };
-    flow_key::text(&place, frame, (tag.tpid != 0).then_some(tag))
 }
 
 /// Whether a flow key can hold this name of a port: nothing in it ends the name before its end.
@@ -138,7 +174,7 @@ mod tests {
             ovs: Some(facts),
             list,
         };
-        ovs(&decoded, None).unwrap()
+        OvsNumbers::of(&decoded).unwrap().record(None)
     }
 
     const NOTHING: Event = Event {

@@ -1,32 +1,38 @@
-//! What many events have in common, made into words once: devices, namespaces, and how packets end.
+//! What many events have in common, made into words once: devices, namespaces, what conntrack and Open
+//! vSwitch make of packets, and how they end.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use tracer_common::abi::{DEV_NAME_BYTES, Hook, Stack};
+use tracer_common::codec::Decoded;
+use tracer_common::conntrack::Ct as CtNumbers;
 
-use crate::model::{Dev, Drop, Netns, Place};
+use super::ovs::OvsNumbers;
+use crate::model::{Ct, Dev, Drop, Netns, Ovs, Place};
 use crate::topology::Topology;
 
 /// How many of a kind are remembered; past that it starts anew.
 const MAX_KNOWN: usize = 4096;
+/// How many of a kind of which each takes some hundred bytes.
+const MAX_LARGE: usize = 1024;
 
-/// What was made before, by the numbers that events have for it.
-struct Known<K, V>(HashMap<K, V, foldhash::fast::RandomState>);
+/// What was made before, by the numbers that events have for it: `MAX` at the most.
+struct Known<K, V, const MAX: usize = MAX_KNOWN>(HashMap<K, V, foldhash::fast::RandomState>);
 
-impl<K, V> Default for Known<K, V> {
+impl<K, V, const MAX: usize> Default for Known<K, V, MAX> {
     fn default() -> Self {
         Self(HashMap::default())
     }
 }
 
-impl<K: Hash + Eq, V: Clone> Known<K, V> {
+impl<K: Hash + Eq, V: Clone, const MAX: usize> Known<K, V, MAX> {
     fn get(&mut self, key: K, make: impl FnOnce(&K) -> V) -> V {
         if let Some(known) = self.0.get(&key) {
             return known.clone();
         }
-        if self.0.len() >= MAX_KNOWN {
+        if self.0.len() >= MAX {
             self.0.clear();
         }
         let new = make(&key);
@@ -48,6 +54,14 @@ pub struct EndNumbers {
     pub stack: Stack,
 }
 
+impl EndNumbers {
+    /// Of an event.
+    pub fn of(decoded: &Decoded<'_>) -> Self {
+        let Decoded { hook, event, stack, .. } = decoded;
+        Self { hook: *hook, reason: event.reason, location: event.location, stack: *stack }
+    }
+}
+
 /// How a packet ended, in words.
 #[derive(Clone, Default)]
 pub struct End {
@@ -65,6 +79,8 @@ pub struct Repeats {
     devs: Known<(u32, u32, [u8; DEV_NAME_BYTES]), Option<Arc<Dev>>>,
     netns: Known<u32, Arc<Netns>>,
     ends: Known<EndNumbers, End>,
+    cts: Known<CtNumbers, Option<Arc<Ct>>, MAX_LARGE>,
+    ovs: Known<OvsNumbers, Arc<Ovs>, MAX_LARGE>,
     /// The topology that the devices and namespaces are of.
     topology: u64,
 }
@@ -78,9 +94,9 @@ impl Repeats {
         }
     }
 
-    /// Functions and reasons have other names now.
+    /// Numbers of the kernel's have other names now.
     pub fn rename(&mut self) {
-        self.ends = Known::default();
+        (self.ends, self.cts, self.ovs) = Default::default();
     }
 
     /// The device of this index, which the event calls by this name.
@@ -99,6 +115,20 @@ impl Repeats {
     /// The namespace of this inode.
     pub fn netns(&mut self, topology: &Topology, inode: u32) -> Arc<Netns> {
         self.netns.get(inode, |_| Arc::new(topology.model_netns(inode)))
+    }
+
+    /// A conntrack entry; `make` puts it into words, where there are any.
+    pub fn ct(
+        &mut self,
+        numbers: &CtNumbers,
+        make: impl FnOnce(&CtNumbers) -> Option<Ct>,
+    ) -> Option<Arc<Ct>> {
+        self.cts.get(*numbers, |numbers| make(numbers).map(Arc::new))
+    }
+
+    /// What Open vSwitch did; `make` puts it into words.
+    pub fn ovs(&mut self, numbers: OvsNumbers, make: impl FnOnce(&OvsNumbers) -> Ovs) -> Arc<Ovs> {
+        self.ovs.get(numbers, |numbers| Arc::new(make(numbers)))
     }
 
     /// An end; `make` puts it into words.
