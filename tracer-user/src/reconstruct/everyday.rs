@@ -21,7 +21,18 @@ pub const SOCKET_GONE: &[&str] = &["QUEUE_PURGE", "SOCKET_CLOSE"];
 
 /// Functions that let go of what a socket had taken, without a reason on kernels before 6.10: it was
 /// closed with data unread.
-const SOCKET_CLOSES: &[&str] = &["inet_sock_destruct", "skb_queue_purge", "skb_queue_purge_reason"];
+const SOCKET_CLOSES: &[&str] = &["skb_queue_purge", "skb_queue_purge_reason"];
+
+/// Functions that destroy a socket, and with it what its process had not read. UDP's give no reason on
+/// any kernel up to 6.18 (`udp_destruct_common`, `net/ipv4/udp.c`; older ones have it in its callers).
+const DESTRUCTORS: &[&str] = &[
+    "inet_sock_destruct",
+    "sk_stream_kill_queues",
+    "tcp_write_queue_purge",
+    "udp_destruct_common",
+    "udp_destruct_sock",
+    "udpv6_destruct_sock",
+];
 
 /// Functions of TCP that give a segment up without saying why, after having dealt with it.
 const TCP_SILENT: &[&str] = &[
@@ -32,8 +43,6 @@ const TCP_SILENT: &[&str] = &[
     "tcp_ack",
     "tcp_drop",
     "tcp_drop_reason",
-    // What a closing socket had not read, until kernels had a reason for it.
-    "sk_stream_kill_queues",
 ];
 
 /// A drop that follows a delivery, and is the socket's own handling, not a loss.
@@ -44,9 +53,11 @@ pub fn is_socket_handling(delivered: &Sight, drop: &Sight) -> bool {
     let tcp = delivered.tuple.or(drop.tuple).is_some_and(|t| t.proto == Proto::Tcp);
     match cause.reason() {
         Some(reason) => SOCKET_GONE.contains(&reason) || (tcp && TCP_HANDLED.contains(&reason)),
-        None => cause
-            .place()
-            .is_some_and(|(s, _)| SOCKET_CLOSES.contains(&s) || (tcp && TCP_SILENT.contains(&s))),
+        None => cause.place().is_some_and(|(s, _)| {
+            SOCKET_CLOSES.contains(&s)
+                || DESTRUCTORS.contains(&s)
+                || (tcp && TCP_SILENT.contains(&s))
+        }),
     }
 }
 
@@ -72,8 +83,6 @@ pub fn is_time_wait(drop: &Sight) -> bool {
 /// What a socket had taken and not handed to its process when it was destroyed: kernels give no reason
 /// for it before 6.1, and some none after.
 pub fn is_left_in_socket(drop: &Sight) -> bool {
-    const DESTRUCTORS: &[&str] =
-        &["sk_stream_kill_queues", "inet_sock_destruct", "tcp_write_queue_purge"];
     drop.symbol().is_some_and(|symbol| DESTRUCTORS.contains(&symbol))
         && drop.raw_reason().is_none_or(|reason| reason == "NOT_SPECIFIED")
 }

@@ -321,7 +321,7 @@ impl Flow {
             let side = self.side_mut(question.direction);
             side.good = side.good.saturating_sub(1);
             side.left -= u64::from(question.counted == Outcome::Forwarded).min(side.left);
-            let unanswered = question.fate.at.hook != HookName::Drop;
+            let unanswered = !question.is_refused;
             let (number, first) = (question.number, &question.first);
             let packet = One { number, first, misfit: None, unanswered, is_early: false };
             self.fold_loss(&packet, &question.fate, question.direction);

@@ -45,6 +45,8 @@ pub struct Question {
     pub counted: Outcome,
     /// What became of it, where it stays without an answer.
     pub fate: Fate,
+    /// A copy of it was refused on its way, which tells more than that nobody answered.
+    pub is_refused: bool,
     kind: Kind,
 }
 
@@ -62,6 +64,9 @@ impl Question {
             first: packet.first.clone(),
             counted: fate.outcome,
             fate: Fate { outcome, ..fate.clone() },
+            // Before Linux 6.3, and of some messages after, a host that takes an `ICMPv6` message frees
+            // it as a drop.
+            is_refused: kind == Kind::Connection && fate.at.hook == HookName::Drop,
             kind,
         };
         // Who has no use for a broadcast takes his copy all the same: one that was refused on its way
@@ -70,6 +75,7 @@ impl Question {
         if let Some(life) = refused.filter(|_| kind == Kind::Neighbour) {
             let (at, before) = (fate::end_of(life).1.clone(), life.port.clone());
             let passage = packet.passage.of(life.id);
+            question.is_refused = at.hook == HookName::Drop;
             question.fate = Fate { outcome: fate::dropped_by(&at), at, before, passage };
         }
         Some(question)

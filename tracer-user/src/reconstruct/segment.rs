@@ -54,6 +54,8 @@ struct Extent {
     room: Option<u32>,
     /// By how many bits windows are shifted, 0 to 14.
     scale: u8,
+    /// The latest segment leaves the other side no window.
+    is_shut: bool,
 }
 
 /// Whether `a` comes after `b`, in arithmetic modulo 2^32 (RFC 9293, 3.4).
@@ -78,6 +80,7 @@ impl Extent {
         // The window of a SYN itself is never scaled (RFC 7323, 2.2).
         let scale = if segment.is_syn { 0 } else { self.scale };
         let offered = u32::from(segment.window) << scale;
+        self.is_shut = segment.ack.is_some() && !segment.is_syn && offered == 0;
         if let Some(known) = self.room.or(segment.is_syn.then_some(0)) {
             self.room = Some(known.max(offered));
         }
@@ -106,6 +109,15 @@ impl Numbers {
         self.add(direction, segment)
     }
 
+    /// Which side's latest segment leaves the other no window; a RST ends that.
+    pub fn shut(&self) -> Option<Direction> {
+        match (self.out.is_shut, self.back.is_shut) {
+            (_, true) => Some(Direction::Reply),
+            (true, _) => Some(Direction::Forward),
+            _ => None,
+        }
+    }
+
     /// What was taken for the first packet's direction is the other.
     pub fn turn(&mut self) {
         std::mem::swap(&mut self.out, &mut self.back);
@@ -126,6 +138,9 @@ impl Numbers {
         let misfit = misfit(segment, own, peer);
         if misfit.is_none() {
             own.add(segment);
+            if segment.is_rst {
+                (own.is_shut, peer.is_shut) = (false, false);
+            }
             if segment.is_syn && segment.ack.is_some() && segment.scale.is_none() {
                 // Windows are scaled where both say so.
                 peer.scale = 0;

@@ -1,6 +1,6 @@
 //! What a drop is about: reasons and kernel functions with one remedy have one matter.
 
-use crate::model::HookName;
+use crate::model::{HookName, Proto};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::{reasons, symbols};
 
@@ -64,6 +64,12 @@ pub fn of(drop: &Sight, before: Option<&Sight>) -> (Matter, Option<&'static str>
             Some(REFUSED_BY_ROUTE)
         }
         Some("QDISC_DROP") if has_no_carrier(drop) => Some(no_carrier(drop)),
+        Some("NO_SOCKET") if is_udp(drop) => Some(NO_UDP_SOCKET),
+        Some("NO_SOCKET") if is_mid_connection(drop) => Some(NO_CONNECTION),
+        Some("TCP_FLAGS") if is_mid_connection(drop) && is_at_listener(drop) => Some(FORGOTTEN),
+        Some("UNHANDLED_PROTO") if drop.symbol() == Some("ip6_tlvopt_unknown") => {
+            Some(UNKNOWN_OPTION)
+        }
         Some(_) => of_reason(),
         None if is_forwarding(drop) && ttl(drop, before).is_some_and(|ttl| ttl <= 1) => {
             Some(TTL_EXPIRED)
@@ -92,6 +98,48 @@ const TTL_EXPIRED: (Matter, &str) =
 const REFUSED_BY_ROUTE: (Matter, &str) =
     (Matter::Route, "a route or a policy rule refuses it: blackhole, unreachable or prohibit");
 
+/// `__udp4_lib_lookup` and `__udp6_lib_lookup` look for a socket that is bound to nothing else and
+/// connected to nobody else.
+const NO_UDP_SOCKET: (Matter, &str) = (
+    Matter::NoSocket,
+    "no socket is open for this address and port, or only one that is connected to another peer or \
+     bound to another device",
+);
+
+const NO_CONNECTION: (Matter, &str) = (
+    Matter::Tcp,
+    "no connection with these ends is known here, and nobody listens on the port: it was closed or \
+     forgotten here (a restart, a failover), or never was this host's",
+);
+
+/// `tcp_rcv_state_process` of a listening socket: what is acknowledged to it was never sent.
+const FORGOTTEN: (Matter, &str) = (
+    Matter::Tcp,
+    "the port has a listener, but no connection with these ends is known here: it was closed or \
+     forgotten here (a restart, a failover), or never was this host's",
+);
+
+/// A segment that opens no connection.
+fn is_mid_connection(drop: &Sight) -> bool {
+    drop.tcp.is_some_and(|flags| flags.has("A") && !flags.has("S"))
+}
+
+/// Who ends a segment that the socket's state has no place for with a RST; of a connection that stands,
+/// `tcp_rcv_established` and others end it.
+fn is_at_listener(drop: &Sight) -> bool {
+    matches!(drop.symbol(), Some("tcp_v4_do_rcv" | "tcp_v6_do_rcv"))
+}
+
+/// The kernel's reason is the same as for an EtherType that nobody handles (`net/ipv6/exthdrs.c`).
+const UNKNOWN_OPTION: (Matter, &str) = (
+    Matter::Header,
+    "it has an IPv6 option that this host does not know, and that says not to pass it over (RFC 8200, 4.2)",
+);
+
+fn is_udp(drop: &Sight) -> bool {
+    drop.tuple.is_some_and(|t| t.proto == Proto::Udp)
+}
+
 /// A packet for an IPv4 group, refused by `ip_route_input_mc`, or not taken by it.
 fn is_unjoined(drop: &Sight) -> bool {
     let to_group = drop.tuple.is_some_and(|t| t.dst.is_ipv4() && t.dst.is_multicast());
@@ -114,7 +162,10 @@ fn no_carrier(drop: &Sight) -> (Matter, &'static str) {
     if drop.dev.as_ref().is_some_and(|dev| dev.kind.as_deref() == Some("tun")) {
         (Matter::Tap, "the tap has no carrier: no process has it open to read from it")
     } else {
-        (Matter::Device, "the device has no carrier: nothing is attached to its other end")
+        (
+            Matter::Device,
+            "the device has no carrier: its other end is down, or nothing is attached to it",
+        )
     }
 }
 
@@ -128,4 +179,49 @@ fn is_forwarding(drop: &Sight) -> bool {
 
 fn ttl(drop: &Sight, before: Option<&Sight>) -> Option<u8> {
     drop.ttl.or_else(|| before.filter(|b| b.hook == HookName::TcIngress)?.ttl)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Hop;
+    use crate::reconstruct::sight::Catalog;
+    use crate::reconstruct::testing::{HopExt, hop};
+
+    fn words(hop: &Hop) -> &'static str {
+        of(&Catalog::default().sight(hop), None).1.unwrap()
+    }
+
+    fn refused(reason: &str, symbol: &str) -> Hop {
+        hop(HookName::Drop, 1, 1).because(Some(reason), symbol)
+    }
+
+    #[test]
+    fn a_datagram_may_find_a_socket_that_is_not_for_it() {
+        let udp = refused("NO_SOCKET", "__udp4_lib_rcv");
+        assert!(words(&udp).contains("connected to another peer"));
+        let syn = refused("NO_SOCKET", "tcp_v4_rcv").tcp("S");
+        assert_eq!(words(&syn), "no socket is open for this address and port");
+    }
+
+    #[test]
+    fn a_connection_that_only_one_side_knows_is_told_from_a_closed_port() {
+        let data = refused("NO_SOCKET", "tcp_v4_rcv").tcp("PA");
+        assert!(words(&data).contains("nobody listens on the port"));
+        let at_listener = refused("TCP_FLAGS", "tcp_v6_do_rcv").tcp("PA");
+        assert!(words(&at_listener).contains("the port has a listener"));
+        for (symbol, flags) in [("tcp_v4_do_rcv", "SF"), ("tcp_rcv_established", "PA")] {
+            let other = refused("TCP_FLAGS", symbol).tcp(flags);
+            assert!(words(&other).contains("make no sense"), "{symbol} {flags}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_is_no_unknown_ethertype() {
+        let option = refused("UNHANDLED_PROTO", "ip6_tlvopt_unknown");
+        assert!(words(&option).contains("IPv6 option"));
+        assert!(
+            words(&refused("UNHANDLED_PROTO", "__netif_receive_skb_core")).contains("EtherType")
+        );
+    }
 }

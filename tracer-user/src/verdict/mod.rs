@@ -14,6 +14,7 @@ mod rules;
 mod service;
 mod symbols;
 mod tally;
+mod window;
 pub mod words;
 
 use crate::model::{Outcome, OvsTrace, Verdict, Where};
@@ -75,6 +76,8 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
             next.push(command);
         }
     }
+    next.extend(window::commands(flow).filter(|command| !next.contains(command)));
+    text.push_str(&window::told(flow));
     text.push_str(&service::passed_by(flow));
     text.push_str(&related::told(flow));
     if flow.incomplete {

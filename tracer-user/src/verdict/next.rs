@@ -39,13 +39,14 @@ const OUTPUT: &[&str] = &["ip6_pkt_discard_out", "ip6_pkt_prohibit_out", "dst_di
 
 fn way<'a>(at: &'a Sight, before: Option<&'a Sight>) -> Option<Way<'a>> {
     let symbol = at.symbol()?;
-    if OUTPUT.contains(&symbol) {
+    let came = before.filter(|b| b.hook == HookName::TcIngress);
+    // A blackhole's two functions are alike: the linker may have made one of them.
+    let is_in = INPUT.contains(&symbol) || (symbol == "dst_discard_out" && came.is_some());
+    if OUTPUT.contains(&symbol) && !is_in {
         return Some(Way::Out);
     }
-    let came = before.filter(|b| b.hook == HookName::TcIngress);
     let dev = at.dev.as_deref().or_else(|| came?.dev.as_deref())?;
-    (INPUT.contains(&symbol) && dev.kind.as_deref() != Some("loopback"))
-        .then_some(Way::In(dev.name.as_str()))
+    (is_in && dev.kind.as_deref() != Some("loopback")).then_some(Way::In(dev.name.as_str()))
 }
 
 impl<'a> Spot<'a> {
@@ -170,7 +171,11 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
     let (dev, family) = (spot.dev(), spot.family());
     let link = || spot.iproute("ip", &format!("-s -d link show dev {dev}"));
     match matter {
-        Matter::NoSocket => vec![spot.sockets("l")],
+        // UDP's sockets are no listeners once they are connected.
+        Matter::NoSocket => {
+            let is_udp = spot.tuple.is_some_and(|t| t.proto == Proto::Udp);
+            vec![spot.sockets(if is_udp { "a" } else { "l" })]
+        }
         Matter::Netfilter => vec![spot.run("nft list ruleset"), spot.run("iptables-save -c")],
         Matter::RpFilter => vec![
             spot.run(&format!(
@@ -199,7 +204,11 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
         ],
         Matter::VlanFilter => vec![spot.iproute("bridge", "vlan show")],
         Matter::Bridge => {
-            vec![spot.iproute("bridge", "-d link show"), spot.iproute("bridge", "fdb show")]
+            vec![
+                spot.iproute("bridge", "-d link show"),
+                spot.iproute("bridge", "fdb show"),
+                spot.iproute("ip", "link show type bridge"),
+            ]
         }
         Matter::Xdp => vec![link(), "bpftool prog show".to_owned()],
         Matter::Tc => vec![
@@ -207,7 +216,7 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
             spot.iproute("tc", &format!("-s filter show dev {dev} egress")),
             spot.run("bpftool net show"),
         ],
-        Matter::Qdisc => vec![spot.iproute("tc", &format!("-s qdisc show dev {dev}"))],
+        Matter::Qdisc => vec![spot.iproute("tc", &format!("-s qdisc show dev {dev}")), link()],
         Matter::Ring | Matter::Tap => vec![link(), readers_of(&dev)],
         Matter::Device => vec![link()],
         Matter::Tunnel => {
@@ -216,7 +225,11 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
             vec![tunnels, spot.iproute("bridge", &format!("fdb show dev {dev}"))]
         }
         Matter::Ipsec => {
-            vec![spot.iproute("ip", "-s xfrm policy"), spot.run("cat /proc/net/xfrm_stat")]
+            vec![
+                spot.iproute("ip", "-s xfrm policy"),
+                spot.run("cat /proc/net/xfrm_stat"),
+                spot.iproute("ip", "-s xfrm state"),
+            ]
         }
         Matter::Ipv6 => vec![spot.run("sysctl -ar 'net.ipv6.conf.*.disable_ipv6'")],
         Matter::CpuBacklog => {
@@ -278,7 +291,8 @@ mod tests {
             "ip -n r route get 10.0.0.2 from 10.0.0.1 iif c0",
             "ip -n r route get fd05:2::2 from fd05:1::2 iif c0",
         );
-        let cases: [(&str, &str, Tuple, &str, &[&str]); 12] = [
+        let link = "ip -n r -s -d link show dev c0";
+        let cases: [(&str, &str, Tuple, &str, &[&str]); 14] = [
             (
                 "NOT_SPECIFIED",
                 "__dev_forward_skb2",
@@ -349,8 +363,14 @@ mod tests {
                 "ip_forward",
                 v4,
                 "IPsec",
-                &["ip -n r -s xfrm policy", "ip netns exec r cat /proc/net/xfrm_stat"],
+                &[
+                    "ip -n r -s xfrm policy",
+                    "ip netns exec r cat /proc/net/xfrm_stat",
+                    "ip -n r -s xfrm state",
+                ],
             ),
+            ("NOT_SPECIFIED", "dst_discard_out", v6, "a blackhole", &[way6]),
+            ("IP_LOCAL_SOURCE", "ip_rcv_finish_core", v4, "a martian", &[link, "ip -n r addr"]),
         ];
         for (reason, symbol, flow, words, commands) in cases {
             let (text, next) = told(reason, symbol, flow);

@@ -88,9 +88,10 @@ fn a_verdict_says_who_where_why_and_what_next() {
     assert_eq!(
         v.text,
         "The UDP packet 10.0.0.1:1000 -> 10.0.0.2:53 was dropped in netns server on veth-s (veth) \
-         by __udp4_lib_rcv+0x10: no socket is open for this address and port [NO_SOCKET]."
+         by __udp4_lib_rcv+0x10: no socket is open for this address and port, or only one that is connected \
+         to another peer or bound to another device [NO_SOCKET]."
     );
-    assert_eq!(v.next, ["ip netns exec server ss -lunp 'sport = :53'"]);
+    assert_eq!(v.next, ["ip netns exec server ss -aunp 'sport = :53'"]);
     let place = v.r#where.unwrap();
     assert_eq!(place.netns.as_deref(), Some("server"));
     assert_eq!(place.symbol.as_deref(), Some("__udp4_lib_rcv"));
@@ -131,7 +132,7 @@ fn a_translation_is_told() {
     let v = verdict(hops);
     assert_eq!(v.translated, Some(inside));
     assert!(v.text.contains("(by then translated to 10.0.0.1:1000 -> 10.7.7.7:5353)"));
-    assert_eq!(v.next, ["ip netns exec server ss -lunp 'sport = :5353'"]);
+    assert_eq!(v.next, ["ip netns exec server ss -aunp 'sport = :5353'"]);
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub struct Send {
     /// Wait this long, in milliseconds, after each datagram for its echo or for an ICMP error.
     #[arg(long)]
     await_ms: Option<u64>,
+    /// At the end, wait this long, in milliseconds, before closing, without reading.
+    #[arg(long, default_value_t = 0)]
+    linger_ms: u64,
 }
 
 #[derive(Args)]
@@ -184,6 +187,7 @@ pub fn send(args: &Send) -> Result<()> {
             }
         }
     }
+    std::thread::sleep(Duration::from_millis(args.linger_ms));
     println!("sent={sent} echoed={echoed} errors={errors}");
     Ok(())
 }

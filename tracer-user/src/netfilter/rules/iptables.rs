@@ -114,6 +114,29 @@ impl Saved {
     }
 }
 
+/// Whether a packet goes on to the next rule after this target (iptables-extensions(8)).
+pub(super) fn goes_on(target: &str) -> bool {
+    matches!(
+        target,
+        "LOG"
+            | "NFLOG"
+            | "MARK"
+            | "CONNMARK"
+            | "TCPMSS"
+            | "CT"
+            | "NOTRACK"
+            | "TRACE"
+            | "CHECKSUM"
+            | "CLASSIFY"
+            | "DSCP"
+            | "TOS"
+            | "TTL"
+            | "HL"
+            | "SET"
+            | "TEE"
+    )
+}
+
 struct Search<'a> {
     saved: &'a Saved,
     facts: &'a Facts,
@@ -158,10 +181,7 @@ impl Search<'_> {
                     }
                     after
                 }
-                "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "TCPMSS" | "CT" | "NOTRACK" | "TRACE"
-                | "CHECKSUM" | "CLASSIFY" | "DSCP" | "TOS" | "TTL" | "HL" | "SET" | "TEE" => {
-                    continue;
-                }
+                target if goes_on(target) => continue,
                 "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" => Some(Tri::No),
                 _ => Some(Tri::Maybe),
             };
@@ -196,7 +216,7 @@ impl Search<'_> {
 
 impl SavedRule {
     /// Where it jumps (`-j`) or goes (`-g`) to.
-    fn target(&self) -> Option<(bool, &str)> {
+    pub(super) fn target(&self) -> Option<(bool, &str)> {
         let at = self.words.iter().position(|w| w == "-j" || w == "-g")?;
         Some((self.words.get(at)? == "-g", self.words.get(at + 1)?))
     }

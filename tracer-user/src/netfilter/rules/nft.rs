@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::iptables::Saved;
+use super::iptables::{Saved, goes_on};
 use super::value::{compare, is_name, shown};
 use super::{Candidate, Facts, Tri};
 use crate::model::Rule;
@@ -213,6 +213,22 @@ impl Search<'_> {
                 "xt" if text(body, "type") == "match" => {
                     let told = saved.map_or(Tri::Maybe, |rule| rule.holds(self.facts));
                     holds = holds.and(told);
+                }
+                "xt" if text(body, "type") == "target" => {
+                    let target = saved.and_then(|rule| Some(rule.target()?.1));
+                    match target.unwrap_or_else(|| text(body, "name")) {
+                        "DROP" | "REJECT" => {
+                            return self.verdict(
+                                key,
+                                entry,
+                                ("reject", body),
+                                holds,
+                                (reached, depth),
+                            );
+                        }
+                        target if goes_on(target) => {}
+                        _ => return if holds == Tri::No { Step::Next } else { Step::MayEnd },
+                    }
                 }
                 "xt" | "queue" | "synproxy" | "tproxy" | "fwd" => {
                     return if holds == Tri::No { Step::Next } else { Step::MayEnd };

@@ -59,6 +59,22 @@ fn an_end_after_tcps_delivery_counts_though_it_comes_as_a_new_life() {
 }
 
 #[test]
+fn what_a_socket_is_closed_with_had_reached_it() {
+    for symbol in
+        ["udp_destruct_common", "udp_destruct_sock", "inet_sock_destruct", "skb_queue_purge"]
+    {
+        for reason in [Some("NOT_SPECIFIED"), None] {
+            let unread = hop(Drop, 3, 1).because(reason, symbol);
+            let hops = vec![ingress(), hop(Deliver, 2, 1), unread.clone()];
+            assert_eq!(outcome(hops), Outcome::Delivered, "{symbol} {reason:?}");
+        }
+    }
+    // Another reason at the same place is another matter.
+    let refused = hop(Drop, 3, 1).because(Some("SOCKET_FILTER"), "udp_destruct_common");
+    assert_eq!(outcome(vec![ingress(), hop(Deliver, 2, 1), refused]), Outcome::Dropped);
+}
+
+#[test]
 fn udp_has_no_such_excuse() {
     let end = hop(Drop, 3, 1).because(Some("NOT_SPECIFIED"), "udp_queue_rcv_one_skb");
     assert_eq!(outcome(vec![ingress(), hop(Deliver, 2, 1), end]), Outcome::Dropped);

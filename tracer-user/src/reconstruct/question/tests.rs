@@ -136,6 +136,14 @@ fn an_advertisement_answers_who_asked_the_group() {
         question(at("owner", hop(Consume, 3, 1).taken_by("icmpv6_rcv"))),
     ];
     assert_eq!(told(asked.clone(), 3000, false).0.outcome, Outcome::Vanished);
+    // A host that takes it and does not answer may free it as a drop: that refuses nothing.
+    let mut unusable = asked.clone();
+    unusable[2] =
+        question(at("owner", hop(Drop, 3, 1))).because(Some("NOT_SPECIFIED"), "icmpv6_rcv");
+    let (verdict, _) = told(unusable, 3000, false);
+    assert_eq!((verdict.outcome, verdict.reason), (Outcome::Vanished, None));
+    assert!(verdict.text.contains("was never answered"), "{}", verdict.text);
+    assert!(verdict.text.contains("an address that ends in 02:0399"), "{}", verdict.text);
     let answer = |from| {
         let answer = |hop| show(hop, 2, 136, from, "fd05::1");
         let arrives = hop(Consume, 5, 2).taken_by("icmpv6_rcv");

@@ -29,8 +29,11 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
     }
     text.push('.');
     let is_unanswered = wants_answer(flow) && flow.back.packets == 0 && !flow.one_way;
+    let missing = if flow.one_way { 0 } else { missing_echoes(flow) };
     if is_unanswered {
         text.push_str(" No answer was seen.");
+    } else if missing > 0 {
+        let _ = write!(text, " No answer was seen to {missing} of the {}.", flow.out.packets);
     }
     let count_of = |wanted: fn(&Flow, &Loss) -> bool| -> u64 {
         flow.losses.iter().filter(|l| wanted(flow, l)).map(|l| l.count).sum()
@@ -50,7 +53,7 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         place: at.place(),
         reason: None,
         text,
-        next: if is_unanswered { about_answers(at) } else { Vec::new() },
+        next: if is_unanswered || missing > 0 { about_answers(at) } else { Vec::new() },
         evidence: Vec::new(),
         rule: None,
     })
@@ -67,6 +70,14 @@ fn wants_answer(flow: &Flow) -> bool {
         Proto::Arp => flow.opening.arp == Some(ArpOp::Request) && tuple.src != tuple.dst,
         _ => false,
     }
+}
+
+/// Echo requests beyond the replies: each wants one of its own (RFC 792, RFC 4443). The last may be on its
+/// way yet.
+fn missing_echoes(flow: &Flow) -> u64 {
+    let is_ping = is_echo(&flow.opening, 8) || is_echo(&flow.opening, 128);
+    let missing = flow.out.packets.saturating_sub(flow.back.packets);
+    if is_ping && wants_answer(flow) && missing > 1 { missing } else { 0 }
 }
 
 /// Broadcast. (What is seen first may be the sender's own copy, which has no frame yet.)
@@ -89,7 +100,8 @@ fn about_answers(at: &Sight) -> Vec<String> {
     let spot = next::Spot::new(at, None);
     let mut commands = vec![spot.iproute("ip", &format!("route get {}", tuple.src))];
     match (tuple.proto, tuple.dport) {
-        (Proto::Icmp, _) => commands.push(spot.run("sysctl net.ipv4.icmp_echo_ignore_all")),
+        (Proto::Icmp, _) => commands
+            .push(spot.run("sysctl net.ipv4.icmp_echo_ignore_all net.ipv4.icmp_msgs_per_sec")),
         (Proto::Icmp6, _) => commands.push(spot.run("sysctl net.ipv6.icmp.echo_ignore_all")),
         (Proto::Tcp, Some(port)) => commands.push(spot.run(&format!("ss -ltn 'sport = :{port}'"))),
         (_, Some(port)) => commands.push(spot.run(&format!("ss -uanp 'sport = :{port}'"))),
@@ -115,4 +127,62 @@ fn arrival(at: &Sight) -> String {
     }
     let whom = if at.hook == HookName::Deliver { "socket" } else { "host" };
     format!("reached the {whom}{}", words::place(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::HookName::{Consume, TcEgress};
+    use crate::model::{Hop, Icmp, Proto, Verdict};
+    use crate::reconstruct::Story;
+    use crate::reconstruct::testing::{HopExt, hop, tuple};
+
+    /// A host's pings, of which the first are answered.
+    fn pinged(requests: u64, answers: u64) -> Verdict {
+        let echo = |mut hop: Hop, n: u64, r#type: u8| {
+            let (src, dst) =
+                if r#type == 8 { ("10.0.0.1", "10.0.0.2") } else { ("10.0.0.2", "10.0.0.1") };
+            let mut ends = tuple("udp", src, 0, dst, 0);
+            (ends.proto, ends.sport, ends.dport) = (Proto::Icmp, None, None);
+            hop.icmp = Some(Icmp {
+                r#type,
+                code: 0,
+                id: Some(1),
+                seq: u16::try_from(n).ok(),
+                mtu: None,
+                about: None,
+                about_id: None,
+            });
+            hop.tuple(ends).print(&format!("{} {n}", r#type))
+        };
+        let mut story = Story::new();
+        for n in 1..=requests {
+            let life = 2 * n;
+            let sent = hop(TcEgress, 10 * n, life).on("a", "eth0", Some("veth")).paired();
+            story.observe(&mut echo(sent, n, 8));
+            let taken = hop(Consume, 10 * n + 1, life).on("b", "eth0", None).taken_by("icmp_rcv");
+            story.observe(&mut echo(taken, n, 8));
+            if n <= answers {
+                let sent =
+                    hop(TcEgress, 10 * n + 2, life + 1).on("b", "eth0", Some("veth")).paired();
+                story.observe(&mut echo(sent, n, 0));
+                let taken = hop(Consume, 10 * n + 3, life + 1).on("a", "eth0", None);
+                story.observe(&mut echo(taken.taken_by("ping_rcv"), n, 0));
+            }
+        }
+        story.finish(20_000_000_000).1.remove(0)
+    }
+
+    #[test]
+    fn pings_that_nobody_answered_are_counted() {
+        let verdict = pinged(4, 1);
+        assert!(verdict.text.contains("No answer was seen to 3 of the 4."), "{}", verdict.text);
+        assert!(verdict.next.iter().any(|c| c.contains("icmp_msgs_per_sec")), "{:?}", verdict.next);
+        assert!(pinged(4, 0).text.contains("No answer was seen."));
+        // All, or all but one that may come yet.
+        for answers in [3, 4] {
+            let verdict = pinged(4, answers);
+            assert!(!verdict.text.contains("No answer"), "{}", verdict.text);
+            assert_eq!(verdict.next, [""; 0]);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! It arrived, and nobody answered what wants an answer.
 
+use std::net::IpAddr;
+
 use crate::model::{HookName, Proto};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
@@ -45,7 +47,7 @@ fn connection(loss: &Loss) -> String {
 
 /// Where a broadcast was seen last, and that nobody there has the address.
 fn neighbour(at: &Sight) -> String {
-    let address = at.tuple.map_or_else(|| "the address".to_owned(), |t| t.dst.to_string());
+    let address = at.tuple.map_or_else(|| "the address".to_owned(), |t| sought(t.dst));
     let seen = match at.hook {
         HookName::TcEgress | HookName::OvsOutput => "the last was seen",
         _ => "the last to take a copy was the host",
@@ -55,6 +57,18 @@ fn neighbour(at: &Sight) -> String {
          or was not reached.",
         words::place(at)
     )
+}
+
+/// Whose address is asked for: neighbour discovery asks at the group of all that end alike (RFC 4291,
+/// 2.7.1).
+fn sought(asked: IpAddr) -> String {
+    match asked {
+        IpAddr::V6(group) if group.is_multicast() => {
+            let [.., a, b] = group.segments();
+            format!("an address that ends in {:02x}:{b:04x} (whom {group} asks)", a & 0xff)
+        }
+        address => address.to_string(),
+    }
 }
 
 fn about_listener(at: &Sight) -> Vec<String> {
@@ -74,9 +88,23 @@ fn about_neighbour(loss: &Loss) -> Vec<String> {
     let mut commands = next::commands(Matter::Neighbour, &next::Spot::new(&loss.first, None));
     commands.retain(|command| command.contains("neigh"));
     let there = next::Spot::new(&loss.at, loss.before.as_deref());
+    // It shows, too, which addresses are not to be used: tentative, or duplicates.
     commands.push(there.iproute("ip", "addr"));
-    commands.push(there.run("sysctl -ar 'arp_(ignore|filter|announce)'"));
-    commands.push(asker.iproute("bridge", "-d link show"));
+    if !there.is_v6() {
+        commands.push(there.run("sysctl -ar 'arp_(ignore|filter|announce)'"));
+    }
+    let seen = [Some(&loss.at), loss.before.as_ref()];
+    let at_bridge = seen.into_iter().flatten().any(|sight| is_bridge(sight));
+    let bridges = if at_bridge { there } else { asker };
+    commands.push(bridges.iproute("bridge", "-d link show"));
     commands.dedup();
     commands
+}
+
+/// Whether it was seen at a bridge or a port of one.
+fn is_bridge(sight: &Sight) -> bool {
+    sight
+        .dev
+        .as_ref()
+        .is_some_and(|dev| dev.master.is_some() || dev.kind.as_deref() == Some("bridge"))
 }

@@ -111,6 +111,38 @@ fn iptables_save_tells_what_nft_leaves_out() {
     assert_eq!(found.iter().map(|c| c.rule.handle).collect::<Vec<_>>(), [Some(3)]);
 }
 
+/// Handles of the candidates among iptables' rules with these targets, negative where not certain.
+fn found_by_target(targets: &[&str]) -> Vec<i64> {
+    let rules: Vec<String> = targets
+        .iter()
+        .zip(2..)
+        .map(|(name, handle)| {
+            format!(
+                r#"{{"rule":{{"family":"ip","table":"filter","chain":"FORWARD","handle":{handle},"expr":[{{"counter":{{}}}},{{"xt":{{"type":"target","name":"{name}"}}}}]}}}}"#
+            )
+        })
+        .collect();
+    let json = format!(
+        r#"{{"nftables":[{{"chain":{{"family":"ip","table":"filter","name":"FORWARD","handle":1,"type":"filter","hook":"forward","prio":0,"policy":"accept"}}}},{}]}}"#,
+        rules.join(",")
+    );
+    let rules = Ruleset::parse(json.as_bytes(), "", Saved::default()).unwrap();
+    let number = |c: &Candidate| {
+        let handle = i64::try_from(c.rule.handle.unwrap_or(0)).unwrap_or(i64::MAX);
+        if c.certain { handle } else { -handle }
+    };
+    rules.candidates(&syn(80), &["ip"]).iter().map(number).collect()
+}
+
+#[test]
+fn targets_of_iptables_have_verdicts() {
+    assert_eq!(found_by_target(&["REJECT"]), [2]);
+    // It goes on behind some, may have ended by others, and has ended behind a REJECT.
+    assert_eq!(found_by_target(&["LOG", "MARK", "REJECT", "REJECT"]), [4]);
+    assert_eq!(found_by_target(&["NFQUEUE", "REJECT"]), [-3]);
+    assert_eq!(found_by_target(&["LOG"]), [0_i64; 0]);
+}
+
 #[test]
 fn a_rule_is_shown_as_people_write_it() {
     let readable = "table inet t { # handle 1\n\tchain forward { # handle 2\n\t\ttype filter hook \
