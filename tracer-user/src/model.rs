@@ -23,7 +23,7 @@ pub use datapath::{Ovs, Upcall};
 pub use drops::Drops;
 pub use headers::{Arp, Eth, Icmp, Ip, Tcp, Tunnel, Tuple, Vlan};
 pub use hop::{Dev, Drop, HookName, Hop, Netns, Peer, Place};
-pub use netfilter::{Netfilter, Rule};
+pub use netfilter::{Jump, Netfilter, Rule};
 pub use owner::{Acl, LogicalFlow, OvsTrace, OvsVlan, OvsVlanPort, TraceKind};
 pub use routing::Routing;
 pub use words::{Address, ArpOp, Fingerprint, Mac, PktType, Proto, TcpFlags, Via};

@@ -283,12 +283,14 @@ pub(super) const CONNTRACK: &[Field] = &[
     may("max", WORD),
     may("failed", Kind::Text),
 ];
+const JUMP: &[Field] = &[must("chain", Kind::Text), may("text", Kind::Text)];
 const RULE: Kind = Kind::Object(&[
     must("family", Kind::Text),
     must("table", Kind::Text),
     must("chain", Kind::Text),
     may("handle", LONG),
     may("number", LONG),
+    may("via", Kind::List(&Kind::Object(JUMP))),
     may("text", Kind::Text),
 ]);
 pub(super) const NETFILTER: &[Field] = &[

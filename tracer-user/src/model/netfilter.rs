@@ -52,4 +52,17 @@ pub struct Rule {
     pub priority: Option<i64>,
     /// The rule as nft or iptables-save print it.
     pub text: Option<String>,
+    /// The rules by which the packet came to the chain, the first one in the chain that the hook runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<Jump>,
+}
+
+/// A rule that jumps, or goes, to another chain of its table.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jump {
+    /// The chain that it is in.
+    pub chain: String,
+    /// As nft or iptables-save print it.
+    pub text: Option<String>,
 }

@@ -277,6 +277,9 @@ fn taker_by_symbol(symbol: &str) -> Option<Taker> {
         | "ip6_fragment"
         | "validate_xmit_skb"
         | "ip_finish_output_gso"
+        // The same, where the compiler has put it into its caller.
+        | "__ip_finish_output"
+        | "__ip6_finish_output"
         | "ip6_finish_output_gso_slowpath_drop"
         | "skb_unshare"
         | "skb_share_check"

@@ -59,6 +59,7 @@ pub fn of(drop: &Sight, before: Option<&Sight>) -> (Matter, Option<&'static str>
         Some("IP_INNOROUTES" | "IP_OUTNOROUTES") => {
             by_symbol().filter(|(matter, _)| *matter == Matter::Route).or_else(of_reason)
         }
+        None if drop.symbol() == Some("ip6_mc_input") && is_solicitation(drop) => Some(NOT_HERE),
         None if is_unjoined(drop) => Some(not_joined(drop)),
         None if drop.symbol() == Some("ip_error") && drop.raw_reason().is_some() => {
             Some(REFUSED_BY_ROUTE)
@@ -130,7 +131,7 @@ fn is_at_listener(drop: &Sight) -> bool {
     matches!(drop.symbol(), Some("tcp_v4_do_rcv" | "tcp_v6_do_rcv"))
 }
 
-/// The kernel's reason is the same as for an EtherType that nobody handles (`net/ipv6/exthdrs.c`).
+/// The kernel's reason is the same as for an `EtherType` that nobody handles (`net/ipv6/exthdrs.c`).
 const UNKNOWN_OPTION: (Matter, &str) = (
     Matter::Header,
     "it has an IPv6 option that this host does not know, and that says not to pass it over (RFC 8200, 4.2)",
@@ -138,6 +139,18 @@ const UNKNOWN_OPTION: (Matter, &str) = (
 
 fn is_udp(drop: &Sight) -> bool {
     drop.tuple.is_some_and(|t| t.proto == Proto::Udp)
+}
+
+/// A host joins the group of each of its addresses (RFC 4861, 7.2.1).
+const NOT_HERE: (Matter, &str) = (
+    Matter::Ndisc,
+    "it asks for an address that this host does not have: its solicited-node group is not joined here",
+);
+
+fn is_solicitation(drop: &Sight) -> bool {
+    const NEIGHBOUR_SOLICITATION: u8 = 135;
+    let is_icmp6 = drop.tuple.is_some_and(|t| t.proto == Proto::Icmp6);
+    is_icmp6 && drop.icmp.as_ref().is_some_and(|icmp| icmp.r#type == NEIGHBOUR_SOLICITATION)
 }
 
 /// A packet for an IPv4 group, refused by `ip_route_input_mc`, or not taken by it.
@@ -164,7 +177,7 @@ fn no_carrier(drop: &Sight) -> (Matter, &'static str) {
     } else {
         (
             Matter::Device,
-            "the device has no carrier: its other end is down, or nothing is attached to it",
+            "the device has no carrier: its other end, or the device that it is on, is down, or nothing is attached to it",
         )
     }
 }
@@ -184,7 +197,7 @@ fn ttl(drop: &Sight, before: Option<&Sight>) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Hop;
+    use crate::model::{Hop, Icmp};
     use crate::reconstruct::sight::Catalog;
     use crate::reconstruct::testing::{HopExt, hop};
 
@@ -214,6 +227,24 @@ mod tests {
             let other = refused("TCP_FLAGS", symbol).tcp(flags);
             assert!(words(&other).contains("make no sense"), "{symbol} {flags}");
         }
+    }
+
+    #[test]
+    fn who_is_asked_for_and_not_here_is_told_from_a_group() {
+        let group = refused("NOT_SPECIFIED", "ip6_mc_input");
+        assert!(words(&group).contains("multicast group"));
+        let mut asked = group;
+        asked.tuple.as_mut().unwrap().proto = Proto::Icmp6;
+        asked.icmp = Some(Icmp {
+            r#type: 135,
+            code: 0,
+            id: None,
+            seq: None,
+            mtu: None,
+            about: None,
+            about_id: None,
+        });
+        assert!(words(&asked).contains("an address that this host does not have"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Conntrack, CtEntry, Rule, TcpFlags};
+use crate::model::{Conntrack, CtEntry, Jump, Rule, TcpFlags};
 use crate::reconstruct::asked::{is_datapath, is_netfilter};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::segment::Misfit;
@@ -148,7 +148,12 @@ pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
     };
     let own: Vec<_> = answer.rules.first().map_or_else(Vec::new, |rule| {
         let chain = spot.run(&list(rule));
-        std::iter::once(chain).chain(ebtables(rule).map(|also| spot.run(&also))).collect()
+        let caller = rule.via.last().map(|jump| Rule { chain: jump.chain.clone(), ..rule.clone() });
+        let caller = caller.map(|caller| spot.run(&list(&caller)));
+        std::iter::once(chain)
+            .chain(caller)
+            .chain(ebtables(rule).map(|also| spot.run(&also)))
+            .collect()
     });
     Some(Explained {
         words: words + &carried(at),
@@ -216,11 +221,23 @@ fn rule(rule: &Rule) -> String {
         let priority = rule.priority.map(|p| format!(", priority {p}")).unwrap_or_default();
         format!("nftables: table {} {table}, chain {chain}{priority}", words::safe(&rule.family))
     };
+    let via = come_by(rule);
     match (rule.handle, rule.number) {
-        (Some(handle), _) => format!("the rule{text} ({place}, handle {handle})"),
-        (None, Some(number)) => format!("the rule{text} ({place}, rule number {number})"),
+        (Some(handle), _) => format!("the rule{text} ({place}, handle {handle}{via})"),
+        (None, Some(number)) => format!("the rule{text} ({place}, rule number {number}{via})"),
         (None, None) => format!("the chain's own{text} ({place})"),
     }
+}
+
+/// `; come to from chain forward by "tcp dport 80 jump refuse"`: it is often that rule which says what is
+/// refused.
+fn come_by(rule: &Rule) -> String {
+    let jump = |jump: &Jump| {
+        let text = jump.text.as_deref().map(|t| format!(" by \"{}\"", words::safe(t)));
+        format!("chain {}{}", words::safe(&jump.chain), text.unwrap_or_default())
+    };
+    let jumps: Vec<_> = rule.via.iter().map(jump).collect();
+    if jumps.is_empty() { String::new() } else { format!("; come to from {}", jumps.join(", ")) }
 }
 
 fn is_iptables(family: &str) -> bool {

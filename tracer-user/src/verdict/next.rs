@@ -1,5 +1,7 @@
 //! The commands worth running next, for each matter.
 
+use std::net::IpAddr;
+
 use crate::model::{HookName, Netns, Proto};
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
@@ -12,6 +14,8 @@ pub struct Spot<'a> {
     netns: Option<&'a Netns>,
     dev: Option<&'a str>,
     tuple: Option<FlowTuple>,
+    /// The source and destination by which it is routed there: those around it, where a tunnel has it.
+    routed: Option<(IpAddr, IpAddr)>,
     /// Routing looked for a way for what had come in by this device, or for what the host itself
     /// sends.
     way: Option<Way<'a>>,
@@ -54,22 +58,26 @@ impl<'a> Spot<'a> {
     pub fn new(at: &'a Sight, before: Option<&'a Sight>) -> Self {
         let either = [Some(at), before];
         let seen = || either.iter().flatten();
+        let tuple = seen().find_map(|s| s.tuple);
+        let outer = at.tunnel.as_deref().map(|tunnel| (tunnel.src, tunnel.dst));
         Self {
             netns: seen().find_map(|s| s.netns.as_deref()),
             dev: seen().find_map(|s| s.dev.as_ref().map(|d| d.name.as_str())),
-            tuple: seen().find_map(|s| s.tuple),
+            tuple,
+            routed: outer.or_else(|| tuple.map(|t| (t.src, t.dst))),
             way: way(at, before),
         }
     }
 
     /// As [`Spot::new`], about another flow than the packet's own.
     pub fn about(at: &'a Sight, tuple: FlowTuple) -> Self {
-        Self { tuple: Some(tuple), ..Self::new(at, None) }
+        let routed = Some((tuple.src, tuple.dst));
+        Self { tuple: Some(tuple), routed, ..Self::new(at, None) }
     }
 
     /// Where no packet is at hand.
     pub fn at(netns: Option<&'a Netns>, dev: Option<&'a str>) -> Self {
-        Self { netns, dev, tuple: None, way: None }
+        Self { netns, dev, tuple: None, routed: None, way: None }
     }
 
     /// Any command, to be run in the namespace.
@@ -94,7 +102,7 @@ impl<'a> Spot<'a> {
 
     /// The flow is one of IPv6.
     pub fn is_v6(&self) -> bool {
-        self.tuple.is_some_and(|t| t.dst.is_ipv6())
+        self.routed.is_some_and(|(_, dst)| dst.is_ipv6())
     }
 
     fn dev(&self) -> String {
@@ -102,10 +110,10 @@ impl<'a> Spot<'a> {
     }
 
     fn family(&self) -> &'static str {
-        if self.tuple.is_some_and(|t| t.dst.is_ipv6()) { "ipv6" } else { "ipv4" }
+        if self.is_v6() { "ipv6" } else { "ipv4" }
     }
 
-    fn route_to(&self, addr: Option<std::net::IpAddr>) -> String {
+    fn route_to(&self, addr: Option<IpAddr>) -> String {
         match addr {
             Some(addr) => self.iproute("ip", &format!("route get {addr}")),
             None => self.iproute("ip", "route"),
@@ -114,15 +122,15 @@ impl<'a> Spot<'a> {
 
     /// The route as the packet met it: rules may go by its source, and by where it came from.
     pub fn way_on(&self) -> String {
-        let Some(tuple) = self.tuple.filter(|t| !t.src.is_unspecified() && !t.src.is_multicast())
-        else {
-            return self.route_to(self.tuple.map(|t| t.dst));
+        let is_host = |src: IpAddr| !src.is_unspecified() && !src.is_multicast();
+        let Some((src, dst)) = self.routed.filter(|(src, _)| is_host(*src)) else {
+            return self.route_to(self.routed.map(|(_, dst)| dst));
         };
-        let from = format!("route get {} from {}", tuple.dst, tuple.src);
+        let from = format!("route get {dst} from {src}");
         match self.way {
             Some(Way::In(dev)) => self.iproute("ip", &format!("{from} iif {}", shell(dev))),
             Some(Way::Out) => self.iproute("ip", &from),
-            None => self.route_to(Some(tuple.dst)),
+            None => self.route_to(Some(dst)),
         }
     }
 
@@ -130,7 +138,7 @@ impl<'a> Spot<'a> {
     /// one that refuses it.
     fn routes(&self) -> Vec<String> {
         let family = if self.is_v6() { "-6 " } else { "" };
-        let all = self.tuple.map(|t| format!("{family}route show table all match {}", t.dst));
+        let all = self.routed.map(|(_, dst)| format!("{family}route show table all match {dst}"));
         let all = all.map(|all| self.iproute("ip", &all));
         let rules = self.iproute("ip", &format!("{family}rule"));
         std::iter::once(self.way_on()).chain(all).chain([rules]).collect()
@@ -167,7 +175,7 @@ fn in_unnamed(inode: u32, command: &str) -> String {
 
 /// The commands worth running about a drop.
 pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
-    let (dst, src) = (spot.tuple.map(|t| t.dst), spot.tuple.map(|t| t.src));
+    let (dst, src) = (spot.routed.map(|(_, dst)| dst), spot.routed.map(|(src, _)| src));
     let (dev, family) = (spot.dev(), spot.family());
     let link = || spot.iproute("ip", &format!("-s -d link show dev {dev}"));
     match matter {
@@ -266,116 +274,4 @@ pub fn readers_of(dev: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::model::HookName::{Drop, TcIngress};
-    use crate::model::{Hop, Tuple};
-    use crate::reconstruct::Story;
-    use crate::reconstruct::testing::{HopExt, hop, tuple};
-
-    /// Text and commands of the verdict about a packet that came in by `r`'s `c0` and died there.
-    fn told(reason: &str, symbol: &str, flow: Tuple) -> (String, Vec<String>) {
-        let at = |hop: Hop| hop.on("r", "c0", Some("veth")).paired().tuple(flow);
-        let mut story = Story::new();
-        story.observe(&mut at(hop(TcIngress, 1, 1)));
-        story.observe(&mut at(hop(Drop, 2, 1)).because(Some(reason), symbol));
-        let verdict = story.finish(20_000_000_000).1.remove(0);
-        (verdict.text, verdict.next)
-    }
-
-    #[test]
-    fn each_death_has_words_and_commands_of_its_own() {
-        let v4 = tuple("udp", "10.0.0.1", 1, "10.0.0.2", 2);
-        let v6 = tuple("udp", "fd05:1::2", 1, "fd05:2::2", 2);
-        let group = tuple("udp", "10.0.0.1", 1, "239.1.1.1", 2);
-        let (way4, way6) = (
-            "ip -n r route get 10.0.0.2 from 10.0.0.1 iif c0",
-            "ip -n r route get fd05:2::2 from fd05:1::2 iif c0",
-        );
-        let link = "ip -n r -s -d link show dev c0";
-        let cases: [(&str, &str, Tuple, &str, &[&str]); 14] = [
-            (
-                "NOT_SPECIFIED",
-                "__dev_forward_skb2",
-                v4,
-                "its MTU is smaller",
-                &["ip -n r -s -d link show dev c0"],
-            ),
-            (
-                "NOT_SPECIFIED",
-                "br_nf_dev_queue_xmit",
-                v4,
-                "bigger than the MTU of the bridge's port",
-                &["ip -n r -s -d link show dev c0"],
-            ),
-            (
-                "IP_INNOROUTES",
-                "ip_error",
-                v4,
-                "no route to the destination",
-                &[way4, "ip -n r route show table all match 10.0.0.2", "ip -n r rule"],
-            ),
-            ("NOT_SPECIFIED", "ip_error", v4, "blackhole, unreachable or prohibit", &[way4]),
-            (
-                "IP_INNOROUTES",
-                "ip6_pkt_prohibit",
-                v6,
-                "says prohibit",
-                &[way6, "ip -n r -6 route show table all match fd05:2::2", "ip -n r -6 rule"],
-            ),
-            ("IP_INNOROUTES", "ip6_pkt_discard", v6, "says unreachable", &[way6]),
-            (
-                "IP_OUTNOROUTES",
-                "ip6_pkt_discard_out",
-                v6,
-                "on output",
-                &["ip -n r route get fd05:2::2 from fd05:1::2"],
-            ),
-            (
-                "NOT_SPECIFIED",
-                "ip_rcv_finish_core",
-                group,
-                "nobody on this host has joined",
-                &["ip -n r maddr show dev c0"],
-            ),
-            (
-                "IP_RPFILTER",
-                "ip_rcv_finish_core",
-                group,
-                "reverse-path",
-                &["ip netns exec r sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.c0.rp_filter"],
-            ),
-            (
-                "NOT_SPECIFIED",
-                "br_handle_frame_finish",
-                v4,
-                "isolated",
-                &["bridge -n r -d link show"],
-            ),
-            (
-                "NOT_SPECIFIED",
-                "ip_defrag",
-                v4,
-                "ipfrag_high_thresh",
-                &["ip netns exec r sysctl -ar 'net.ipv4.*frag'"],
-            ),
-            (
-                "XFRM_POLICY",
-                "ip_forward",
-                v4,
-                "IPsec",
-                &[
-                    "ip -n r -s xfrm policy",
-                    "ip netns exec r cat /proc/net/xfrm_stat",
-                    "ip -n r -s xfrm state",
-                ],
-            ),
-            ("NOT_SPECIFIED", "dst_discard_out", v6, "a blackhole", &[way6]),
-            ("IP_LOCAL_SOURCE", "ip_rcv_finish_core", v4, "a martian", &[link, "ip -n r addr"]),
-        ];
-        for (reason, symbol, flow, words, commands) in cases {
-            let (text, next) = told(reason, symbol, flow);
-            assert!(text.contains(words), "{reason} {symbol}: {text}");
-            assert_eq!(next[..commands.len()], *commands, "{reason} {symbol}");
-        }
-    }
-}
+mod tests;

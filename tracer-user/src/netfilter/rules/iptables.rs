@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Candidate, Facts, Tri};
-use crate::model::{Proto, Rule};
+use crate::model::{Jump, Proto, Rule};
 use crate::verdict::hook::HookPoint;
 
 /// How deep chains may call each other.
@@ -97,7 +97,8 @@ impl Saved {
         };
         let mut found = Vec::new();
         for (table, priority) in TABLES {
-            let mut search = Search { saved: self, facts, table, priority, found: Vec::new() };
+            let (via, found_here) = (Vec::new(), Vec::new());
+            let mut search = Search { saved: self, facts, table, priority, via, found: found_here };
             let end = search.chain(chain, Tri::Yes, 0);
             let policy = self.policies.get(&(table.to_owned(), chain.to_owned()));
             if policy.is_some_and(|p| p == "DROP") && end != Some(Tri::No) {
@@ -142,6 +143,8 @@ struct Search<'a> {
     facts: &'a Facts,
     table: &'static str,
     priority: i64,
+    /// The jumps that led to the chain that is being looked at.
+    via: Vec<Jump>,
     found: Vec<Candidate>,
 }
 
@@ -175,7 +178,10 @@ impl Search<'_> {
                     .policies
                     .contains_key(&(self.table.to_owned(), own.to_owned())) =>
                 {
+                    let text = Some(rule.line.clone());
+                    self.via.push(Jump { chain: chain.to_owned(), text });
                     let after = self.chain(own, reached.and(holds), depth + 1);
+                    self.via.pop();
                     if goto && surely && after != Some(Tri::No) {
                         return after.or(end);
                     }
@@ -209,6 +215,7 @@ impl Search<'_> {
             number: rule.map(|(number, _)| number as u64 + 1),
             priority: Some(self.priority),
             text: Some(rule.map_or_else(|| "policy DROP".to_owned(), |(_, r)| r.line.clone())),
+            via: self.via.clone(),
         };
         Candidate { rule, certain }
     }
@@ -358,60 +365,4 @@ fn is_icmp(wanted: &str, facts: &Facts) -> Tri {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::HookName::Drop;
-    use crate::reconstruct::testing::{HopExt, hop, tuple};
-    use crate::verdict::hook::{Hook, Layer};
-
-    fn facts() -> Facts {
-        let syn = hop(Drop, 1, 1).tuple(tuple("tcp", "10.0.0.1", 4000, "10.0.0.2", 80)).tcp("S");
-        let hook = Hook { point: HookPoint::Forward, layer: Layer::Ip };
-        Facts::of(&syn.on("router", "eth0", None), hook).unwrap()
-    }
-
-    fn holds(rule: &str) -> Tri {
-        let saved =
-            parse(&format!("*filter\n:FORWARD ACCEPT [0:0]\n[1:2] -A FORWARD {rule}\nCOMMIT\n"));
-        saved.rule("filter", "FORWARD", 0).unwrap().holds(&facts())
-    }
-
-    #[test]
-    fn what_a_rule_asks_is_held_against_the_packet() {
-        for yes in [
-            "-p tcp -m tcp --dport 80 -j DROP",
-            "-s 10.0.0.0/8 ! -d 10.0.0.3/32 -i eth+ -j DROP",
-            "-p tcp -m multiport --dports 1:5,80 -m comment --comment \"a -p udp b\" -j DROP",
-            "-m conntrack --ctstate INVALID,NEW -p tcp --tcp-flags FIN,SYN,RST,ACK SYN -j DROP",
-        ] {
-            assert_eq!(holds(yes), Tri::Yes, "{yes}");
-        }
-        for no in
-            ["-p udp -j DROP", "-i lo -j DROP", "-p tcp --dport 81: -j DROP", "! -p tcp -j DROP"]
-        {
-            assert_eq!(holds(no), Tri::No, "{no}");
-        }
-        for maybe in ["-m statistic --mode random --probability 0.5 -j DROP", "-o eth1 -j DROP"] {
-            assert_eq!(holds(maybe), Tri::Maybe, "{maybe}");
-        }
-    }
-
-    #[test]
-    fn chains_are_followed_to_the_rule_that_drops() {
-        let saved = parse(
-            "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:web - [0:0]\n\
-             -A FORWARD -p udp -j ACCEPT\n-A FORWARD -p tcp --dport 80 -j web\n\
-             -A web -s 10.9.0.0/16 -j RETURN\n-A web -j DROP\nCOMMIT\n",
-        );
-        let found = saved.candidates(&facts());
-        assert_eq!(found.len(), 1, "{found:?}");
-        let rule = &found[0].rule;
-        assert!(found[0].certain);
-        assert_eq!((rule.chain.as_str(), rule.number), ("web", Some(2)));
-        let open =
-            parse("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m recent --set -j ACCEPT\nCOMMIT\n");
-        let found = open.candidates(&facts());
-        assert_eq!(found.len(), 1);
-        assert!(!found[0].certain && found[0].rule.number.is_none());
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::iptables::{Saved, goes_on};
 use super::value::{compare, is_name, shown};
 use super::{Candidate, Facts, Tri};
-use crate::model::Rule;
+use crate::model::{Jump, Rule};
 
 /// How deep chains may call each other (`NFT_JUMP_STACK_SIZE`).
 const MAX_DEPTH: usize = 16;
@@ -82,6 +82,8 @@ struct Search<'a> {
     rules: &'a Ruleset,
     facts: &'a Facts,
     base: &'a Base,
+    /// The jumps that led to the chain that is being looked at.
+    via: Vec<Jump>,
     found: Vec<Candidate>,
 }
 
@@ -148,7 +150,8 @@ impl Ruleset {
             {
                 continue;
             }
-            let mut search = Search { rules: self, facts, base, found: Vec::new() };
+            let mut search =
+                Search { rules: self, facts, base, via: Vec::new(), found: Vec::new() };
             let end = search.chain(&base.key, Tri::Yes, 0);
             if base.drops && end != Walk::Ended {
                 let policy = search.candidate(None, base.key.clone(), end == Walk::Goes);
@@ -237,7 +240,11 @@ impl Search<'_> {
                 "drop" | "reject" | "accept" | "return" | "jump" | "goto" => {
                     return self.verdict(key, entry, (name, body), holds, (reached, depth));
                 }
-                _ => {}
+                "counter" | "log" | "mangle" | "notrack" | "last" | "dup" | "flow"
+                | "ct helper" | "ct timeout" | "ct expectation" | "secmark" => {}
+                // A set that it is to be added to may be full, and may limit each element; what is not
+                // known may be anything.
+                _ => holds = holds.and(Tri::Maybe),
             }
             if holds == Tri::No {
                 return Step::Next;
@@ -283,7 +290,10 @@ impl Search<'_> {
             "return" => Step::MayLeave,
             _ => {
                 let target = (key.0.clone(), key.1.clone(), text(body, "target").to_owned());
-                match (self.chain(&target, reached.and(holds), depth + 1), name) {
+                self.via.push(Jump { chain: key.2.clone(), text: self.text_of(key, entry) });
+                let walk = self.chain(&target, reached.and(holds), depth + 1);
+                self.via.pop();
+                match (walk, name) {
                     (Walk::Ended, _) => ends,
                     (Walk::Goes, "jump") => Step::Next,
                     (Walk::Goes, _) if surely => Step::Leaves,
@@ -328,12 +338,15 @@ impl Search<'_> {
         end
     }
 
+    /// The rule as people write it.
+    fn text_of(&self, (family, table, _): &ChainKey, entry: &Entry) -> Option<String> {
+        self.rules.texts.get(&(family.clone(), table.clone(), entry.handle)).cloned()
+    }
+
     fn candidate(&self, entry: Option<&Entry>, key: ChainKey, certain: bool) -> Candidate {
-        let (family, table, chain) = key;
         let handle = entry.map(|e| e.handle);
-        let text = handle.and_then(|handle| {
-            self.rules.texts.get(&(family.clone(), table.clone(), handle)).cloned()
-        });
+        let text = entry.and_then(|entry| self.text_of(&key, entry));
+        let (family, table, chain) = key;
         let rule = Rule {
             family,
             table,
@@ -342,6 +355,7 @@ impl Search<'_> {
             number: None,
             priority: Some(self.base.priority),
             text: text.or_else(|| entry.is_none().then(|| "policy drop".to_owned())),
+            via: self.via.clone(),
         };
         Candidate { rule, certain }
     }

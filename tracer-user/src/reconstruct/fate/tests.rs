@@ -126,6 +126,14 @@ fn a_copy_for_a_listener_is_no_delivery() {
 }
 
 #[test]
+fn what_is_cut_up_goes_on_in_pieces() {
+    for symbol in ["ip_finish_output_gso", "__ip_finish_output", "__ip6_finish_output"] {
+        let cut = hop(Consume, 3, 1).on("server", "eth0", Some("veth")).taken_by(symbol);
+        assert_eq!(outcome(vec![ingress(), cut]), Outcome::Forwarded, "{symbol}");
+    }
+}
+
+#[test]
 fn a_guest_reads_from_its_tap() {
     let tap = hop(TcEgress, 1, 1).on("host", "tap0", Some("tun"));
     assert_eq!(outcome(vec![tap.clone(), hop(Consume, 2, 1)]), Outcome::Delivered);

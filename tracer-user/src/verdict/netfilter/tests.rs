@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::model::HookName::{Drop, TcIngress};
-use crate::model::{Hop, Netfilter, Rule, Tunnel};
+use crate::model::{Hop, Jump, Netfilter, Rule, Tunnel};
 use crate::reconstruct::Story;
 use crate::reconstruct::asked::Answer;
 use crate::reconstruct::testing::{HopExt, hop};
@@ -46,7 +46,26 @@ fn rule(family: &str, table: &str, chain: &str) -> Rule {
         number: None,
         priority: Some(0),
         text: Some("drop".to_owned()),
+        via: Vec::new(),
     }
+}
+
+#[test]
+fn a_rule_in_a_chain_of_its_own_is_shown_with_the_rule_that_led_there() {
+    let jump =
+        |chain: &str, text: &str| Jump { chain: chain.to_owned(), text: Some(text.to_owned()) };
+    let via = vec![jump("FORWARD", "jump USER"), jump("USER", "udp dport 53 jump REFUSE")];
+    let rule = Rule { via, ..rule("ip", "filter", "REFUSE") };
+    let (text, next) = told("ip_forward", None, ("forward", &[rule], &["ip"]));
+    assert!(
+        text.contains(
+            "chain REFUSE, priority 0, handle 2; come to from chain FORWARD by \"jump USER\", chain USER \
+             by \"udp dport 53 jump REFUSE\") refused it"
+        ),
+        "{text}"
+    );
+    let list = |chain| format!("ip netns exec r nft -a list chain ip filter {chain}");
+    assert_eq!(next, [list("REFUSE"), list("USER")]);
 }
 
 #[test]

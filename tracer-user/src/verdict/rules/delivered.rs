@@ -152,7 +152,7 @@ mod tests {
                 about: None,
                 about_id: None,
             });
-            hop.tuple(ends).print(&format!("{} {n}", r#type))
+            hop.tuple(ends).print(&(u64::from(r#type) * 1000 + n).to_string())
         };
         let mut story = Story::new();
         for n in 1..=requests {

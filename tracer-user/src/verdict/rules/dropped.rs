@@ -32,9 +32,14 @@ fn kept_by_master(at: &Sight) -> String {
 
 /// What the packet came in, where that is the matter: ` It came in gre with key 42 from … to ….`
 fn around(at: &Sight, matter: Matter) -> String {
-    let Some(tunnel) = at.tunnel.as_ref().filter(|_| matter == Matter::Tunnel) else {
+    let Some(tunnel) = at.tunnel.as_ref() else { return String::new() };
+    if matches!(matter, Matter::Neighbour | Matter::Mtu | Matter::Route | Matter::Ttl) {
+        let kind = words::safe(&tunnel.kind);
+        return format!(" It was inside of {kind}, from {} to {}.", tunnel.src, tunnel.dst);
+    }
+    if matter != Matter::Tunnel {
         return String::new();
-    };
+    }
     let key =
         tunnel.key.map_or_else(|| "without a key".to_owned(), |key| format!("with key {key}"));
     let kind = words::safe(&tunnel.kind);

@@ -62,6 +62,14 @@ fn the_rule_that_matches_is_found_and_those_behind_it_are_not() {
 fn what_cannot_be_told_leaves_both_in_question() {
     let limited = format!("forward [{LIMIT},{{\"drop\":null}}]");
     assert_eq!(found("accept", &[&limited, "forward [{\"drop\":null}]"], 80), [-10, -11]);
+    // A set that limits each of its elements, and what nobody knows yet.
+    let set = r#"{"set":{"op":"add","elem":{"payload":{"protocol":"ip","field":"saddr"}},"set":"@m","stmt":[{"limit":{"rate":1,"per":"minute"}}]}}"#;
+    for unsure in [set, r#"{"of nft 9":{}}"#] {
+        let rule = format!("forward [{unsure},{{\"drop\":null}}]");
+        assert_eq!(found("accept", &[&rule, "forward [{\"drop\":null}]"], 80), [-10, -11]);
+    }
+    let known = r#"forward [{"log":null},{"counter":{}},{"mangle":{}},{"drop":null}]"#;
+    assert_eq!(found("accept", &[known], 80), [10]);
     let accepted = format!("forward [{LIMIT},{{\"accept\":null}}]");
     assert_eq!(found("accept", &[&accepted, "forward [{\"drop\":null}]"], 80), [-11]);
 }
@@ -94,6 +102,10 @@ fn chains_and_verdict_maps_are_followed() {
     let rules = [jump, &back, "sub [{\"drop\":null}]"];
     assert_eq!(found("accept", &rules, 80), [0_i64; 0]);
     assert_eq!(found("accept", &rules, 91), [12]);
+    // By which rule it came there, its text where there is one.
+    let candidates = ruleset("accept", &rules).candidates(&syn(91), &["inet"]);
+    let via = |c: &Candidate| c.rule.via.iter().map(|j| j.chain.clone()).collect::<Vec<_>>();
+    assert_eq!(candidates.iter().map(via).collect::<Vec<_>>(), [["forward"]]);
     let map = r#"forward [{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":{"set":[[1,{"accept":null}],[80,{"drop":null}]]}}}]"#;
     assert_eq!(found("accept", &[map], 80), [10]);
     assert_eq!(found("accept", &[map, "forward [{\"drop\":null}]"], 1), [0_i64; 0]);
