@@ -212,7 +212,6 @@ impl Search<'_> {
             };
             match name.as_str() {
                 "match" => holds = holds.and(self.comparison(key, body)),
-                "limit" | "quota" | "ct count" | "fib" | "rt" => holds = holds.and(Tri::Maybe),
                 "xt" if text(body, "type") == "match" => {
                     let told = saved.map_or(Tri::Maybe, |rule| rule.holds(self.facts));
                     holds = holds.and(told);
@@ -237,13 +236,14 @@ impl Search<'_> {
                     return if holds == Tri::No { Step::Next } else { Step::MayEnd };
                 }
                 "vmap" => return self.verdict_map(key, entry, body, holds, (reached, depth)),
-                "drop" | "reject" | "accept" | "return" | "jump" | "goto" => {
+                "drop" | "reject" | "accept" | "return" | "jump" | "goto" | "dnat" | "snat"
+                | "masquerade" | "redirect" => {
                     return self.verdict(key, entry, (name, body), holds, (reached, depth));
                 }
                 "counter" | "log" | "mangle" | "notrack" | "last" | "dup" | "flow"
-                | "ct helper" | "ct timeout" | "ct expectation" | "secmark" => {}
-                // A set that it is to be added to may be full, and may limit each element; what is not
-                // known may be anything.
+                | "ct helper" | "ct timeout" | "ct expectation" | "secmark" | "reset" => {}
+                // What a limit, a quota or a route lookup says is not on the record; a set that it is to
+                // be added to may be full, or limit each element; what is not known may be anything.
                 _ => holds = holds.and(Tri::Maybe),
             }
             if holds == Tri::No {
@@ -285,7 +285,7 @@ impl Search<'_> {
                 self.found.push(found);
                 ends
             }
-            "accept" => ends,
+            "accept" | "dnat" | "snat" | "masquerade" | "redirect" => ends,
             "return" if surely => Step::Leaves,
             "return" => Step::MayLeave,
             _ => {

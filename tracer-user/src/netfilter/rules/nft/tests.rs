@@ -70,6 +70,9 @@ fn what_cannot_be_told_leaves_both_in_question() {
     }
     let known = r#"forward [{"log":null},{"counter":{}},{"mangle":{}},{"drop":null}]"#;
     assert_eq!(found("accept", &[known], 80), [10]);
+    // A translation is a verdict.
+    let translated = r#"forward [{"dnat":{"addr":"10.0.0.3"}}]"#;
+    assert_eq!(found("drop", &[translated, "forward [{\"drop\":null}]"], 80), [0_i64; 0]);
     let accepted = format!("forward [{LIMIT},{{\"accept\":null}}]");
     assert_eq!(found("accept", &[&accepted, "forward [{\"drop\":null}]"], 80), [-11]);
 }
