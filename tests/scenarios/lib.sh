@@ -30,11 +30,11 @@ lh_veth() {
 	ip -n "$4" link set "$5" up
 }
 
-# lh_addr NS DEV ADDRESS: an address with the family's prefix length, usable at once.
+# lh_addr NS DEV ADDRESS [LENGTH]: an address, by default with the family's prefix length, usable at once.
 lh_addr() {
 	case $3 in
-	*:*) ip -n "$1" addr add "$3/$LENGTH" dev "$2" nodad ;;
-	*) ip -n "$1" addr add "$3/$LENGTH" dev "$2" ;;
+	*:*) ip -n "$1" addr add "$3/${4:-$LENGTH}" dev "$2" nodad ;;
+	*) ip -n "$1" addr add "$3/${4:-$LENGTH}" dev "$2" ;;
 	esac
 }
 

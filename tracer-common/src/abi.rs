@@ -183,12 +183,18 @@ pub enum Counter {
 /// How many [`Counter`]s there are.
 pub const COUNTERS: u32 = 6;
 
+/// How many bytes of an `sk_buff` are read at once: from `_nfct` to `head` it is some 110 on Linux 5.10 to
+/// 7.2. A field that is not among them is read by itself.
+pub const SKB_BLOCK_BYTES: usize = 128;
+
 /// Where the kernel keeps what the programs read: byte offsets from the running kernel's BTF, and
 /// what its hooks hand over. Written into the programs' `.rodata` before they are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 #[expect(missing_docs, reason = "STRUCT_FIELD is the offset of that field, in bytes")]
 pub struct Layout {
+    /// Where the [`SKB_BLOCK_BYTES`] begin that hold nearly all fields below, a multiple of 8.
+    pub skb_block: u32,
     pub skb_head: u32,
     pub skb_tail: u32,
     pub skb_len: u32,
@@ -233,6 +239,7 @@ pub struct Layout {
 impl Layout {
     /// Before the running kernel was asked.
     pub const UNKNOWN: Self = Self {
+        skb_block: 0,
         skb_head: 0,
         skb_tail: 0,
         skb_len: 0,

@@ -40,9 +40,13 @@ pub fn is_right(packet: &[u8], n: &Network) -> Option<bool> {
     Some(sum != 0 && sum.is_multiple_of(0xffff))
 }
 
-/// The sum of 16-bit words in network byte order; an odd byte at the end counts as if a zero followed.
+/// The sum of 16-bit words in network byte order, in multiples of 0xffff another one: two words at a time,
+/// of which the upper counts 0x10000 times, which is once. An odd byte at the end counts as if a zero
+/// followed.
 fn sum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<2>();
-    let whole: u64 = words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum();
-    whole + rest.first().map_or(0, |last| u64::from(*last) << 8)
+    let (pairs, rest) = bytes.as_chunks::<4>();
+    let whole: u64 = pairs.iter().map(|pair| u64::from(u32::from_be_bytes(*pair))).sum();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    whole + u64::from(u32::from_be_bytes(last))
 }

@@ -27,7 +27,7 @@ pub const FROM_USERSPACE: u8 = 16;
 
 /// What the datapath was doing with the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct OvsFacts {
     /// Number of the vport through which the packet entered the datapath; [`NO_PORT`] unknown.
     pub in_port_no: u32,

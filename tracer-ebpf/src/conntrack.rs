@@ -181,11 +181,12 @@ fn addr(words: [u64; 2], is_v4: bool) -> Addr {
     Addr([opaque(high), opaque(low)])
 }
 
-/// As [`learn`], where the entry is about what was looked for.
+/// As [`learn`], where the entry is about what was looked for. `nfct`: the packet's `skb->_nfct`.
 #[inline(always)]
-pub fn learn_if(sighting: &Sighting) {
-    if sighting.found.alone {
-        learn(sighting.skb);
+pub fn learn_if(sighting: &Sighting, nfct: u64) {
+    let entry = nfct & !INFO_MASK;
+    if sighting.found.alone && is_kernel_address(entry) {
+        learn(entry);
     }
 }
 
@@ -196,11 +197,7 @@ pub fn learn_if(sighting: &Sighting) {
 /// A function of its own in the kernel too, and not called by `emit::write`: its locals beside
 /// those of the hook need the 512 bytes of stack.
 #[inline(never)]
-fn learn(skb: u64) {
-    let entry = of(skb) & !INFO_MASK;
-    if !is_kernel_address(entry) {
-        return;
-    }
+fn learn(entry: u64) {
     let (orig, reply) = (tuple(entry, at_ct!(orig)), tuple(entry, at_ct!(reply)));
     let (Some((orig, _)), Some((reply, _))) = (orig, reply) else { return };
     // A template (`nf_ct_tmpl_alloc`) has no tuples yet.

@@ -8,14 +8,14 @@ use aya_ebpf::helpers::generated::{
     bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 use tracer_common::abi::{
-    Counter, DEV_NAME_BYTES, Event, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES, Hook, PART_CT,
-    PART_STACK, Record, STACK_DEPTH, Stack,
+    Counter, Event, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES, Hook, PART_CT, PART_STACK,
+    Record, SKB_BLOCK_BYTES, STACK_DEPTH, Stack,
 };
 use tracer_common::conntrack::Ct;
 
 use crate::conntrack;
 use crate::judge::Match;
-use crate::kernel::{Geometry, Probed, at, is_kernel_address};
+use crate::kernel::{Geometry, Probed, Skb, at, device_name, is_kernel_address, zero};
 use crate::maps::{EVENTS, count};
 
 /// What a hook knows of what it saw.
@@ -51,41 +51,45 @@ impl Sighting {
     /// Of the skb at address `skb`, with nothing more to say.
     #[inline(always)]
     pub fn new(hook: Hook, skb: u64, found: Match) -> Self {
-        Self { hook, skb, found, reason: 0, location: 0, parent: 0, dev: None }
+        let zero = zero();
+        Self { hook, skb, found, reason: zero as u32, location: zero, parent: zero, dev: None }
     }
 }
 
 /// Writes one event, with the conntrack entry that the skb carries, from which it learns.
 #[inline(always)]
 pub fn emit(sighting: &Sighting) {
-    write(sighting);
-    conntrack::learn_if(sighting);
+    let nfct = write(sighting);
+    conntrack::learn_if(sighting, nfct);
 }
 
 /// As [`emit`], with the kernel stack that led to it.
 #[inline(always)]
 pub fn emit_with_stack(ctx: *mut c_void, sighting: &Sighting) {
-    write_with_stack(ctx, sighting);
-    conntrack::learn_if(sighting);
+    let nfct = write_with_stack(ctx, sighting);
+    conntrack::learn_if(sighting, nfct);
 }
 
+/// Gives back the packet's `skb->_nfct`.
+///
 /// A function of its own in the kernel too, like [`write_with_stack`]: beside the parser's its
 /// locals do not fit into the 512 bytes of stack.
 #[inline(never)]
-fn write(sighting: &Sighting) {
+fn write(sighting: &Sighting) -> u64 {
     let nfct = conntrack::of(sighting.skb);
     if nfct == 0 {
-        let Some(event) = reserve::<Event>() else { return };
+        let Some(event) = reserve::<Event>() else { return nfct };
         fill(event, sighting, 0);
         submit(event);
-        return;
+        return nfct;
     }
-    let Some(record) = reserve::<Record<Ct>>() else { return };
+    let Some(record) = reserve::<Record<Ct>>() else { return nfct };
     // SAFETY: reserved memory of this type, ours until it is submitted.
     let (event, ct) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
     fill(event, sighting, PART_CT);
     conntrack::fill(ct, nfct);
     submit(record);
+    nfct
 }
 
 /// The parts of a tracked packet's end.
@@ -96,18 +100,18 @@ struct StackAndCt {
 }
 
 #[inline(never)]
-fn write_with_stack(ctx: *mut c_void, sighting: &Sighting) {
+fn write_with_stack(ctx: *mut c_void, sighting: &Sighting) -> u64 {
     let nfct = conntrack::of(sighting.skb);
     if nfct == 0 {
-        let Some(record) = reserve::<Record<Stack>>() else { return };
+        let Some(record) = reserve::<Record<Stack>>() else { return nfct };
         // SAFETY: reserved memory of this type, ours until it is submitted.
         let (event, stack) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
         fill(event, sighting, PART_STACK);
         fill_stack(stack, ctx);
         submit(record);
-        return;
+        return nfct;
     }
-    let Some(record) = reserve::<Record<StackAndCt>>() else { return };
+    let Some(record) = reserve::<Record<StackAndCt>>() else { return nfct };
     // SAFETY: as above.
     let (event, parts) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
     fill(event, sighting, PART_STACK | PART_CT);
@@ -116,6 +120,7 @@ fn write_with_stack(ctx: *mut c_void, sighting: &Sighting) {
     fill_stack(stack, ctx);
     conntrack::fill(ct, nfct);
     submit(record);
+    nfct
 }
 
 #[inline(always)]
@@ -152,16 +157,17 @@ pub fn submit<T>(event: *mut T) {
     unsafe { bpf_ringbuf_submit(event.cast(), 0) }
 }
 
+const _: () = assert!(HEADER_BYTES >= SKB_BLOCK_BYTES);
+
 /// Fills in the event itself; `parts` are for the caller to fill.
 #[inline(always)]
 pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
-    let skb = sighting.skb;
     // SAFETY: `event` is reserved memory of its type, written field by field; nothing is read from
     // it before it is written, but the padding of the array's tail, which `header_len` bounds.
     unsafe {
         (*event).ts = bpf_ktime_get_ns();
         (*event).life = sighting.found.life;
-        (*event).skb = skb;
+        (*event).skb = sighting.skb;
         (*event).parent = sighting.parent;
         (*event).location = sighting.location;
         (*event).reason = sighting.reason;
@@ -171,15 +177,18 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
         (*event).parts = parts;
         (*event).pad = 0;
     }
-    if skb == 0 {
+    if sighting.skb == 0 {
         fill_nothing(event);
         return;
     }
+    // SAFETY: room for the packet's bytes, which are read into it when nothing more of the skb is asked
+    // for: there is none left on the stack.
+    let skb = &unsafe { Skb::read(sighting.skb, (&raw mut (*event).headers).cast()) };
     fill_packet(event, skb);
     fill_vlan(event, skb);
     let dev = match sighting.dev {
         Some(dev) => dev,
-        None => Probed::or_zero::<u64>(skb, at!(skb_dev)),
+        None => skb.field::<u64>(at!(skb_dev)),
     };
     fill_device(event, skb, dev);
     fill_headers(event, skb);
@@ -199,21 +208,21 @@ fn fill_nothing(event: *mut Event) {
         (*event).vlan_tci = 0;
         (*event).ifindex = 0;
         (*event).netns = 0;
-        (*event).dev_name = [0; DEV_NAME_BYTES];
+        device_name(&raw mut (*event).dev_name, 0);
         (*event).header_len = 0;
         (*event).l3_offset = 0;
     }
 }
 
 #[inline(always)]
-fn fill_packet(event: *mut Event, skb: u64) {
-    let protocol = Probed::or_zero::<u16>(skb, at!(skb_protocol));
-    let pkt_type = Probed::or_zero::<u8>(skb, at!(skb_pkt_type));
-    let ip_summed = Probed::or_zero::<u8>(skb, at!(skb_ip_summed));
+fn fill_packet(event: *mut Event, skb: &Skb) {
+    let protocol = skb.field::<u16>(at!(skb_protocol));
+    let pkt_type = skb.field::<u8>(at!(skb_pkt_type));
+    let ip_summed = skb.field::<u8>(at!(skb_ip_summed));
     // SAFETY: as in `fill`.
     unsafe {
-        (*event).len = Probed::or_zero(skb, at!(skb_len));
-        (*event).mark = Probed::or_zero(skb, at!(skb_mark));
+        (*event).len = skb.field(at!(skb_len));
+        (*event).mark = skb.field(at!(skb_mark));
         (*event).protocol = u16::from_be(protocol);
         (*event).pkt_type = (pkt_type >> (at!(pkt_type_shift) & 7)) & 7;
         (*event).ip_summed = (ip_summed >> (at!(ip_summed_shift) & 7)) & 3;
@@ -221,13 +230,13 @@ fn fill_packet(event: *mut Event, skb: u64) {
 }
 
 #[inline(always)]
-fn fill_vlan(event: *mut Event, skb: u64) {
+fn fill_vlan(event: *mut Event, skb: &Skb) {
     let mask = at!(vlan_present_mask);
-    let present = mask == 0 || Probed::or_zero::<u8>(skb, at!(skb_vlan_present)) & mask as u8 != 0;
+    let present = mask == 0 || skb.field::<u8>(at!(skb_vlan_present)) & mask as u8 != 0;
     let (mut proto, mut tci) = (0, 0);
     if present {
-        proto = u16::from_be(Probed::or_zero(skb, at!(skb_vlan_proto)));
-        tci = Probed::or_zero(skb, at!(skb_vlan_tci));
+        proto = u16::from_be(skb.field(at!(skb_vlan_proto)));
+        tci = skb.field(at!(skb_vlan_tci));
     }
     // SAFETY: as in `fill`.
     unsafe {
@@ -239,17 +248,17 @@ fn fill_vlan(event: *mut Event, skb: u64) {
 /// Device and namespace. At a socket, `skb->dev` may have given its place to the socket's own
 /// bookkeeping (`skb->dev_scratch`): then the device is unknown and the socket tells the namespace.
 #[inline(always)]
-fn fill_device(event: *mut Event, skb: u64, dev: u64) {
+fn fill_device(event: *mut Event, skb: &Skb, dev: u64) {
     let mut ifindex = 0_u32;
     let mut net = 0_u64;
-    let mut name = [0_u8; DEV_NAME_BYTES];
+    let mut named = 0;
     if is_kernel_address(dev) {
         ifindex = Probed::or_zero(dev, at!(dev_ifindex));
         net = Probed::or_zero(dev, at!(dev_net));
-        name = Probed::or_zero(dev, at!(dev_name));
+        named = dev;
     }
     if net == 0 {
-        let sk = Probed::or_zero::<u64>(skb, at!(skb_sk));
+        let sk = skb.field::<u64>(at!(skb_sk));
         if is_kernel_address(sk) {
             net = Probed::or_zero(sk, at!(sk_net));
         }
@@ -259,14 +268,15 @@ fn fill_device(event: *mut Event, skb: u64, dev: u64) {
     unsafe {
         (*event).ifindex = ifindex;
         (*event).netns = netns;
-        (*event).dev_name = name;
+        device_name(&raw mut (*event).dev_name, named);
     }
 }
 
 #[inline(always)]
-fn fill_headers(event: *mut Event, skb: u64) {
+fn fill_headers(event: *mut Event, skb: &Skb) {
     let (mut header_len, mut l3_offset, mut flags) = (0_u32, 0_u16, 0_u8);
-    if let Some(g) = Geometry::probed(skb) {
+    let g = Geometry::of(skb);
+    if g.head != 0 {
         let link = g.link_header_len();
         l3_offset = link.unwrap_or(0);
         if link.is_some() {

@@ -8,7 +8,7 @@ use tracer_common::transport::{fragment, mark};
 use tracer_common::tunnel::{quotation, walk};
 
 use crate::emit::cpu;
-use crate::kernel::{Linear, Packet, opaque};
+use crate::kernel::{Linear, Packet, opaque, zero};
 use crate::{conntrack, log, maps};
 
 /// The flow asked for; the collector writes it before the load.
@@ -94,7 +94,7 @@ fn decide<S: Judged>(
     // 0 where the skb is not followed.
     let known_life = opaque(known.map_or(0, |k| k.life));
     let known_mark = opaque(known.map_or(0, |k| k.mark.into())) as u32;
-    let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
+    let mut innermost = Sight::none();
     let layers = look(bytes, ethertype, at, known_life, &mut innermost);
     let flags = innermost.flags | asked;
     if layers == 0 {
@@ -205,7 +205,7 @@ pub fn headers(bytes: &Linear, ethertype: u16, tuple: &mut Tuple) -> bool {
     if plain_linear(bytes, ethertype, tuple) {
         return is_wanted(tuple);
     }
-    let mut innermost = Sight { tuple: NO_TUPLE, mark: 0, flags: 0 };
+    let mut innermost = Sight::none();
     look(bytes, ethertype, 0, 0, &mut innermost);
     *tuple = innermost.tuple;
     innermost.flags != 0
@@ -239,9 +239,22 @@ struct Sight {
     flags: u8,
 }
 
+impl Sight {
+    /// Nothing was seen.
+    #[inline(always)]
+    fn none() -> Self {
+        let zero = zero();
+        Self { tuple: no_tuple(), mark: zero as u32, flags: zero as u8 }
+    }
+}
+
 /// Of a packet that shows none.
-pub const NO_TUPLE: Tuple =
-    Tuple { src: Addr([0; 2]), dst: Addr([0; 2]), sport: 0, dport: 0, proto: 0, has_ports: 0 };
+#[inline(always)]
+pub fn no_tuple() -> Tuple {
+    let zero = zero();
+    let (none, short) = (Addr([zero; 2]), zero as u16);
+    Tuple { src: none, dst: none, sport: short, dport: short, proto: short, has_ports: short }
+}
 
 /// Whether the filter or a translation asks for this tuple, as a flag.
 #[inline(always)]

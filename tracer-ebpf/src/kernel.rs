@@ -8,7 +8,7 @@ use core::ptr;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skb_load_bytes};
-use tracer_common::abi::Layout;
+use tracer_common::abi::{DEV_NAME_BYTES, Layout, SKB_BLOCK_BYTES};
 use tracer_common::packet::Source;
 
 use crate::maps::Word;
@@ -57,6 +57,21 @@ impl Probed {
             value.assume_init()
         }
     }
+}
+
+/// A device's name, where it is to be written.
+pub type NameOut = *mut [u8; DEV_NAME_BYTES];
+
+/// Writes the name of the device at `dev`; empty where nothing can be read, as at 0. Not by way of the
+/// stack: the compiler copies bytes one by one.
+///
+/// # Safety
+/// `name` is writable.
+#[inline(always)]
+pub unsafe fn device_name(name: NameOut, dev: u64) {
+    let from = dev.wrapping_add(u64::from(at!(dev_name)));
+    // SAFETY: the helper writes as many bytes, whatever it returns.
+    unsafe { bpf_probe_read_kernel(name.cast(), DEV_NAME_BYTES as u32, from as *const _) };
 }
 
 /// Plain loads, through a pointer that the verifier knows as BTF-typed. A bad address reads as 0.
@@ -116,6 +131,16 @@ pub fn opaque(mut n: u64) -> u64 {
     n
 }
 static ZERO: Word = Word::zero();
+
+/// 0, which the verifier knows and the compiler does not: of zeroes side by side it makes a call that clears
+/// byte by byte, five instructions each.
+#[inline(always)]
+pub fn zero() -> u64 {
+    let zero;
+    // SAFETY: one operation on a register.
+    unsafe { core::arch::asm!("{n} = 0", n = out(reg) zero, options(pure, nomem, nostack)) };
+    zero
+}
 
 impl Source for Linear {
     #[inline(always)]
@@ -181,6 +206,43 @@ pub unsafe fn pointer(base: *const u8, offset: u32) -> *const u8 {
     unsafe { Direct::field(base, offset) }
 }
 
+/// An `sk_buff` at any address, of which the fields that an event is made of are read at once: each helper
+/// call takes some 65 instructions.
+pub struct Skb {
+    address: u64,
+    /// Its [`SKB_BLOCK_BYTES`] from `skb_block` on.
+    block: *const u8,
+}
+
+impl Skb {
+    /// Reads it into `room`, which is its as long as fields are asked for; where nothing can be read all
+    /// is zero.
+    ///
+    /// # Safety
+    /// `room` has [`SKB_BLOCK_BYTES`] bytes and is aligned to 8.
+    #[inline(always)]
+    pub unsafe fn read(address: u64, room: *mut u8) -> Self {
+        let from = address.wrapping_add(u64::from(at!(skb_block)));
+        // SAFETY: the helper writes that many bytes, whatever it returns.
+        unsafe {
+            bpf_probe_read_kernel(room.cast(), SKB_BLOCK_BYTES as u32, from as *const _);
+        }
+        Self { address, block: room }
+    }
+
+    /// The `T` at `offset`, a constant of this kernel's: the verifier knows which way it is read.
+    #[inline(always)]
+    pub fn field<T: Copy>(&self, offset: u32) -> T {
+        let start = at!(skb_block);
+        if offset < start || offset + size_of::<T>() as u32 > start + SKB_BLOCK_BYTES as u32 {
+            return Probed::or_zero(self.address, offset);
+        }
+        // SAFETY: within the block, as was just seen; fields are aligned in the structure, and so in
+        // the block, which begins at a multiple of 8. Only integers are read this way.
+        unsafe { ptr::read(self.block.add((offset - start) as usize).cast::<T>()) }
+    }
+}
+
 /// Where an skb's packet bytes are, as far as they are linear.
 #[derive(Clone, Copy)]
 pub struct Geometry {
@@ -221,6 +283,17 @@ impl Geometry {
             network: Probed::load(skb, at!(skb_network_header))?,
             tail: Probed::load(skb, at!(skb_tail))?,
         })
+    }
+
+    /// From what was read of it.
+    #[inline(always)]
+    pub fn of(skb: &Skb) -> Self {
+        Self {
+            head: skb.field(at!(skb_head)),
+            mac: skb.field(at!(skb_mac_header)),
+            network: skb.field(at!(skb_network_header)),
+            tail: skb.field(at!(skb_tail)),
+        }
     }
 
     /// The bytes from the network header on.

@@ -5,17 +5,15 @@ use core::ptr;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
-use tracer_common::abi::{
-    Counter, DEV_NAME_BYTES, PART_CT, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, Record,
-};
+use tracer_common::abi::{Counter, PART_CT, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, Record};
 use tracer_common::conntrack::Ct;
 use tracer_common::ovs::{
-    KNOWS_KEY, KNOWS_LIST, LIST_BYTES, LONG_LIST_BYTES, OvsFacts, OvsLayout, OvsRun,
+    KNOWS_KEY, KNOWS_LIST, LIST_BYTES, LONG_LIST_BYTES, NO_PORT, OvsFacts, OvsLayout, OvsRun,
 };
 
 use crate::conntrack;
 use crate::emit::{Sighting, fill, reserve, submit};
-use crate::kernel::{Memory, Probed, at};
+use crate::kernel::{Memory, NameOut, Probed, device_name, zero};
 use crate::maps::count;
 
 /// Where the module's fields are. A map, not `.rodata`: the module may be loaded later than these
@@ -45,7 +43,7 @@ fn or_zero<T: Copy + Default>(base: u64, offset: u32) -> T {
 }
 
 /// What a hook knows: addresses of the module's structures, 0 where it was given none.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Place {
     /// `struct vport`: the one at which the packet is.
     pub vport: u64,
@@ -67,25 +65,44 @@ pub struct Place {
     pub known: u8,
 }
 
+impl Place {
+    /// Nothing is known.
+    #[inline(always)]
+    pub fn unknown() -> Self {
+        let zero = zero();
+        Self {
+            vport: zero,
+            skb: zero,
+            dp: zero,
+            key: zero,
+            list: zero,
+            list_len: zero as u32,
+            result: zero as i32,
+            cmd: zero as u8,
+            known: zero as u8,
+        }
+    }
+}
+
 /// Writes one event with the facts, and with the conntrack entry that the skb carries, from which it
 /// learns.
 #[inline(always)]
 pub fn emit_facts(sighting: &Sighting, place: &Place) {
-    write_facts(sighting, place);
-    conntrack::learn_if(sighting);
+    let nfct = write_facts(sighting, place);
+    conntrack::learn_if(sighting, nfct);
 }
 
 /// As [`emit_facts`], with the action list that is run, where there is one.
 #[inline(always)]
 pub fn emit_run(sighting: &Sighting, place: &Place) {
-    if place.list_len == 0 {
-        write_facts(sighting, place);
+    let nfct = if place.list_len == 0 {
+        write_facts(sighting, place)
     } else if place.list_len as usize <= LIST_BYTES {
-        write_run::<LIST_BYTES>(sighting, place);
+        write_run::<LIST_BYTES>(sighting, place)
     } else {
-        write_run::<LONG_LIST_BYTES>(sighting, place);
-    }
-    conntrack::learn_if(sighting);
+        write_run::<LONG_LIST_BYTES>(sighting, place)
+    };
+    conntrack::learn_if(sighting, nfct);
 }
 
 /// The parts of an event of a packet that conntrack knows.
@@ -101,20 +118,22 @@ fn tracked(sighting: &Sighting) -> u64 {
     if sighting.skb == 0 { 0 } else { conntrack::of(sighting.skb) }
 }
 
+/// Gives back the packet's `skb->_nfct`.
+///
 /// A function of its own in the kernel too, as those of [`crate::emit`].
 #[inline(never)]
-fn write_facts(sighting: &Sighting, place: &Place) {
+fn write_facts(sighting: &Sighting, place: &Place) -> u64 {
     let nfct = tracked(sighting);
     if nfct == 0 {
-        let Some(record) = reserve::<Record<OvsFacts>>() else { return };
+        let Some(record) = reserve::<Record<OvsFacts>>() else { return nfct };
         // SAFETY: reserved memory of this type, ours until it is submitted.
         let (event, out) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
         fill(event, sighting, PART_OVS);
         facts(out, place);
         submit(record);
-        return;
+        return nfct;
     }
-    let Some(record) = reserve::<Record<Tracked<OvsFacts>>>() else { return };
+    let Some(record) = reserve::<Record<Tracked<OvsFacts>>>() else { return nfct };
     // SAFETY: as above.
     let (event, ct, out) = unsafe {
         let parts = &raw mut (*record).parts;
@@ -124,22 +143,23 @@ fn write_facts(sighting: &Sighting, place: &Place) {
     conntrack::fill(ct, nfct);
     facts(out, place);
     submit(record);
+    nfct
 }
 
 #[inline(never)]
-fn write_run<const N: usize>(sighting: &Sighting, place: &Place) {
+fn write_run<const N: usize>(sighting: &Sighting, place: &Place) -> u64 {
     let part = if N == LIST_BYTES { PART_OVS_LIST } else { PART_OVS_LONG_LIST };
     let nfct = tracked(sighting);
     if nfct == 0 {
-        let Some(record) = reserve::<Record<OvsRun<N>>>() else { return };
+        let Some(record) = reserve::<Record<OvsRun<N>>>() else { return nfct };
         // SAFETY: reserved memory of this type, ours until it is submitted.
         let (event, run) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
         fill(event, sighting, PART_OVS | part);
         fill_run(run, place);
         submit(record);
-        return;
+        return nfct;
     }
-    let Some(record) = reserve::<Record<Tracked<OvsRun<N>>>>() else { return };
+    let Some(record) = reserve::<Record<Tracked<OvsRun<N>>>>() else { return nfct };
     // SAFETY: as above.
     let (event, ct, run) = unsafe {
         let parts = &raw mut (*record).parts;
@@ -149,6 +169,7 @@ fn write_run<const N: usize>(sighting: &Sighting, place: &Place) {
     conntrack::fill(ct, nfct);
     fill_run(run, place);
     submit(record);
+    nfct
 }
 
 /// The facts, and the first `N` bytes of the action list.
@@ -172,9 +193,14 @@ fn fill_run<const N: usize>(run: *mut OvsRun<N>, place: &Place) {
 
 #[inline(always)]
 fn facts(out: *mut OvsFacts, place: &Place) {
-    // SAFETY: reserved memory of its type.
+    // SAFETY: reserved memory of its type. Word by word: of one write the compiler makes a call that
+    // clears byte by byte.
     unsafe {
-        ptr::write(out, OvsFacts::NONE);
+        for i in 0..size_of::<OvsFacts>() / 8 {
+            ptr::write_volatile(out.cast::<u64>().add(i), 0);
+        }
+        (*out).in_port_no = NO_PORT;
+        (*out).port_no = NO_PORT;
         (*out).list_len = place.list_len;
         (*out).result = place.result;
         (*out).cmd = place.cmd;
@@ -221,21 +247,19 @@ fn flow_key(out: *mut OvsFacts, key: u64, layout: &OvsLayout) {
         (*out).ct_state = or_zero(key, layout.key_ct_state);
         (*out).ct_zone = or_zero(key, layout.key_ct_zone);
         (*out).ct_mark = or_zero(key, layout.key_ct_mark);
-        (*out).ct_label = or_zero(key, layout.key_ct_labels);
+        // As words: of bytes the compiler clears and copies one by one.
+        let label: [u64; 2] = or_zero(key, layout.key_ct_labels);
+        ptr::write((&raw mut (*out).ct_label).cast(), label);
         (*out).known |= KNOWS_KEY;
     }
 }
 
 /// Writes a vport's name; gives back its number.
 #[inline(always)]
-fn vport(name: *mut [u8; DEV_NAME_BYTES], vport: u64, layout: &OvsLayout) -> u32 {
-    if let Some(dev) = load::<u64>(vport, layout.vport_dev)
-        && let Some(found) = Probed::load::<[u8; DEV_NAME_BYTES]>(dev, at!(dev_name))
-    {
-        // SAFETY: a field of reserved memory.
-        unsafe { *name = found };
-    }
-    load::<u16>(vport, layout.vport_port_no).map_or(tracer_common::ovs::NO_PORT, u32::from)
+fn vport(name: NameOut, vport: u64, layout: &OvsLayout) -> u32 {
+    // SAFETY: a field of reserved memory.
+    unsafe { device_name(name, or_zero(vport, layout.vport_dev)) };
+    load::<u16>(vport, layout.vport_port_no).map_or(NO_PORT, u32::from)
 }
 
 /// The datapath's local port, number 0 (`OVSP_LOCAL`), after which it is named: it hashes to the

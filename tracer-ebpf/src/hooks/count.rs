@@ -12,8 +12,8 @@ use tracer_common::drops::{
 };
 use tracer_common::flow::Addr;
 
-use crate::judge::{NO_TUPLE, headers};
-use crate::kernel::{Direct, Geometry, Memory as _, Probed, at, constant, pointer};
+use crate::judge::{headers, no_tuple};
+use crate::kernel::{Direct, Geometry, Memory as _, Probed, at, constant, pointer, zero};
 use crate::maps;
 
 /// How drops are to be counted; the collector writes it before the load.
@@ -38,15 +38,16 @@ const PACKET_OTHERHOST: u8 = 3;
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn count_drop(ctx: BtfTracePointContext) -> i32 {
     let skb: *const u8 = ctx.arg(0);
-    let mut detail = NO_DETAIL;
+    let mut detail = no_detail();
     detail.key.location = ctx.arg::<*const u8>(1) as u64;
     if at!(kfree_has_reason) != 0 {
         detail.key.reason = ctx.arg::<u32>(2);
     }
-    // SAFETY: the tracepoint's BTF-typed argument.
-    let (protocol, geometry) =
-        unsafe { (Direct::field::<u16>(skb, at!(skb_protocol)), Geometry::direct(skb)) };
-    if !fill_tuple(protocol, &geometry, &mut detail) {
+    let read = || {
+        // SAFETY: the tracepoint's BTF-typed argument.
+        unsafe { Some((Direct::field(skb, at!(skb_protocol)), Geometry::direct(skb))) }
+    };
+    if fill_tuple(read, &mut detail).is_none() {
         return 0;
     }
     fill_place(&ctx, skb, &mut detail.key);
@@ -79,14 +80,21 @@ fn count_in_cell(key: &DropKey, bytes: u64) -> bool {
 }
 
 /// Nothing is known of it.
-pub const NO_DETAIL: DropDetail = DropDetail {
-    key: DropKey { location: 0, reason: 0, netns: 0, ifindex: 0, traits: 0, proto: 0 },
-    src: Addr([0; 2]),
-    dst: Addr([0; 2]),
-    sport: 0,
-    dport: 0,
-    stack: 0,
-};
+#[inline(always)]
+pub fn no_detail() -> DropDetail {
+    let none = zero();
+    let (short, word) = (none as u16, none as u32);
+    let key = DropKey {
+        location: none,
+        reason: word,
+        netns: word,
+        ifindex: word,
+        traits: short,
+        proto: short,
+    };
+    let addr = Addr([none; 2]);
+    DropDetail { key, src: addr, dst: addr, sport: short, dport: short, stack: word }
+}
 
 /// By the kernel stack, where that was asked for.
 #[inline(always)]
@@ -100,17 +108,21 @@ pub fn fill_stack(ctx: &impl EbpfContext, detail: &mut DropDetail) {
     }
 }
 
-/// By the packet's own headers, where that was asked for; whether it is to be counted at all.
-/// `protocol` is in network byte order.
+/// By the packet's own headers, where that was asked for; `None` where it is not to be counted. `read` finds
+/// its `skb->protocol`, in network byte order, and where its bytes are.
 #[inline(always)]
-pub fn fill_tuple(protocol: u16, geometry: &Geometry, detail: &mut DropDetail) -> bool {
+pub fn fill_tuple(
+    read: impl FnOnce() -> Option<(u16, Geometry)>,
+    detail: &mut DropDetail,
+) -> Option<()> {
     if planned!(by) & !BY_STACK == 0 && planned!(filtered) == 0 {
-        return true;
+        return Some(());
     }
+    let (protocol, geometry) = read()?;
     let protocol = u16::from_be(protocol);
-    let mut tuple = NO_TUPLE;
+    let mut tuple = no_tuple();
     if !headers(&geometry.network_bytes(), protocol, &mut tuple) && planned!(filtered) != 0 {
-        return false;
+        return None;
     }
     if planned!(by) & BY_PROTOCOL != 0 {
         detail.key.proto = tuple.proto;
@@ -124,7 +136,7 @@ pub fn fill_tuple(protocol: u16, geometry: &Geometry, detail: &mut DropDetail) -
     if planned!(by) & BY_SOURCE_PORT != 0 {
         detail.sport = tuple.sport;
     }
-    true
+    Some(())
 }
 
 /// By device and namespace; at a socket, `skb->dev` may have given its place to the socket's own

@@ -7,7 +7,7 @@ use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use tracer_common::drops::{TRAIT_OVS_EMPTY, TRAIT_OVS_METER, TRAIT_OVS_UPCALL};
 
-use super::count::{NO_DETAIL, count, fill_stack, fill_tuple};
+use super::count::{count, fill_stack, fill_tuple, no_detail};
 use crate::kernel::{Geometry, Memory as _, Probed, at};
 use crate::ovs::{layout, load};
 
@@ -18,12 +18,10 @@ static OVS_CALLS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1 << 10, 0
 /// Counts the skb at an address.
 #[inline(always)]
 fn count_silent(ctx: &impl aya_ebpf::EbpfContext, skb: u64, traits: u16) -> Option<()> {
-    let mut detail = NO_DETAIL;
+    let mut detail = no_detail();
     detail.key.traits = traits;
-    let protocol = Probed::load::<u16>(skb, at!(skb_protocol))?;
-    if !fill_tuple(protocol, &Geometry::probed(skb)?, &mut detail) {
-        return None;
-    }
+    let read = || Some((Probed::load(skb, at!(skb_protocol))?, Geometry::probed(skb)?));
+    fill_tuple(read, &mut detail)?;
     let dev = Probed::load::<u64>(skb, at!(skb_dev)).filter(|dev| *dev != 0);
     if let Some(dev) = dev {
         detail.key.ifindex = Probed::load(dev, at!(dev_ifindex))?;

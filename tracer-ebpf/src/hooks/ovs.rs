@@ -129,7 +129,7 @@ fn received_and_judged(ctx: &impl Arguments) {
 #[inline(always)]
 fn tell_received(ctx: &impl Arguments, skb: u64, found: Option<Match>) {
     if let Some(found) = found {
-        let place = Place { vport: ctx.pointer(0), ..Place::default() };
+        let place = Place { vport: ctx.pointer(0), ..Place::unknown() };
         emit_facts(&Sighting::new(Hook::OvsReceive, skb, found), &place);
     }
 }
@@ -145,7 +145,7 @@ fn sent(ctx: &impl Arguments) {
         // The skb still has the device that it came by.
         let dev = layout().and_then(|l| load::<u64>(vport, l.vport_dev));
         sighting.dev = Some(dev.unwrap_or(NO_DEVICE));
-        emit_facts(&sighting, &Place { vport, skb, ..Place::default() });
+        emit_facts(&sighting, &Place { vport, skb, ..Place::unknown() });
     }
 }
 
@@ -174,7 +174,7 @@ fn is_handed_in() -> bool {
 #[inline(always)]
 fn run(ctx: &impl Arguments, skb: u64, found: Match, known: u8) {
     let mut place =
-        Place { dp: ctx.pointer(0), skb, key: ctx.pointer(3), known, ..Place::default() };
+        Place { dp: ctx.pointer(0), skb, key: ctx.pointer(3), known, ..Place::unknown() };
     let acts = ctx.pointer(2);
     if let Some(OvsLayout { acts_actions, acts_actions_len, .. }) = layout()
         && let Some(len) = load::<u32>(acts, *acts_actions_len)
@@ -235,7 +235,7 @@ pub fn ovs_upcall_return_kprobe(ctx: RetProbeContext) -> u32 {
         cmd: upcall.cmd,
         result,
         known: KNOWS_RESULT | if upcall.cmd != 0 { KNOWS_CMD } else { 0 },
-        ..Place::default()
+        ..Place::unknown()
     };
     emit_facts(&Sighting::new(Hook::OvsUpcall, upcall.skb, found), &place);
     0

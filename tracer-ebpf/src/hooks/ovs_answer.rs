@@ -163,7 +163,7 @@ fn is_matched(asked: *const Asked, installed: *const Installed) -> bool {
 /// As [`is_matched`]: what it leaves on the stack would tell the loop's rounds apart.
 #[inline(never)]
 fn tell(life: u64, key: u64, acts: u64) {
-    let mut place = Place { key, ..Place::default() };
+    let mut place = Place { key, ..Place::unknown() };
     if let Some(layout) = layout()
         && let Some(len) = load::<u32>(acts, layout.acts_actions_len)
         && layout.acts_actions != 0

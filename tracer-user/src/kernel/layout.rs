@@ -11,7 +11,10 @@ pub fn layout(btf: &KernelBtf) -> Result<Layout, Error> {
     let ip_summed = btf.field(&["sk_buff", "ip_summed"])?;
     // A bit of its own until 6.1; since then a set `vlan_all` says that there is a tag.
     let vlan_present = btf.field(&["sk_buff", "vlan_present"]).ok();
+    let block = ["_nfct", "len", "pkt_type", "ip_summed", "mark", "vlan_proto", "vlan_tci", "head"];
+    let block = block.iter().filter_map(|field| at(&["sk_buff", field]).ok()).min();
     Ok(Layout {
+        skb_block: block.unwrap_or(0) & !7,
         skb_head: at(&["sk_buff", "head"])?,
         skb_tail: at(&["sk_buff", "tail"])?,
         skb_len: at(&["sk_buff", "len"])?,

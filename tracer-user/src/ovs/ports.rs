@@ -52,7 +52,7 @@ impl Port {
 /// The ports by the names of their devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
-    by_name: HashMap<String, Port>,
+    by_name: HashMap<String, Port, foldhash::fast::RandomState>,
     /// inode of the network namespace that they are in; unknown where the process is not seen.
     netns: Option<u32>,
 }
@@ -71,7 +71,7 @@ impl Ports {
             rows.iter().filter_map(|row| Some((uuids(&row["_uuid"]).pop()?, row.clone()))).collect()
         };
         let (interfaces, ports) = (by_uuid(interfaces), by_uuid(ports));
-        let mut by_name = HashMap::new();
+        let mut by_name = HashMap::default();
         for bridge in bridges {
             let of_bridge = uuids(&bridge["ports"]);
             for port in of_bridge.iter().filter_map(|uuid| ports.get(uuid)) {
@@ -134,7 +134,7 @@ pub struct PortNames {
     latest: watch::Receiver<Arc<Ports>>,
     stale: Arc<Notify>,
     /// By namespace and index: the device as hops have it, and with what it is to Open vSwitch.
-    named: HashMap<(u32, u32), [Arc<Dev>; 2]>,
+    named: HashMap<(u32, u32), [Arc<Dev>; 2], foldhash::fast::RandomState>,
 }
 
 impl PortNames {
@@ -145,7 +145,7 @@ impl PortNames {
         runtime.spawn(follow(sender, stale.clone()));
         // What comes later is taken up later.
         let _ = timeout(FIRST, latest.changed()).await;
-        Self { latest, stale, named: HashMap::new() }
+        Self { latest, stale, named: HashMap::default() }
     }
 
     /// Adds to a hop what its device is to Open vSwitch.
