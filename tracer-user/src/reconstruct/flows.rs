@@ -60,7 +60,7 @@ impl Flows {
             return number;
         }
         if let Some((about, key)) = sight.about().copied().zip(about)
-            && sight.is_link_failure()
+            && (sight.is_link_failure() || sight.is_told_to_itself())
         {
             return self.begin_unseen(sight, about, key);
         }

@@ -133,6 +133,14 @@ impl Sight {
         self.tuple.as_ref().is_some_and(|t| t.src == t.dst && is_unreachable(t))
     }
 
+    /// A host tells itself of a packet that it was to send to another, as its own rules do that reject one
+    /// (before the drop of the packet itself is seen).
+    pub fn is_told_to_itself(&self) -> bool {
+        let told = self.tuple.as_ref().filter(|t| t.src == t.dst).map(|t| t.src);
+        let lost = self.about().filter(|lost| lost.src != lost.dst).map(|lost| lost.src);
+        told.is_some() && told == lost
+    }
+
     /// How its connection's first packet was sent, where its entry translates it: a host has done so
     /// with its own packets before the first device sees them.
     pub fn origin(&self) -> Option<FlowTuple> {
