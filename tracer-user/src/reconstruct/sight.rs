@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Address, ArpOp, Dev, Drop, Eth, HookName, Hop, Icmp, Netns, Ovs, PktType, Place, Proto,
-    TcpFlags, Tunnel, Vlan, Where,
+    TcpFlags, Tunnel, Via, Vlan, Where,
 };
 use crate::reconstruct::segment::Segment;
 use crate::reconstruct::tracked::Tracked;
@@ -69,6 +69,8 @@ pub struct Sight {
     pub ip_id: Option<u32>,
     /// A fragment: its offset in bytes.
     pub fragment: Option<u32>,
+    /// It is followed for what another packet showed, not for its own headers.
+    pub is_learned: bool,
     /// TCP flags.
     pub tcp: Option<TcpFlags>,
     /// TCP's numbers.
@@ -234,6 +236,7 @@ impl Catalog {
             fragment: hop
                 .ip
                 .and_then(|ip| ip.frag_offset.or_else(|| ip.more_fragments.then_some(0))),
+            is_learned: hop.via == Some(Via::Learned),
             tcp: hop.tcp.map(|tcp| tcp.flags),
             segment: hop.tcp.as_ref().and_then(Segment::from_record),
             bad_checksum: hop.bad_checksum,
