@@ -21,7 +21,7 @@ pub fn told(flow: &Flow) -> String {
     receiver.map_or_else(String::new, |receiver| {
         format!(
             " {receiver} lets nothing more come: the window in its last segment is 0, its receive buffer \
-             being full of what its process does not read."
+             being full of what its process has not read."
         )
     })
 }
