@@ -68,8 +68,8 @@ pub fn glanced(frame: &[u8], layers: &[Layer]) {
         return;
     };
     let tuple = match n.version {
-        4 => Bytes(frame).read(n.at).and_then(glance::ipv4),
-        6 => Bytes(frame).read(n.at).and_then(glance::ipv6),
+        4 => Bytes(frame).words(n.at).and_then(glance::ipv4),
+        6 => Bytes(frame).words(n.at).and_then(glance::ipv6),
         _ => return,
     };
     if let (Some(tuple), true) = (tuple, t.present) {

@@ -30,11 +30,33 @@ pub mod proto {
 #[repr(C)]
 pub struct Addr(pub [u64; 2]);
 
+/// Two words that stand one behind the other in memory, as one.
+#[inline(always)]
+const fn joined(first: u32, second: u32) -> u64 {
+    if cfg!(target_endian = "little") {
+        (second as u64) << 32 | first as u64
+    } else {
+        (first as u64) << 32 | second as u64
+    }
+}
+
 impl Addr {
     /// From four bytes in network order.
     #[inline(always)]
     pub const fn v4(b: [u8; 4]) -> Self {
         Self([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]])])
+    }
+
+    /// From an IPv4 address as it is in memory.
+    #[inline(always)]
+    pub const fn v4_word(word: u32) -> Self {
+        Self([0, joined(0xffff_u32.to_be(), word)])
+    }
+
+    /// From the four words of an IPv6 address as they are in memory.
+    #[inline(always)]
+    pub const fn v6_words([a, b, c, d]: [u32; 4]) -> Self {
+        Self([joined(a, b), joined(c, d)])
     }
 
     /// From two words as they stand in the packet.
@@ -214,6 +236,14 @@ mod tests {
         let mut f = Filter { n_terms: terms.len() as u32, proto, replies, ..Filter::default() };
         f.terms[..terms.len()].copy_from_slice(terms);
         f
+    }
+
+    #[test]
+    fn addresses_of_words_are_those_of_bytes() {
+        let bytes = [0x20, 1, 0xd, 0xb8, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        let word = |i: usize| u32::from_ne_bytes(bytes[4 * i..4 * i + 4].try_into().unwrap());
+        assert_eq!(Addr::v6_words([0, 1, 2, 3].map(word)).octets(), bytes);
+        assert_eq!(Addr::v4_word(word(3)), Addr::v4([13, 14, 15, 16]));
     }
 
     #[test]

@@ -1,30 +1,26 @@
 //! A first look at a packet that settles nearly all of them: its tuple, when it is a plain one.
 
 use crate::flow::{Addr, Tuple, proto};
-use crate::packet::be16;
 use crate::tunnel::{is_icmp_error, is_icmp6_error, is_tunnel_port};
 
-/// IPv4 header without options and the ports behind it.
-pub const IPV4_BYTES: usize = 24;
-/// IPv6 header and the ports behind it.
-pub const IPV6_BYTES: usize = 44;
-
-const fn be32(b: [u8; 4]) -> u32 {
-    u32::from_be_bytes(b)
-}
+/// An IPv4 header without options (RFC 791, 3.1) and the four bytes behind it, as words of the packet's
+/// memory. Not as bytes: of bytes the compiler for BPF loads each by itself.
+pub type Ipv4 = [u32; 6];
+/// An IPv6 header (RFC 8200, 3) and the four bytes behind it, likewise.
+pub type Ipv6 = [u32; 11];
 
 /// The tuple of a plain packet: `proto` directly behind the IP header, whole, no tunnel. `None` for
-/// one that has to be looked into.
+/// one that has to be looked into. `both`: the ports, or what begins with the ICMP type.
 #[inline(always)]
-fn plain(src: Addr, dst: Addr, next: u8, ports: [u8; 4]) -> Option<Tuple> {
-    let both = be32(ports);
+fn plain(src: Addr, dst: Addr, next: u8, both: u32) -> Option<Tuple> {
     let (sport, dport) = ((both >> 16) as u16, both as u16);
+    let kind = (both >> 24) as u8;
     let proto = u16::from(next);
     let has_ports = match proto {
         proto::TCP | proto::SCTP => 1,
         proto::UDP if !is_tunnel_port(dport) => 1,
-        proto::ICMP if !is_icmp_error(ports[0]) => 0,
-        proto::ICMP6 if !is_icmp6_error(ports[0]) => 0,
+        proto::ICMP if !is_icmp_error(kind) => 0,
+        proto::ICMP6 if !is_icmp6_error(kind) => 0,
         _ => return None,
     };
     Some(Tuple {
@@ -37,109 +33,33 @@ fn plain(src: Addr, dst: Addr, next: u8, ports: [u8; 4]) -> Option<Tuple> {
     })
 }
 
-/// The tuple of a plain IPv4 packet, from its first bytes.
+/// The tuple of a plain IPv4 packet.
 #[inline(always)]
-pub fn ipv4(b: [u8; IPV4_BYTES]) -> Option<Tuple> {
-    let [
-        version_ihl,
-        _,
-        _,
-        _,
-        _,
-        _,
-        f0,
-        f1,
-        _,
-        next,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-        p0,
-        p1,
-        p2,
-        p3,
-    ] = b;
-    // No options, no fragment.
-    if version_ihl != 0x45 || be16([f0, f1]) & 0x3fff != 0 {
+pub fn ipv4([first, fragment, ttl_proto, src, dst, both]: Ipv4) -> Option<Tuple> {
+    // No options, no fragment: neither "more fragments" nor an offset.
+    if u32::from_be(first) >> 24 != 0x45 || u32::from_be(fragment) & 0x3fff != 0 {
         return None;
     }
-    plain(Addr::v4([s0, s1, s2, s3]), Addr::v4([d0, d1, d2, d3]), next, [p0, p1, p2, p3])
+    let next = (u32::from_be(ttl_proto) >> 16) as u8;
+    plain(Addr::v4_word(src), Addr::v4_word(dst), next, u32::from_be(both))
 }
 
-/// The tuple of a plain IPv6 packet, from its first bytes.
+/// The tuple of a plain IPv6 packet.
 #[inline(always)]
-pub fn ipv6(b: [u8; IPV6_BYTES]) -> Option<Tuple> {
-    let [
-        v,
-        _,
-        _,
-        _,
-        _,
-        _,
-        next,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        s4,
-        s5,
-        s6,
-        s7,
-        s8,
-        s9,
-        sa,
-        sb,
-        sc,
-        sd,
-        se,
-        sf,
-        d0,
-        d1,
-        d2,
-        d3,
-        d4,
-        d5,
-        d6,
-        d7,
-        d8,
-        d9,
-        da,
-        db,
-        dc,
-        dd,
-        de,
-        df,
-        p0,
-        p1,
-        p2,
-        p3,
-    ] = b;
-    if v >> 4 != 6 {
+pub fn ipv6([first, len_next, s0, s1, s2, s3, d0, d1, d2, d3, both]: Ipv6) -> Option<Tuple> {
+    if u32::from_be(first) >> 28 != 6 {
         return None;
     }
-    let src = Addr::v6(
-        u64::from_ne_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
-        u64::from_ne_bytes([s8, s9, sa, sb, sc, sd, se, sf]),
-    );
-    let dst = Addr::v6(
-        u64::from_ne_bytes([d0, d1, d2, d3, d4, d5, d6, d7]),
-        u64::from_ne_bytes([d8, d9, da, db, dc, dd, de, df]),
-    );
-    plain(src, dst, next, [p0, p1, p2, p3])
+    let next = (u32::from_be(len_next) >> 8) as u8;
+    let src = Addr::v6_words([s0, s1, s2, s3]);
+    let dst = Addr::v6_words([d0, d1, d2, d3]);
+    plain(src, dst, next, u32::from_be(both))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Bytes, ETH_P_IP, ETH_P_IPV6};
+    use crate::packet::{Bytes, ETH_P_IP, ETH_P_IPV6, Source as _};
     use crate::tunnel::walk;
     use proptest::prelude::*;
 
@@ -158,14 +78,12 @@ mod tests {
         fn agrees_with_the_parser(mut b in proptest::collection::vec(any::<u8>(), 200), next in prop::sample::select(vec![1_u8, 6, 17, 58, 132, 47, 4, 44, 0])) {
             b[0] = 0x45;
             b[9] = next;
-            let v4: [u8; IPV4_BYTES] = b[..IPV4_BYTES].try_into().unwrap();
-            if let Some(tuple) = ipv4(v4) {
+            if let Some(tuple) = ipv4(Bytes(&b).words(0).unwrap()) {
                 prop_assert_eq!(walked(ETH_P_IP, &b), (Some(tuple), 1));
             }
             b[0] = 0x60;
             b[6] = next;
-            let v6: [u8; IPV6_BYTES] = b[..IPV6_BYTES].try_into().unwrap();
-            if let Some(tuple) = ipv6(v6) {
+            if let Some(tuple) = ipv6(Bytes(&b).words(0).unwrap()) {
                 prop_assert_eq!(walked(ETH_P_IPV6, &b), (Some(tuple), 1));
             }
         }
@@ -173,18 +91,19 @@ mod tests {
 
     #[test]
     fn leaves_tunnels_fragments_and_options_to_the_parser() {
-        let mut b = [0_u8; IPV4_BYTES];
+        let mut b = [0_u8; 24];
+        let ipv4 = |b: &[u8]| ipv4(Bytes(b).words(0).unwrap());
         b[0] = 0x45;
         b[9] = 17;
         b[22..24].copy_from_slice(&4789_u16.to_be_bytes());
-        assert_eq!(ipv4(b), None);
+        assert_eq!(ipv4(&b), None);
         b[22..24].copy_from_slice(&53_u16.to_be_bytes());
-        assert_eq!(ipv4(b).map(|t| t.dport), Some(53));
+        assert_eq!(ipv4(&b).map(|t| t.dport), Some(53));
         b[6] = 0x20; // more fragments
-        assert_eq!(ipv4(b), None);
+        assert_eq!(ipv4(&b), None);
         b[6] = 0x40; // don't fragment
-        assert!(ipv4(b).is_some());
+        assert!(ipv4(&b).is_some());
         b[0] = 0x46;
-        assert_eq!(ipv4(b), None);
+        assert_eq!(ipv4(&b), None);
     }
 }

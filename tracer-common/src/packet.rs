@@ -11,11 +11,15 @@ pub trait Source {
     /// The `N` bytes at offset `at`, or `None` when they are not all there.
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]>;
 
-    /// As [`Source::read`], for an offset that is known when this is compiled. May be `None` for
-    /// bytes that `read` would get: whatever is decided without them has to be decided with it.
+    /// `N` words at offset `at`, each as it is in memory. May be `None` for bytes that `read` would get:
+    /// whatever is decided without them has to be decided with it.
     #[inline(always)]
-    fn front<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
-        self.read(at)
+    fn words<const N: usize>(&self, at: u32) -> Option<[u32; N]> {
+        let mut words = [0; N];
+        for (word, at) in words.iter_mut().zip((at..).step_by(4)) {
+            *word = u32::from_ne_bytes(self.read(at)?);
+        }
+        Some(words)
     }
 
     /// The same number. The kernel side overrides it with one of which the verifier knows nothing:

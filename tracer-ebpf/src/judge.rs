@@ -181,8 +181,8 @@ fn is_plainly_other<S: Source>(bytes: &S, ethertype: u16, at: u32) -> bool {
 #[inline(always)]
 fn plain<S: Source>(bytes: &S, ethertype: u16, at: u32) -> Option<Tuple> {
     match ethertype {
-        ETH_P_IP => bytes.front::<{ glance::IPV4_BYTES }>(at).and_then(glance::ipv4),
-        ETH_P_IPV6 => bytes.front::<{ glance::IPV6_BYTES }>(at).and_then(glance::ipv6),
+        ETH_P_IP => bytes.words(at).and_then(glance::ipv4),
+        ETH_P_IPV6 => bytes.words(at).and_then(glance::ipv6),
         _ => None,
     }
 }

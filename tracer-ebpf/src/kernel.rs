@@ -148,6 +148,15 @@ impl Source for Linear {
         opaque(n)
     }
 
+    /// With one call of the helper.
+    #[inline(always)]
+    fn words<const N: usize>(&self, at: u32) -> Option<[u32; N]> {
+        if opaque(u64::from(at) + 4 * N as u64) > opaque(self.len.into()) {
+            return None;
+        }
+        Probed::load(self.base, at)
+    }
+
     #[inline(always)]
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
         // Opaque: what the comparison tells of either is of no use, and tells paths apart.
@@ -165,18 +174,38 @@ pub struct Packet {
     pub ctx: *mut core::ffi::c_void,
 }
 
+/// The word at a place in the packet, wherever that is: in assembly, for the compiler makes four loads of
+/// one that may not be aligned.
+///
+/// # Safety
+/// Its bytes lie before `data_end`.
+#[inline(always)]
+unsafe fn packet_word(at: usize) -> u32 {
+    let word: u64;
+    // SAFETY: the verifier checks it.
+    unsafe {
+        core::arch::asm!(
+            "{word} = *(u32 *)({at} + 0)",
+            at = in(reg) at,
+            word = out(reg) word,
+            options(pure, readonly, nostack),
+        );
+    }
+    word as u32
+}
+
 impl Source for Packet {
     /// Straight from the packet, where the verifier sees that the bytes are there.
     #[inline(always)]
-    fn front<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
+    fn words<const N: usize>(&self, at: u32) -> Option<[u32; N]> {
         // SAFETY: `__sk_buff` fields of the program's own context, and bytes between them.
         unsafe {
             let skb = self.ctx.cast::<__sk_buff>();
             let start = (*skb).data as usize + at as usize;
-            if start + N > (*skb).data_end as usize {
+            if start + 4 * N > (*skb).data_end as usize {
                 return None;
             }
-            Some(ptr::read_unaligned(start as *const [u8; N]))
+            Some(core::array::from_fn(|i| packet_word(start + 4 * i)))
         }
     }
 
