@@ -4,7 +4,7 @@ use tracer_common::drops::{
     TRAIT_GROUP, TRAIT_NOT_SYN, TRAIT_OTHERHOST, TRAIT_PROMISCUOUS, TRAIT_RESET,
 };
 
-use crate::reconstruct::everyday::{SOCKET_GONE, TCP_HANDLED, UNWANTED};
+use crate::reconstruct::everyday::{DESTRUCTORS, SOCKET_GONE, TCP_HANDLED, UNWANTED};
 
 /// Functions that refuse what was sent to a group that nobody here has joined, without a reason
 /// (`net/ipv6/ip6_input.c`, `net/ipv4/ip_input.c`, `net/ipv4/igmp.c`, `net/ipv6/mcast.c`).
@@ -32,7 +32,9 @@ pub fn why_everyday(
     if TCP_HANDLED.contains(&reason) {
         return Some("TCP had dealt with the segment");
     }
-    if SOCKET_GONE.contains(&reason) {
+    if SOCKET_GONE.contains(&reason)
+        || (unexplained && symbol.is_some_and(|symbol| DESTRUCTORS.contains(&symbol)))
+    {
         return Some("its socket was closed with this unread");
     }
     if has(TRAIT_OTHERHOST | TRAIT_PROMISCUOUS) && (reason == "OTHERHOST" || unexplained) {
@@ -75,6 +77,7 @@ mod tests {
             (Some("NETFILTER_DROP"), Some("nft_do_chain"), TRAIT_GROUP),
             (Some("SOCKET_RCVBUFF"), Some("__udp_enqueue_schedule_skb"), TRAIT_GROUP),
             (None, None, TRAIT_GROUP),
+            (Some("SOCKET_FILTER"), Some("udp_destruct_common"), 0),
         ] {
             assert_eq!(why_everyday(reason, symbol, traits), None, "{reason:?} {symbol:?}");
         }
@@ -89,6 +92,8 @@ mod tests {
             (Some("NOT_SPECIFIED"), Some("ip6_mc_input"), TRAIT_GROUP),
             (None, Some("ip6_mc_input"), TRAIT_GROUP),
             (Some("NOT_SPECIFIED"), Some("tcp_v4_rcv"), TRAIT_NOT_SYN),
+            (Some("NOT_SPECIFIED"), Some("udp_destruct_common"), 0),
+            (None, Some("inet_sock_destruct"), 0),
         ] {
             assert!(why_everyday(reason, symbol, traits).is_some(), "{reason:?} {symbol:?}");
         }

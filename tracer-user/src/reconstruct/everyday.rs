@@ -25,7 +25,7 @@ const SOCKET_CLOSES: &[&str] = &["skb_queue_purge", "skb_queue_purge_reason"];
 
 /// Functions that destroy a socket, and with it what its process had not read. UDP's give no reason on
 /// any kernel up to 6.18 (`udp_destruct_common`, `net/ipv4/udp.c`; older ones have it in its callers).
-const DESTRUCTORS: &[&str] = &[
+pub const DESTRUCTORS: &[&str] = &[
     "inet_sock_destruct",
     "sk_stream_kill_queues",
     "tcp_write_queue_purge",
