@@ -110,52 +110,37 @@ lh_vlan_trunk() {
 	ip -n lh-switch link set br0 up
 }
 
-# lh_service NS: the namespace translates the service address, TCP port 443, to the server's port 8443.
-lh_service() {
+# lh_chain NS TABLE TYPE HOOK PRIORITY RULE: a table of nftables' own with one rule, in a chain named as its hook.
+lh_chain() {
 	ip netns exec "$1" nft -f - <<-RULES
-		table inet service {
-			chain prerouting {
-				type nat hook prerouting priority dstnat; policy accept;
-				$NFT_IP daddr $SERVICE tcp dport 443 dnat $NFT_IP to $SERVER_AT:8443
+		table inet $2 {
+			chain $4 {
+				type $3 hook $4 priority $5; policy accept;
+				$6
 			}
 		}
 	RULES
+}
+
+# lh_service NS: the namespace translates the service address, TCP port 443, to the server's port 8443.
+lh_service() {
+	lh_chain "$1" service nat prerouting dstnat \
+		"$NFT_IP daddr $SERVICE tcp dport 443 dnat $NFT_IP to $SERVER_AT:8443"
 }
 
 # lh_no_invalid NS: the namespace forwards nothing that conntrack cannot place.
 lh_no_invalid() {
-	ip netns exec "$1" nft -f - <<-RULES
-		table inet filter {
-			chain forward {
-				type filter hook forward priority filter; policy accept;
-				ct state invalid drop
-			}
-		}
-	RULES
+	lh_chain "$1" filter filter forward filter "ct state invalid drop"
 }
 
 # lh_refuse NS MATCH: the namespace's own firewall drops what comes to it and matches.
 lh_refuse() {
-	ip netns exec "$1" nft -f - <<-RULES
-		table inet filter {
-			chain input {
-				type filter hook input priority filter; policy accept;
-				$2 drop
-			}
-		}
-	RULES
+	lh_chain "$1" filter filter input filter "$2 drop"
 }
 
 # lh_untracked NS MATCH: what comes in there and matches passes conntrack by.
 lh_untracked() {
-	ip netns exec "$1" nft -f - <<-RULES
-		table inet untracked {
-			chain prerouting {
-				type filter hook prerouting priority raw; policy accept;
-				$2 notrack
-			}
-		}
-	RULES
+	lh_chain "$1" untracked filter prerouting raw "$2 notrack"
 }
 
 # lh_tracked NS N WORD: waits until the namespace's conntrack has N entries with this word, 5 s at most.

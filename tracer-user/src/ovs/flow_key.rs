@@ -86,13 +86,25 @@ struct IpKey {
     ttl: u8,
     /// As `ovs-dpctl` calls it.
     frag: &'static str,
-    transport: Option<TransportKey>,
+    transport: TransportKey,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum TransportKey {
-    Ports { name: &'static str, src: u16, dst: u16, tcp_flags: Option<u8> },
-    Icmp { name: &'static str, kind: u8, code: u8, neighbour: Option<Neighbour> },
+    /// A later fragment, or a protocol of which a key has no more.
+    Nothing,
+    Ports {
+        name: &'static str,
+        src: u16,
+        dst: u16,
+        tcp_flags: Option<u8>,
+    },
+    Icmp {
+        name: &'static str,
+        kind: u8,
+        code: u8,
+        neighbour: Option<Neighbour>,
+    },
 }
 
 /// Neighbour discovery (RFC 4861, 4.3, 4.4 and 4.6.1).
@@ -175,7 +187,7 @@ impl NetworkKey {
             (0, true) => "first",
             _ => "later",
         };
-        let transport = if n.frag_offset == 0 { TransportKey::read(bytes, n)? } else { None };
+        let transport = TransportKey::read(bytes, n)?;
         let ip = IpKey { src: n.src, dst: n.dst, proto: n.proto, ttl: n.ttl, frag, transport };
         if n.version == 4 {
             let [tos] = bytes.read::<1>(n.at + 1)?;
@@ -194,14 +206,14 @@ impl NetworkKey {
             }
             Self::V4 { ip: IpKey { src, dst, proto, ttl, frag, transport }, tos } => {
                 let (src, dst) = (ip(*src), ip(*dst));
-                let rest = transport.map(TransportKey::text).unwrap_or_default();
+                let rest = transport.text();
                 format!(
                     ",ipv4(src={src},dst={dst},proto={proto},tos={tos:#x},ttl={ttl},frag={frag}){rest}"
                 )
             }
             Self::V6 { ip: IpKey { src, dst, proto, ttl, frag, transport }, class, label } => {
                 let (src, dst) = (ip(*src), ip(*dst));
-                let rest = transport.map(TransportKey::text).unwrap_or_default();
+                let rest = transport.text();
                 format!(
                     ",ipv6(src={src},dst={dst},label={label:#x},proto={proto},tclass={class:#x},\
                      hlimit={ttl},frag={frag}){rest}"
@@ -212,16 +224,16 @@ impl NetworkKey {
 }
 
 impl TransportKey {
-    /// What follows the IP header; `Some(None)` for protocols of which a key has no more.
-    #[expect(clippy::option_option, reason = "none that can be read, and none that there is")]
-    fn read(bytes: &Bytes<'_>, n: &Network) -> Option<Option<Self>> {
+    /// What follows the IP header.
+    fn read(bytes: &Bytes<'_>, n: &Network) -> Option<Self> {
         let name = match n.proto {
+            _ if n.frag_offset != 0 => return Some(Self::Nothing),
             proto::TCP => "tcp",
             proto::UDP => "udp",
             proto::SCTP => "sctp",
             proto::ICMP if n.version == 4 => "icmp",
             proto::ICMP6 if n.version == 6 => "icmpv6",
-            _ => return Some(None),
+            _ => return Some(Self::Nothing),
         };
         let t = transport(bytes, n);
         if !t.present {
@@ -232,18 +244,19 @@ impl TransportKey {
             let is_nd = name == "icmpv6" && code == 0 && ND.contains(&kind);
             let neighbour =
                 if is_nd { Some(Neighbour::read(bytes, n.transport_at)?) } else { None };
-            return Some(Some(Self::Icmp { name, kind, code, neighbour }));
+            return Some(Self::Icmp { name, kind, code, neighbour });
         }
         let tcp_flags = match n.proto {
             proto::TCP => Some(tcp(bytes, n.transport_at)?.flags),
             _ => None,
         };
         let (src, dst) = (t.tuple.sport, t.tuple.dport);
-        Some(Some(Self::Ports { name, src, dst, tcp_flags }))
+        Some(Self::Ports { name, src, dst, tcp_flags })
     }
 
     fn text(self) -> String {
         match self {
+            Self::Nothing => String::new(),
             Self::Ports { name, src, dst, tcp_flags } => {
                 let flags = tcp_flags.map(|flags| format!(",tcp_flags({flags:#05x})"));
                 format!(",{name}(src={src},dst={dst}){}", flags.unwrap_or_default())

@@ -1,6 +1,6 @@
-use crate::model::HookName::{Drop, TcIngress};
 use std::sync::Arc;
 
+use crate::model::HookName::{Drop, TcIngress};
 use crate::model::{Hop, Tunnel, Tuple};
 use crate::reconstruct::Story;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
@@ -47,19 +47,13 @@ fn each_death_has_words_and_commands_of_its_own() {
     );
     let link = "ip -n r -s -d link show dev c0";
     let cases: [(&str, &str, Tuple, &str, &[&str]); 14] = [
-        (
-            "NOT_SPECIFIED",
-            "__dev_forward_skb2",
-            v4,
-            "its MTU is smaller",
-            &["ip -n r -s -d link show dev c0"],
-        ),
+        ("NOT_SPECIFIED", "__dev_forward_skb2", v4, "its MTU is smaller", &[link]),
         (
             "NOT_SPECIFIED",
             "br_nf_dev_queue_xmit",
             v4,
             "bigger than the MTU of the bridge's port",
-            &["ip -n r -s -d link show dev c0"],
+            &[link],
         ),
         (
             "IP_INNOROUTES",
