@@ -9,14 +9,8 @@ build() {
 	# One port for everybody, or a range that has room for two.
 	ports=5000-5009
 	[ "$1" = healthy ] || ports=5000
-	ip netns exec lh-router nft -f - <<-RULES
-		table inet outward {
-			chain postrouting {
-				type nat hook postrouting priority srcnat; policy accept;
-				oifname "eth-s" meta l4proto tcp snat $NFT_IP to $ROUTER_S_AT:$ports
-			}
-		}
-	RULES
+	lh_chain lh-router outward nat postrouting srcnat \
+		"oifname \"eth-s\" meta l4proto tcp snat $NFT_IP to $ROUTER_S_AT:$ports"
 }
 
 lh_topology "$@"

@@ -11,14 +11,7 @@ build() {
 	lh_addr lh-client eth0 "$CLIENT2"
 	lh_neigh lh-router eth-c "$CLIENT2" $CLIENT_MAC
 	lh_hold listener.log lh-server tcp-listen --on "$SERVER_AT:8443" --count 3
-	ip netns exec lh-router nft -f - <<-RULES
-		table inet firewall {
-			chain forward {
-				type filter hook forward priority filter; policy accept;
-				ct state established,related,new accept
-			}
-		}
-	RULES
+	lh_chain lh-router firewall filter forward filter "ct state established,related,new accept"
 	[ "$1" = healthy ] && return
 	cat $LIMIT >$SAVED
 	echo 2 >$LIMIT

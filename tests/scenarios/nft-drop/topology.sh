@@ -6,14 +6,7 @@ build() {
 	lh_hold listener.log lh-server tcp-listen --on "$SERVER_AT:4444"
 	port=4445
 	[ "$1" = healthy ] || port=4444
-	ip netns exec lh-router nft -f - <<-RULES
-		table inet firewall {
-			chain forward {
-				type filter hook forward priority filter; policy accept;
-				tcp dport $port counter drop
-			}
-		}
-	RULES
+	lh_chain lh-router firewall filter forward filter "tcp dport $port counter drop"
 }
 
 lh_topology "$@"

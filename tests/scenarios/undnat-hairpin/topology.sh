@@ -27,14 +27,7 @@ build() {
 	lh_neigh lh-switch br0 "$SERVER" $SERVER_MAC
 	lh_hold listener.log lh-server tcp-listen --on "$SERVER_AT:8443"
 	lh_service lh-switch
-	[ "$1" = healthy ] && ip netns exec lh-switch nft -f - <<-RULES
-		table inet hairpin {
-			chain postrouting {
-				type nat hook postrouting priority srcnat; policy accept;
-				oifname "br0" masquerade
-			}
-		}
-	RULES
+	[ "$1" = healthy ] && lh_chain lh-switch hairpin nat postrouting srcnat 'oifname "br0" masquerade'
 	return 0
 }
 

@@ -4,14 +4,7 @@
 build() {
 	lh_routed
 	lh_hold listener.log lh-server tcp-listen --on "$SERVER_AT:8443" --delay-ms 1000
-	ip netns exec lh-router nft -f - <<-RULES
-		table inet outward {
-			chain postrouting {
-				type nat hook postrouting priority srcnat; policy accept;
-				oifname "eth-s" masquerade
-			}
-		}
-	RULES
+	lh_chain lh-router outward nat postrouting srcnat 'oifname "eth-s" masquerade'
 	lh_twin "$1"
 }
 
