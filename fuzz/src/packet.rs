@@ -3,7 +3,8 @@
 use tracer_common::fingerprint::fingerprint;
 use tracer_common::flow::proto;
 use tracer_common::glance;
-use tracer_common::packet::{Bytes, Network, Source, arp_fields, link, network, skip_vlans};
+use tracer_common::packet::{Network, arp_fields, link, network, skip_vlans};
+use tracer_common::source::{Bytes, Source};
 use tracer_common::transport::{Transport, icmp, mark, tcp};
 use tracer_common::tunnel::{Layer, MAX_LAYERS, load, tunnel, walk};
 

@@ -2,7 +2,8 @@
 //! encapsulation leave alone.
 
 use crate::flow::proto;
-use crate::packet::{ETH_P_IP, ETH_P_IPV6, Network, Source, network};
+use crate::packet::{ETH_P_IP, ETH_P_IPV6, Network, network};
+use crate::source::Source;
 use crate::transport::{Transport, mark, tcp, transport};
 use crate::tunnel::{is_icmp_error, is_icmp6_error};
 

@@ -1,6 +1,6 @@
 //! Who talks to whom, and the filter that picks out a flow.
 
-use crate::packet::Source;
+use crate::source::Source;
 
 /// IP protocol numbers (IANA), and two of our own above 255 for what has none.
 pub mod proto {

@@ -59,7 +59,8 @@ pub fn ipv6([first, len_next, s0, s1, s2, s3, d0, d1, d2, d3, both]: Ipv6) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Bytes, ETH_P_IP, ETH_P_IPV6, Source as _};
+    use crate::packet::{ETH_P_IP, ETH_P_IPV6};
+    use crate::source::{Bytes, Source as _};
     use crate::tunnel::walk;
     use proptest::prelude::*;
 

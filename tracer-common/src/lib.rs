@@ -1,5 +1,5 @@
 //! What lasthop's kernel programs and its collector agree on: the layout of one event
-//! ([`abi`], [`codec`]), the one packet parser ([`packet`], [`transport`], [`tunnel`]), what
+//! ([`abi`], [`codec`]), the one packet parser ([`source`], [`packet`], [`transport`], [`tunnel`]), what
 //! identifies a packet ([`fingerprint`]), the flow filter ([`flow`]) and what drops are counted by
 //! ([`drops`]).
 //!
@@ -18,5 +18,6 @@ pub mod flow;
 pub mod glance;
 pub mod ovs;
 pub mod packet;
+pub mod source;
 pub mod transport;
 pub mod tunnel;

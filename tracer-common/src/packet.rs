@@ -5,78 +5,7 @@
 //! believed: what cannot be read is `None`.
 
 use crate::flow::{Addr, proto};
-
-/// Where packet bytes come from: kernel memory on one side, a slice on the other.
-pub trait Source {
-    /// The `N` bytes at offset `at`, or `None` when they are not all there.
-    fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]>;
-
-    /// `N` words at offset `at`, each as it is in memory. May be `None` for bytes that `read` would get:
-    /// whatever is decided without them has to be decided with it.
-    #[inline(always)]
-    fn words<const N: usize>(&self, at: u32) -> Option<[u32; N]> {
-        let mut words = [0; N];
-        for (word, at) in words.iter_mut().zip((at..).step_by(4)) {
-            *word = u32::from_ne_bytes(self.read(at)?);
-        }
-        Some(words)
-    }
-
-    /// The same number. The kernel side overrides it with one of which the verifier knows nothing:
-    /// where many paths through the parser meet, what it knows differently on each would make it walk
-    /// the rest of the program once for every path, which is most of what a start takes.
-    #[inline(always)]
-    fn opaque(&self, n: u64) -> u64 {
-        n
-    }
-
-    /// As [`Source::opaque`], for a truth: its lowest bit, since a comparison would be two ways again.
-    #[inline(always)]
-    fn opaque_bool(&self, b: bool) -> bool {
-        self.opaque(b.into()) & 1 != 0
-    }
-}
-
-/// A packet in memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Bytes<'a>(pub &'a [u8]);
-
-impl Network {
-    /// Itself, with nothing known of it: see [`Source::opaque`].
-    #[inline(always)]
-    fn opaque<S: Source>(self, s: &S) -> Self {
-        Self {
-            src: self.src.opaque(s),
-            dst: self.dst.opaque(s),
-            proto: s.opaque(self.proto.into()) as u16,
-            ttl: s.opaque(self.ttl.into()) as u8,
-            version: s.opaque(self.version.into()) as u8,
-            df: s.opaque_bool(self.df),
-            more_fragments: s.opaque_bool(self.more_fragments),
-            frag_offset: s.opaque(self.frag_offset.into()) as u16,
-            id: s.opaque(self.id.into()) as u32,
-            total_len: s.opaque(self.total_len.into()) as u32,
-            at: s.opaque(self.at.into()) as u32,
-            transport_at: s.opaque(self.transport_at.into()) as u32,
-        }
-    }
-
-    /// Bytes from the transport header to the end of the packet; `None` where the length contradicts
-    /// itself, or says nothing (a fragment's is not that of the whole).
-    pub fn transport_len(&self) -> Option<u32> {
-        let is_fragment = self.frag_offset != 0 || self.more_fragments;
-        let end = self.at.checked_add(self.total_len)?;
-        end.checked_sub(self.transport_at).filter(|_| !is_fragment)
-    }
-}
-
-impl Source for Bytes<'_> {
-    #[inline]
-    fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
-        let at = at as usize;
-        self.0.get(at..at.checked_add(N)?)?.try_into().ok()
-    }
-}
+use crate::source::Source;
 
 /// `ETH_P_IP`.
 pub const ETH_P_IP: u16 = 0x0800;
@@ -204,6 +133,35 @@ pub struct Network {
     pub at: u32,
     /// Offset of what follows.
     pub transport_at: u32,
+}
+
+impl Network {
+    /// Itself, with nothing known of it: see [`Source::opaque`].
+    #[inline(always)]
+    fn opaque<S: Source>(self, s: &S) -> Self {
+        Self {
+            src: self.src.opaque(s),
+            dst: self.dst.opaque(s),
+            proto: s.opaque(self.proto.into()) as u16,
+            ttl: s.opaque(self.ttl.into()) as u8,
+            version: s.opaque(self.version.into()) as u8,
+            df: s.opaque_bool(self.df),
+            more_fragments: s.opaque_bool(self.more_fragments),
+            frag_offset: s.opaque(self.frag_offset.into()) as u16,
+            id: s.opaque(self.id.into()) as u32,
+            total_len: s.opaque(self.total_len.into()) as u32,
+            at: s.opaque(self.at.into()) as u32,
+            transport_at: s.opaque(self.transport_at.into()) as u32,
+        }
+    }
+
+    /// Bytes from the transport header to the end of the packet; `None` where the length contradicts
+    /// itself, or says nothing (a fragment's is not that of the whole).
+    pub fn transport_len(&self) -> Option<u32> {
+        let is_fragment = self.frag_offset != 0 || self.more_fragments;
+        let end = self.at.checked_add(self.total_len)?;
+        end.checked_sub(self.transport_at).filter(|_| !is_fragment)
+    }
 }
 
 /// Reads the network header of kind `ethertype` at `at`.

@@ -1,7 +1,8 @@
 //! The transport layer: TCP, UDP, SCTP, ICMP, `ICMPv6`.
 
 use crate::flow::{Tuple, proto};
-use crate::packet::{Network, Source, be16};
+use crate::packet::{Network, be16};
+use crate::source::Source;
 
 /// The first eight bytes of any transport header, and the tuple they complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

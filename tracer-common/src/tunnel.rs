@@ -2,9 +2,8 @@
 //! flow asked for.
 
 use crate::flow::proto;
-use crate::packet::{
-    self, ETH_P_IP, ETH_P_IPV6, ETH_P_TEB, Network, Source, be16, network, skip_vlans,
-};
+use crate::packet::{self, ETH_P_IP, ETH_P_IPV6, ETH_P_TEB, Network, be16, network, skip_vlans};
+use crate::source::Source;
 use crate::transport::{Transport, transport};
 
 /// A kind of tunnel.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use common::{frames, hex, innermost_packet, pairs};
 use tracer_common::fingerprint::fingerprint;
 use tracer_common::flow::proto;
-use tracer_common::packet::Bytes;
+use tracer_common::source::Bytes;
 use tracer_common::transport::mark;
 
 fn fingerprint_of(frame: &[u8]) -> Option<u64> {

@@ -7,7 +7,8 @@ use common::build::{Body, Extension, Flow, Frame, Version};
 use common::{invariants, layers, strategies};
 use proptest::prelude::*;
 use tracer_common::flow::{Addr, Tuple};
-use tracer_common::packet::{Bytes, link};
+use tracer_common::packet::link;
+use tracer_common::source::Bytes;
 use tracer_common::transport::{icmp, tcp};
 use tracer_common::tunnel::{Kind, Layer, MAX_LAYERS, load, quotation, tunnel};
 

@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tracer_common::fingerprint::fingerprint;
 use tracer_common::flow::{Addr, Tuple};
-use tracer_common::packet::Bytes;
+use tracer_common::source::Bytes;
 use tracer_common::transport::mark;
 use tracer_common::tunnel::MAX_LAYERS;
 

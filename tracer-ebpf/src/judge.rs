@@ -3,7 +3,8 @@
 use tracer_common::abi::{Counter, FLAG_BY_FILTER, FLAG_BY_LEARNED, FLAG_FIRST_SIGHT};
 use tracer_common::flow::{Addr, Filter, Tuple};
 use tracer_common::glance;
-use tracer_common::packet::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, Source};
+use tracer_common::packet::{ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6};
+use tracer_common::source::Source;
 use tracer_common::transport::{fragment, mark};
 use tracer_common::tunnel::{quotation, walk};
 

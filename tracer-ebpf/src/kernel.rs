@@ -9,7 +9,7 @@ use core::ptr;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skb_load_bytes};
 use tracer_common::abi::{DEV_NAME_BYTES, Layout, SKB_BLOCK_BYTES};
-use tracer_common::packet::Source;
+use tracer_common::source::Source;
 
 use crate::maps::Word;
 

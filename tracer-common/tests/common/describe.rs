@@ -3,7 +3,8 @@
 use std::net::Ipv6Addr;
 
 use tracer_common::flow::{Addr, proto};
-use tracer_common::packet::{Bytes, ETH_P_8021AD, Link, arp_fields, link};
+use tracer_common::packet::{ETH_P_8021AD, Link, arp_fields, link};
+use tracer_common::source::Bytes;
 use tracer_common::transport::{icmp, tcp};
 use tracer_common::tunnel::{Kind, Layer, tunnel};
 

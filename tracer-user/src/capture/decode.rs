@@ -14,7 +14,8 @@ use tracer_common::checksum;
 use tracer_common::codec::Decoded;
 use tracer_common::fingerprint::fingerprint;
 use tracer_common::flow::{self, Addr, proto};
-use tracer_common::packet::{self, Bytes, Network, VlanTag, arp_fields};
+use tracer_common::packet::{self, Network, VlanTag, arp_fields};
+use tracer_common::source::Bytes;
 use tracer_common::transport::{Transport, icmp, tcp, window_scale};
 use tracer_common::tunnel::{self, Kind, Layer, MAX_LAYERS};
 

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use tracer_common::flow::{Addr, proto};
-use tracer_common::packet::{self, Bytes, Network, Source, VlanTag, arp_fields};
+use tracer_common::packet::{self, Network, VlanTag, arp_fields};
+use tracer_common::source::{Bytes, Source};
 use tracer_common::transport::{icmp, tcp, transport};
 
 use super::actions::mac;
