@@ -1,10 +1,18 @@
 //! `lasthop drops`: every drop counted once, where it happened, and nothing made of everyday life.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
 
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::bed::{A, A4, B, B4, Bed};
-use tests::lasthop::{peer, run_lasthop};
+use tests::lasthop::{READY_LIMIT, RUN_LIMIT, lasthop, peer, run_lasthop};
+use tests::process::{Finished, Running};
 use tests::recording::Recording;
 
 /// IPv4 and UDP header, bytes.
@@ -16,7 +24,11 @@ fn rows(args: &[&str], netns: &str, command: &str) -> Vec<Value> {
     let mut all = vec!["drops", "--json"];
     all.extend(args);
     all.extend(["--", "ip", "netns", "exec", netns, "bash", "-c", command]);
-    let done = run_lasthop(&all).expect("runs");
+    rows_of(&run_lasthop(&all).expect("runs"))
+}
+
+#[track_caller]
+fn rows_of(done: &Finished) -> Vec<Value> {
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     let text = String::from_utf8(done.stdout.clone()).expect("text");
     if let Err(problems) = Recording::parse(&done.stdout) {
@@ -149,4 +161,64 @@ fn a_table_for_people_and_bad_options_refused() {
         let done = run_lasthop(&args).expect("runs");
         assert_eq!((done.code(), done.stderr.lines().count()), (Some(2), 1), "{}", done.stderr);
     }
+}
+
+/// Runs `work` in a namespace.
+fn inside<T: Send>(netns: &str, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            let netns = File::open(Path::new("/run/netns").join(netns)).expect("a namespace");
+            setns(netns, CloneFlags::CLONE_NEWNET).expect("entered");
+            work()
+        });
+        there.join().expect("no panic")
+    })
+}
+
+/// A client that says first that it is done, as HTTP/1.0's do.
+fn half_closed_connections(count: usize) {
+    let listener = inside(B, || TcpListener::bind((B4, 8000))).expect("listens");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..count {
+                let mut served = listener.accept().expect("a connection").0;
+                served.read_to_end(&mut Vec::new()).expect("a request");
+                served.write_all(&[b'x'; 100_000]).expect("an answer");
+            }
+        });
+        for _ in 0..count {
+            let mut client = inside(A, || TcpStream::connect((B4, 8000))).expect("connects");
+            client.write_all(b"GET").expect("a request");
+            client.shutdown(Shutdown::Write).expect("done");
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).expect("an answer");
+            assert_eq!(answer.len(), 100_000);
+        }
+    });
+}
+
+/// What every node has all day: connections, echoes, datagrams to a group and to all that nobody wants.
+#[test]
+fn ordinary_traffic_prints_nothing() {
+    let bed = Bed::without_ipv6().expect("a bed");
+    bed.ip(&format!("-n {A} route add 239.0.0.0/8 dev eth0")).expect("a route");
+    let counting = lasthop(&["drops", "--json", "--netns", A, "--netns", B]);
+    let counting = Running::start(&mut counting.expect("a command")).expect("starts");
+    counting.wait_stderr("lasthop: ready:", READY_LIMIT).expect("ready");
+    half_closed_connections(20);
+    bed.output(A, "ping", &["-c", "2", "-i", "0.2", B4]).expect("echoes");
+    let datagrams = inside(A, || UdpSocket::bind((A4, 0))).expect("a socket");
+    datagrams.set_broadcast(true).expect("may");
+    for to in ["239.1.2.3", "10.78.0.255"] {
+        datagrams.send_to(b"x", (to, 4444)).expect("sent");
+    }
+    // What the other host's softirq has not come to yet is counted before the end.
+    std::thread::sleep(Duration::from_millis(300));
+    counting.signal(Signal::SIGINT).expect("a signal");
+    let done = counting.finish(RUN_LIMIT).expect("it ends");
+    let rows = rows_of(&done);
+    assert!(rows.iter().all(|row| row["folded"].is_u64()), "{rows:#?}");
+    assert_eq!(rows.len(), 1, "nothing was dropped: {rows:#?}");
+    // Echo replies, both copies of the broadcast and the one of the multicast at the least.
+    assert!(rows[0]["count"].as_u64() >= Some(5), "{rows:#?}");
 }

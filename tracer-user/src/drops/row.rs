@@ -102,8 +102,12 @@ fn row(entry: &Entry, names: &dyn Names, by: u32, by_ovs_port: bool) -> Drops {
     if let Some((_, words)) = silent {
         (about, meaning) = (Matter::Ovs, Some(words));
     }
-    let check = commands(about, &Spot::at(netns.as_ref(), dev.as_deref()));
     let everyday = why_everyday(reason.as_deref(), symbol.as_deref(), key.traits);
+    let next = match everyday {
+        // It is known why, and nothing is amiss.
+        Some(_) => Vec::new(),
+        None => commands(about, &Spot::at(netns.as_ref(), dev.as_deref())),
+    };
     // Of what is no IP packet there are none.
     let addressed =
         by & BY_ADDRESS != 0 && (detail.src, detail.dst) != (Addr([0; 2]), Addr([0; 2]));
@@ -122,8 +126,8 @@ fn row(entry: &Entry, names: &dyn Names, by: u32, by_ovs_port: bool) -> Drops {
         dst: addressed.then(|| ip(detail.dst)),
         dport: (by & BY_PORT != 0 && detail.dport != 0).then_some(detail.dport),
         stack: if detail.stack == 0 { Vec::new() } else { names.stack(detail.stack - 1) },
-        meaning: meaning.map(str::to_owned),
-        next: check,
+        meaning: everyday.or(meaning).map(str::to_owned),
+        next,
         everyday: everyday.map(str::to_owned),
         rest: *rest,
         folded: None,
