@@ -42,10 +42,11 @@ async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {
     // However it went: this thread has not the privilege to end what runs as another user.
     stop.end_child(hands).await;
     followed?;
-    screen.last(hands.run(|| {
+    let counts = hands.run(|| {
         counter.detach();
         counter.counts()
-    })?)?;
+    })?;
+    screen.last(counts, counter.ledger())?;
     Ok(0)
 }
 
@@ -72,7 +73,8 @@ async fn follow(
                 read.reset_after(SOON);
             },
             _ = print.tick(), if every.is_some() => {
-                screen.interim(hands.run(|| counter.counts())?)?;
+                let counts = hands.run(|| counter.counts())?;
+                screen.interim(counts, counter.ledger())?;
             }
             events = counter.links_changed() => match events {
                 Some(events) => counter.topology_changed(events),

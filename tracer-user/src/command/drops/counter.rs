@@ -11,8 +11,8 @@ use crate::capture::decode::proto;
 use crate::capture::load::loader;
 use crate::capture::session::monotonic;
 use crate::cli::{By, DropsArgs};
-use crate::drops::{self, Names, Tally};
-use crate::model::{Drops, Meta, Netns, Place};
+use crate::drops::{Counted, Ledger, Names, Tally};
+use crate::model::{Meta, Netns, Place};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
 /// The kernel's counts, and what gives them names.
@@ -22,8 +22,8 @@ pub struct Counter {
     watch: Watch,
     topology: Topology,
     tally: Tally,
+    ledger: Ledger,
     by: u32,
-    by_ovs_port: bool,
     /// For how many details the kernel has room.
     in_kernel: usize,
     /// `--netns` names some namespaces: only theirs count.
@@ -35,8 +35,8 @@ pub struct Counter {
 
 /// What was counted from the beginning on.
 pub struct Counts {
-    /// The most frequent first.
-    pub rows: Vec<Drops>,
+    /// The most frequent first, by number of [`Counter::ledger`]'s.
+    pub lines: Vec<Counted>,
     /// How many drops the kernel's maps had no room for.
     pub not_held: u64,
     /// Nanoseconds since the beginning.
@@ -74,9 +74,9 @@ impl Counter {
             watch,
             topology: Topology::default(),
             tally: Tally::new(by != 0, keep.saturating_mul(2)),
+            ledger: Ledger::new(by, args.by.contains(&By::OvsPort)),
             by,
             in_kernel: in_kernel as usize,
-            by_ovs_port: args.by.contains(&By::OvsPort),
             scoped,
             seen: HashMap::new(),
             began: Instant::now(),
@@ -139,21 +139,30 @@ impl Counter {
         self.seen.insert(at, seen);
     }
 
-    /// Reads, and gives what was counted so far its names.
+    /// Reads; what was counted so far.
     ///
     /// # Errors
     /// A map cannot be read.
     pub fn counts(&mut self) -> anyhow::Result<Counts> {
         self.read()?;
-        Ok(Counts { rows: self.rows(), not_held: self.counting.not_held(), ts: self.now() })
+        Ok(Counts { lines: self.lines(), not_held: self.counting.not_held(), ts: self.now() })
     }
 
-    fn rows(&self) -> Vec<Drops> {
+    fn lines(&mut self) -> Vec<Counted> {
+        // It asks the rest of this for names.
+        let mut ledger = std::mem::take(&mut self.ledger);
         let in_scope = |key: &DropKey| {
             self.seen.get(&(key.netns, key.ifindex)).map_or(!self.scoped, |seen| seen.in_scope)
         };
         let entries = self.tally.entries().filter(|entry| in_scope(&entry.detail.key));
-        drops::rows(entries, self, self.by, self.by_ovs_port)
+        let lines = ledger.lines(entries, self);
+        self.ledger = ledger;
+        lines
+    }
+
+    /// What makes rows of lines.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Waits for devices or namespaces to change; `None`: they can no longer be followed.
