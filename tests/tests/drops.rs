@@ -183,7 +183,7 @@ fn half_closed_connections(count: usize) {
             for _ in 0..count {
                 let mut served = listener.accept().expect("a connection").0;
                 served.read_to_end(&mut Vec::new()).expect("a request");
-                served.write_all(&[b'x'; 100_000]).expect("an answer");
+                served.write_all(&vec![b'x'; 100_000]).expect("an answer");
             }
         });
         for _ in 0..count {

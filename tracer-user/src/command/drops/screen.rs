@@ -70,7 +70,7 @@ impl Screen {
         if self.json {
             let mut out = std::io::stdout().lock();
             json::write(&mut out, &Record::Meta(counter.meta(&args.live.filter_text)))
-                .and_then(|()| Ok(out.flush()?))
+                .and_then(|()| out.flush())
                 .context(STDOUT)?;
         } else {
             for line in counter.blind() {
