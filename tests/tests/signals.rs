@@ -1,0 +1,56 @@
+//! What ends lasthop before its time: it stops cleanly, and lets CMD do so.
+
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tests::lasthop::{READY_LIMIT, RUN_LIMIT, binary, lasthop};
+use tests::machine::take_turn;
+use tests::process::Running;
+
+/// A command that cleans up when it is asked to end.
+const TIDY: &str =
+    "trap 'echo tidied >&2; exit' TERM; echo armed >&2; while :; do sleep 0.05; done";
+/// One that does not mean to end.
+const STUBBORN: &str = "trap '' TERM; echo armed >&2; while :; do sleep 0.05; done";
+
+const COMMANDS: [&[&str]; 2] =
+    [&["trace", "udp port 9", "--json"], &["drops", "udp port 9", "--json"]];
+
+#[test]
+fn a_signal_stops_it_cleanly_and_cmd_may_clean_up() {
+    let _turn = take_turn().expect("a turn");
+    for command in COMMANDS {
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            for (cmd, tidied) in [(TIDY, true), (STUBBORN, false)] {
+                let mut traced = lasthop(command).expect("a command");
+                traced.args(["--", "sh", "-c", cmd]);
+                let running = Running::start(&mut traced).expect("starts");
+                running.wait_stderr("armed", READY_LIMIT).expect("ready");
+                running.signal(signal).expect("a signal");
+                let done = running.finish(RUN_LIMIT).expect("it ends");
+                let what = format!("{command:?} {signal} {}", done.stderr);
+                assert_eq!(done.code(), Some(0), "{what}");
+                assert_eq!(done.stderr.contains("tidied"), tidied, "{what}");
+                assert!(done.text().starts_with("{\"type\":\"meta\""), "{what}");
+            }
+        }
+    }
+}
+
+/// As nohup(1) starts it.
+#[test]
+fn a_hangup_that_is_to_be_outlived_is() {
+    let _turn = take_turn().expect("a turn");
+    for command in COMMANDS {
+        let mut kept = Command::new("sh");
+        kept.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(binary().expect("lasthop"));
+        let running = Running::start(kept.args(command)).expect("starts");
+        running.wait_stderr("lasthop: ready:", READY_LIMIT).expect("ready");
+        running.signal(Signal::SIGHUP).expect("a signal");
+        std::thread::sleep(Duration::from_millis(500));
+        running.signal(Signal::SIGINT).expect("it is still there");
+        let done = running.finish(RUN_LIMIT).expect("it ends");
+        assert_eq!(done.code(), Some(0), "{command:?}: {}", done.stderr);
+    }
+}
