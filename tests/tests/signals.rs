@@ -3,7 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::lasthop::{READY_LIMIT, RUN_LIMIT, binary, lasthop};
 use tests::machine::take_turn;
 use tests::process::Running;
@@ -17,6 +18,12 @@ const STUBBORN: &str = "trap '' TERM; echo armed >&2; while :; do sleep 0.05; do
 const COMMANDS: [&[&str]; 2] =
     [&["trace", "udp port 9", "--json"], &["drops", "udp port 9", "--json"]];
 
+/// To lasthop only: a terminal would tell CMD, too.
+fn alone(running: &Running, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(running.pid()).expect("a pid"));
+    kill(pid, signal).expect("a signal");
+}
+
 #[test]
 fn a_signal_stops_it_cleanly_and_cmd_may_clean_up() {
     let _turn = take_turn().expect("a turn");
@@ -27,7 +34,7 @@ fn a_signal_stops_it_cleanly_and_cmd_may_clean_up() {
                 traced.args(["--", "sh", "-c", cmd]);
                 let running = Running::start(&mut traced).expect("starts");
                 running.wait_stderr("armed", READY_LIMIT).expect("ready");
-                running.signal(signal).expect("a signal");
+                alone(&running, signal);
                 let done = running.finish(RUN_LIMIT).expect("it ends");
                 let what = format!("{command:?} {signal} {}", done.stderr);
                 assert_eq!(done.code(), Some(0), "{what}");
@@ -47,7 +54,7 @@ fn a_hangup_that_is_to_be_outlived_is() {
         kept.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(binary().expect("lasthop"));
         let running = Running::start(kept.args(command)).expect("starts");
         running.wait_stderr("lasthop: ready:", READY_LIMIT).expect("ready");
-        running.signal(Signal::SIGHUP).expect("a signal");
+        alone(&running, Signal::SIGHUP);
         std::thread::sleep(Duration::from_millis(500));
         running.signal(Signal::SIGINT).expect("it is still there");
         let done = running.finish(RUN_LIMIT).expect("it ends");
