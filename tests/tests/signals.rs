@@ -4,7 +4,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tests::lasthop::{READY_LIMIT, RUN_LIMIT, binary, lasthop};
 use tests::machine::take_turn;
 use tests::process::Running;
@@ -20,8 +19,7 @@ const COMMANDS: [&[&str]; 2] =
 
 /// To lasthop only: a terminal would tell CMD, too.
 fn alone(running: &Running, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(running.pid()).expect("a pid"));
-    kill(pid, signal).expect("a signal");
+    kill(running.pid(), signal).expect("a signal");
 }
 
 #[test]
