@@ -21,6 +21,7 @@ use crate::kernel::btf::KernelBtf;
 use crate::kernel::symbols::Symbols;
 use crate::model::{Hop, Lost};
 use crate::netfilter::{self, Asker};
+use crate::privileges::{FOLLOWING, confined};
 use crate::reconstruct::asked::{Answer, Question};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
@@ -119,7 +120,7 @@ impl Session {
         let kernel_log = KernelLog::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
         let ports = Ports::new(&mut loaded)?;
-        let (watch, links) = Watch::start(plan.scope)?;
+        let (watch, links) = confined(&[FOLLOWING], || Watch::start(plan.scope))??;
         let mut session = Self {
             loaded: Some(loaded),
             ring,

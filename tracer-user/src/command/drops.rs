@@ -11,7 +11,7 @@ use self::counter::Counter;
 use self::screen::Screen;
 use super::stop::{Ended, Stop};
 use crate::cli::DropsArgs;
-use crate::privileges::{self, Hands};
+use crate::privileges::{self, Duty, Hands};
 
 /// How often the kernel's maps are emptied, and new devices given their names.
 const READ: Duration = Duration::from_millis(200);
@@ -27,7 +27,8 @@ const QUIET: Duration = Duration::from_millis(300);
 /// # Errors
 /// One line: what could not be done, and what to do.
 pub fn run(args: &DropsArgs) -> anyhow::Result<u8> {
-    super::live::run(async |hands| count(args, hands).await)
+    let has_child = !args.live.command.is_empty();
+    super::live::run(Duty::Count, has_child, async |hands| count(args, hands).await)
 }
 
 async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {

@@ -13,6 +13,7 @@ use crate::capture::session::monotonic;
 use crate::cli::{By, DropsArgs};
 use crate::drops::{Counted, Ledger, Names, Tally};
 use crate::model::{Meta, Netns, Place};
+use crate::privileges::{FOLLOWING, confined};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
 /// The kernel's counts, and what gives them names.
@@ -64,7 +65,8 @@ impl Counter {
         let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
         // Before there is a thread that opens files.
         let aya = loader();
-        let (watch, links) = Watch::start(Scope::from_options(&args.live.netns))?;
+        let scope = Scope::from_options(&args.live.netns);
+        let (watch, links) = confined(&[FOLLOWING], || Watch::start(scope))??;
         let (counting, legend) = Counting::start(aya, by, filter, in_kernel)?;
         let scoped =
             !args.live.netns.is_empty() && !args.live.netns.iter().any(|name| name == "all");
