@@ -18,7 +18,7 @@ use super::probes::{Attached, attach_all};
 use super::ring::Ring;
 use crate::few::Few;
 use crate::kernel::btf::KernelBtf;
-use crate::kernel::symbols::Symbols;
+use crate::kernel::symbols::{HIDDEN_SYMBOLS, Symbols};
 use crate::model::{Hop, Lost};
 use crate::netfilter::{self, Asker};
 use crate::privileges::{FOLLOWING, confined};
@@ -111,10 +111,7 @@ impl Session {
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
         let names = names.with(symbols.context("/proc/kallsyms")?);
         if names.symbols.is_empty() {
-            log::warn!(
-                "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \
-                 (needs CAP_SYSLOG, or kernel.kptr_restrict below 2)"
-            );
+            log::warn!("{HIDDEN_SYMBOLS}");
         }
         let ring = Ring::take(&mut loaded)?;
         let kernel_log = KernelLog::take(&mut loaded)?;

@@ -49,7 +49,7 @@ pub fn kind(key: &DropKey, rest: bool, names: &dyn Names, by: u32, by_ovs_port: 
     let next = match everyday {
         // It is known why, and nothing is amiss.
         Some(_) => Vec::new(),
-        None => commands(about, &Spot::at(netns.as_ref(), dev.as_deref())),
+        None => commands(about, &Spot::at(netns.as_ref(), dev.as_deref(), symbol.as_deref())),
     };
     Drops {
         offset: place.as_ref().map(|place| place.offset),

@@ -5,6 +5,10 @@ use std::io::{BufRead, BufReader};
 
 use crate::model::Place;
 
+/// What it means that there are no symbols.
+pub const HIDDEN_SYMBOLS: &str = "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \
+     (needs CAP_SYSLOG, or kernel.kptr_restrict below 2)";
+
 /// The kernel's functions by address, its modules' and BPF programs' included.
 #[derive(Debug, Default)]
 pub struct Symbols {

@@ -16,6 +16,9 @@ use crate::model::{Meta, Netns, Place};
 use crate::privileges::{FOLLOWING, confined};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
+/// `LOOPBACK_IFINDEX` of `include/net/net_namespace.h`: every namespace's first device.
+const LOOPBACK: u32 = 1;
+
 /// The kernel's counts, and what gives them names.
 pub struct Counter {
     counting: Counting,
@@ -226,8 +229,11 @@ impl Names for Counter {
 
     fn device(&self, netns: u32, ifindex: u32) -> Option<String> {
         let seen = self.seen.get(&(netns, ifindex));
-        let named = seen.and_then(|seen| seen.device.clone());
-        named.or_else(|| (ifindex != 0).then(|| format!("ifindex {ifindex}")))
+        seen.and_then(|seen| seen.device.clone()).or_else(|| match ifindex {
+            0 => None,
+            LOOPBACK => Some("lo".to_owned()),
+            _ => Some(format!("ifindex {ifindex}")),
+        })
     }
 
     fn netns(&self, inode: u32) -> Netns {
