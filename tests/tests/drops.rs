@@ -222,3 +222,21 @@ fn ordinary_traffic_prints_nothing() {
     // Echo replies, both copies of the broadcast and the one of the multicast at the least.
     assert!(rows[0]["count"].as_u64() >= Some(5), "{rows:#?}");
 }
+
+/// What a host's own rules keep it from sending has no device yet.
+#[test]
+fn a_drop_on_the_way_out_has_its_namespace() {
+    let bed = Bed::new().expect("a bed");
+    for rule in [
+        "add table inet lh",
+        "add chain inet lh out { type filter hook output priority 0; }",
+        "add rule inet lh out udp dport 4444 drop",
+    ] {
+        bed.output(A, "nft", &[rule]).expect("a rule");
+    }
+    // sendto(2) says EPERM.
+    let rows = rows(&["udp port 4444"], A, &format!("{} || true", datagrams(4444, 5)));
+    assert_eq!(rows.len(), 1, "{rows:#?}");
+    assert_eq!((&rows[0]["netns"], &rows[0]["reason"]), (&A.into(), &"NETFILTER_DROP".into()));
+    assert!(rows[0]["next"][0].as_str().is_some_and(|next| next.contains(A)), "{rows:#?}");
+}

@@ -167,6 +167,13 @@ fn fill_place(ctx: &BtfTracePointContext, skb: *const u8, key: &mut DropKey) {
                 net = pointer(socket, at!(sk_net));
             }
         }
+        // What the host itself sends has no device before it is routed, but a socket.
+        if net.is_null() {
+            let socket = pointer(skb, at!(skb_sk));
+            if !socket.is_null() {
+                net = pointer(socket, at!(sk_net));
+            }
+        }
         if !net.is_null() {
             key.netns = Direct::field(net, at!(net_inum));
         }

@@ -34,6 +34,10 @@ const GROUP_FILTERS: &[&str] = &[
 /// before that one cannot be told from the other.
 const GROUP_ROUTES: &[&str] = &["ip_rcv_finish_core", "ip_rcv_finish"];
 
+/// Functions that end an echo reply after raw sockets, which most programs ping by, had their copies:
+/// `ping_rcv` says that no ping socket wants it, and on some kernels (6.1) its callers free it.
+const ECHO_ENDS: &[&str] = &["ping_rcv", "icmp_rcv", "icmpv6_rcv"];
+
 /// Functions that end without a reason an ACK that they have dealt with, in a connection one half of
 /// which is closed (`tcp_rcv_state_process`), or that answered its SYN (`net/ipv4/tcp_input.c`).
 /// Whatever they refuse has a reason of its own, on kernels that have reasons.
@@ -68,8 +72,7 @@ pub fn why_everyday(
     if reason == "NO_SOCKET" && has(TRAIT_RESET) {
         return Some("a late RST: both ends are done with the connection");
     }
-    // The kernel frees an echo reply this way after the sockets had their copies.
-    if reason == "NO_SOCKET" && symbol == Some("ping_rcv") {
+    if reason == "NO_SOCKET" && within(ECHO_ENDS) {
         return Some("an echo reply of which the sockets have their copies");
     }
     if unexplained && symbol == Some("icmpv6_rcv") {
@@ -116,6 +119,8 @@ mod tests {
             (Some("TCP_RESET"), Some("tcp_reset"), TRAIT_RESET | TRAIT_NOT_SYN),
             (Some("NO_SOCKET"), Some("tcp_v6_rcv"), TRAIT_RESET | TRAIT_NOT_SYN),
             (Some("OTHERHOST"), Some("ip_rcv_core"), TRAIT_OTHERHOST | TRAIT_PROMISCUOUS),
+            (Some("NO_SOCKET"), Some("ping_rcv"), 0),
+            (Some("NO_SOCKET"), Some("icmp_rcv"), 0),
             (Some("NOT_SPECIFIED"), Some("ip6_mc_input"), TRAIT_GROUP),
             (None, Some("ip6_mc_input"), TRAIT_GROUP),
             (Some("NOT_SPECIFIED"), Some("tcp_v4_rcv"), TRAIT_NOT_SYN),
