@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tests::lasthop::{READY_LIMIT, RUN_LIMIT, binary, lasthop};
 use tests::machine::take_turn;
 use tests::process::Running;
@@ -41,6 +42,35 @@ fn a_signal_stops_it_cleanly_and_cmd_may_clean_up() {
             }
         }
     }
+}
+
+/// Its probes take a while; who has changed their mind meanwhile does not want CMD to be run.
+#[test]
+fn a_signal_before_it_is_ready_keeps_cmd_from_being_run() {
+    let _turn = take_turn().expect("a turn");
+    for command in COMMANDS {
+        let mut traced = lasthop(command).expect("a command");
+        traced.args(["-vv", "--", "sh", "-c", "echo armed >&2; sleep 1"]);
+        let running = Running::start(&mut traced).expect("starts");
+        // From here on a signal is caught.
+        std::thread::sleep(Duration::from_millis(5));
+        while !catches(running.pid(), Signal::SIGINT) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        alone(&running, Signal::SIGINT);
+        let done = running.finish(RUN_LIMIT).expect("it ends");
+        assert_eq!(done.code(), Some(0), "{command:?}: {}", done.stderr);
+        assert!(!done.stderr.contains("armed"), "{command:?}: {}", done.stderr);
+        assert!(done.text().starts_with("{\"type\":\"meta\""), "{command:?}: {}", done.text());
+    }
+}
+
+/// `SigCgt` of proc(5).
+fn catches(pid: Pid, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+    let mask = u64::from_str_radix(mask.trim(), 16).expect("hexadecimal");
+    mask >> (signal as i32 - 1) & 1 != 0
 }
 
 /// As nohup(1) starts it.

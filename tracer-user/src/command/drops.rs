@@ -38,7 +38,7 @@ async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {
     screen.head(&counter, args)?;
     privileges::renounce()?;
     super::meta::tell_ready(counter.probes(), counter.devices());
-    stop.begin(hands, &args.live, args.output.json)?;
+    stop.begin(hands, &args.live, args.output.json).await?;
     let followed = follow(&mut counter, &mut screen, &mut stop, args, hands).await;
     // However it went: this thread has not the privilege to end what runs as another user.
     stop.end_child(hands).await;

@@ -22,6 +22,8 @@ pub struct Stop {
     hangup: Option<Signal>,
     deadline: Option<Instant>,
     child: Option<Child>,
+    /// It was over before it began.
+    over: bool,
 }
 
 /// What has happened.
@@ -45,15 +47,28 @@ impl Stop {
             hangup: (!is_hangup_ignored()).then(|| signal(SignalKind::hangup())).transpose()?,
             deadline: None,
             child: None,
+            over: false,
         })
     }
 
     /// Runs CMD, if there is one, with the privileges that lasthop was started with; its standard
-    /// output goes to stderr with `json`. `--for` counts from now.
+    /// output goes to stderr with `json`. `--for` counts from now. Does nothing where a signal came
+    /// while all was attached.
     ///
     /// # Errors
     /// CMD cannot be run.
-    pub fn begin(&mut self, hands: &Hands, args: &LiveArgs, json: bool) -> anyhow::Result<()> {
+    pub async fn begin(
+        &mut self,
+        hands: &Hands,
+        args: &LiveArgs,
+        json: bool,
+    ) -> anyhow::Result<()> {
+        // Long enough for the runtime to look at what came.
+        const LOOK: Duration = Duration::from_millis(1);
+        self.over = timeout(LOOK, self.wait()).await.is_ok();
+        if self.over {
+            return Ok(());
+        }
         self.deadline = args.stop_after.map(|d| Instant::now() + d);
         let runtime = Handle::current();
         self.child = hands.run(|| {
@@ -66,6 +81,9 @@ impl Stop {
 
     /// Waits for whatever comes first. May be dropped and called again.
     pub async fn wait(&mut self) -> Ended {
+        if self.over {
+            return Ended::All;
+        }
         tokio::select! {
             _ = self.interrupt.recv() => Ended::All,
             _ = self.terminate.recv() => Ended::All,

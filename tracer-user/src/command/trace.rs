@@ -66,7 +66,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     report.flush()?;
     privileges::renounce()?;
     announce(&session);
-    let begun = stop.begin(hands, &args.live, args.output.json);
+    let begun = stop.begin(hands, &args.live, args.output.json).await;
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
     let open_vswitch = Asking::new(talk);
     let mut owners = Owners { hands, names, open_vswitch, netfilter: Asker::default() };
