@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
@@ -12,6 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::bed::{A, A4, B, B4, Bed};
 use tests::lasthop::{READY_LIMIT, RUN_LIMIT, lasthop, peer, run_lasthop};
+use tests::machine::take_turn;
 use tests::process::{Finished, Running};
 use tests::recording::Recording;
 
@@ -239,4 +242,27 @@ fn a_drop_on_the_way_out_has_its_namespace() {
     assert_eq!(rows.len(), 1, "{rows:#?}");
     assert_eq!((&rows[0]["netns"], &rows[0]["reason"]), (&A.into(), &"NETFILTER_DROP".into()));
     assert!(rows[0]["next"][0].as_str().is_some_and(|next| next.contains(A)), "{rows:#?}");
+}
+
+/// Containers' namespaces often have no name, but their devices do.
+#[test]
+fn devices_of_a_namespace_without_a_name_are_named() {
+    let _turn = take_turn().expect("a turn");
+    let make = "ip link add d0 type veth peer name d1; echo ready; exec sleep 60";
+    let mut unshare = Command::new("unshare");
+    let holder = Running::start(unshare.args(["--net", "sh", "-c", make])).expect("starts");
+    holder.wait_stdout(READY_LIMIT, |text| text.contains("ready\n")).expect("devices");
+    let netns = std::fs::metadata(format!("/proc/{}/ns/net", holder.pid())).expect("one").ino();
+    // Both ends tell each other what nobody wants to know.
+    let up = "ip link set d0 up; ip link set d1 up; sleep 2";
+    let pid = holder.pid().to_string();
+    let mut args = vec!["drops", "--json", "--all", "--", "nsenter", "--net", "--target", &pid];
+    args.extend(["sh", "-c", up]);
+    let rows = rows_of(&run_lasthop(&args).expect("runs"));
+    let there = rows.iter().filter(|row| row["netns"] == netns.to_string());
+    let devices: Vec<_> = there.map(|row| row["dev"].as_str().unwrap_or_default()).collect();
+    assert!(!devices.is_empty(), "{rows:#?}");
+    assert!(devices.iter().all(|dev| ["d0", "d1"].contains(dev)), "{devices:?}");
+    holder.signal(Signal::SIGTERM).expect("a signal");
+    holder.finish(RUN_LIMIT).expect("it ends");
 }

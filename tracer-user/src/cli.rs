@@ -87,8 +87,8 @@ pub struct LiveArgs {
     pub filter_text: String,
     #[arg(value_name = "FILTER", help = FILTER_HELP)]
     words: Vec<String>,
-    /// Which network namespaces' devices are watched (repeatable; default: the current one and
-    /// every named one)
+    /// Which network namespaces' devices are watched (repeatable; default of a trace: the current one
+    /// and every named one; of drops: all)
     #[arg(long, value_name = "NAME|PATH|all")]
     pub netns: Vec<String>,
     /// Stop after that long (10s, 2m)

@@ -68,7 +68,14 @@ impl Counter {
         let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
         // Before there is a thread that opens files.
         let aya = loader();
-        let scope = Scope::from_options(&args.live.netns);
+        // All are counted where none is chosen: so all are named, those of containers that have no
+        // name themselves, too.
+        let chosen = &args.live.netns;
+        let scope = if chosen.is_empty() {
+            Scope::from_options(&["all"])
+        } else {
+            Scope::from_options(chosen)
+        };
         let (watch, links) = confined(&[FOLLOWING], || Watch::start(scope))??;
         let (counting, legend) = Counting::start(aya, by, filter, in_kernel)?;
         let scoped =
