@@ -252,14 +252,15 @@ fn devices_of_a_namespace_without_a_name_are_named() {
     let mut unshare = Command::new("unshare");
     let holder = Running::start(unshare.args(["--net", "sh", "-c", make])).expect("starts");
     holder.wait_stdout(READY_LIMIT, |text| text.contains("ready\n")).expect("devices");
-    let netns = std::fs::metadata(format!("/proc/{}/ns/net", holder.pid())).expect("one").ino();
+    let netns = std::fs::metadata(format!("/proc/{}/ns/net", holder.pid())).expect("one");
+    let netns = netns.ino().to_string();
     // Both ends tell each other what nobody wants to know.
     let up = "ip link set d0 up; ip link set d1 up; sleep 2";
     let pid = holder.pid().to_string();
     let mut args = vec!["drops", "--json", "--all", "--", "nsenter", "--net", "--target", &pid];
     args.extend(["sh", "-c", up]);
     let rows = rows_of(&run_lasthop(&args).expect("runs"));
-    let there = rows.iter().filter(|row| row["netns"] == netns.to_string());
+    let there = rows.iter().filter(|row| row["netns"] == *netns);
     let devices: Vec<_> = there.map(|row| row["dev"].as_str().unwrap_or_default()).collect();
     assert!(!devices.is_empty(), "{rows:#?}");
     assert!(devices.iter().all(|dev| ["d0", "d1"].contains(dev)), "{devices:?}");
