@@ -75,6 +75,11 @@ pub fn why_everyday(
     if reason == "NO_SOCKET" && within(ECHO_ENDS) {
         return Some("an echo reply of which the sockets have their copies");
     }
+    // It makes the skb before it looks whether there is a listener (`net/unix/af_unix.c`, up to 6.12):
+    // nothing was sent, and who would connect is told.
+    if unexplained && symbol == Some("unix_stream_connect") {
+        return Some("a UNIX socket that nobody listens on");
+    }
     if unexplained && symbol == Some("icmpv6_rcv") {
         return Some("an ICMPv6 message that the host has dealt with");
     }
@@ -121,6 +126,7 @@ mod tests {
             (Some("OTHERHOST"), Some("ip_rcv_core"), TRAIT_OTHERHOST | TRAIT_PROMISCUOUS),
             (Some("NO_SOCKET"), Some("ping_rcv"), 0),
             (Some("NO_SOCKET"), Some("icmp_rcv"), 0),
+            (Some("NOT_SPECIFIED"), Some("unix_stream_connect"), 0),
             (Some("NOT_SPECIFIED"), Some("ip6_mc_input"), TRAIT_GROUP),
             (None, Some("ip6_mc_input"), TRAIT_GROUP),
             (Some("NOT_SPECIFIED"), Some("tcp_v4_rcv"), TRAIT_NOT_SYN),

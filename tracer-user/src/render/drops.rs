@@ -104,7 +104,10 @@ impl Table {
         }
         if page.not_held != 0 {
             let drops = count(page.not_held, "drop");
-            let _ = writeln!(text, "{drops} could not be counted by place: the map is full.");
+            let _ = writeln!(
+                text,
+                "{drops} could not be counted by place: the map is full until lasthop is started anew."
+            );
         }
         if page.everyday != 0 {
             let line =
