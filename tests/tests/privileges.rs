@@ -20,8 +20,8 @@ const KILL: u64 = 1 << 5;
 fn allowed(command: &str, thread: &str) -> u64 {
     match (command, thread) {
         ("trace", "hands") => BPF | PERFMON | NET_ADMIN | SYS_ADMIN | SYSLOG | KILL,
-        // It reads maps, and ends CMD.
-        ("drops", "hands") => BPF | KILL,
+        // It reads maps and names of functions, and ends CMD.
+        ("drops", "hands") => BPF | SYSLOG | KILL,
         (_, "topology") => SYS_ADMIN | SYS_PTRACE | DAC_OVERRIDE,
         ("trace", "asking") => SYS_PTRACE | DAC_OVERRIDE,
         _ => 0,

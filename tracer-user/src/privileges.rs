@@ -32,7 +32,10 @@ const HOOKING: Kept = &[
 ];
 
 /// Of the hands where drops are counted.
-const COUNTING: Kept = &[(Capability::CAP_BPF, "to read maps")];
+const COUNTING: Kept = &[
+    (Capability::CAP_BPF, "to read maps"),
+    (Capability::CAP_SYSLOG, "to read the addresses of a module that is loaded later"),
+];
 
 /// Of the hands, beside those, where there is a CMD.
 const ENDING: Kept = &[(Capability::CAP_KILL, "to end CMD, as whoever it runs")];

@@ -1,6 +1,6 @@
 //! The kernel's counts, read and given names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use tracer_common::drops::{BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_STACK, BY_TUPLE, DropKey};
@@ -12,6 +12,7 @@ use crate::capture::load::loader;
 use crate::capture::session::monotonic;
 use crate::cli::{By, DropsArgs};
 use crate::drops::{Counted, Ledger, Names, Tally};
+use crate::kernel::symbols::Symbols;
 use crate::model::{Meta, Netns, Place};
 use crate::privileges::{FOLLOWING, confined};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
@@ -34,6 +35,8 @@ pub struct Counter {
     scoped: bool,
     /// Devices and namespaces by the names they had when they first dropped: they may go.
     seen: HashMap<(u32, u32), Seen>,
+    /// Code addresses that have no name, and had none when the symbols were read again.
+    nameless: HashSet<u64>,
     began: Instant,
 }
 
@@ -91,6 +94,7 @@ impl Counter {
             in_kernel: in_kernel as usize,
             scoped,
             seen: HashMap::new(),
+            nameless: HashSet::new(),
             began: Instant::now(),
         };
         counter.topology_changed(links);
@@ -157,7 +161,28 @@ impl Counter {
     /// A map cannot be read.
     pub fn counts(&mut self) -> anyhow::Result<Counts> {
         self.read()?;
+        self.look_for_modules();
         Ok(Counts { lines: self.lines(), not_held: self.counting.not_held(), ts: self.now() })
+    }
+
+    /// Code without a name is a module's that was loaded meanwhile: the symbols are read again.
+    fn look_for_modules(&mut self) {
+        let symbols = &self.legend.symbols;
+        let locations: HashSet<u64> =
+            self.tally.entries().map(|entry| entry.detail.key.location).collect();
+        let new: Vec<u64> = locations
+            .into_iter()
+            .filter(|at| *at != 0 && !self.nameless.contains(at) && symbols.place(*at).is_none())
+            .collect();
+        if new.is_empty() || symbols.is_empty() {
+            return;
+        }
+        match Symbols::read() {
+            Ok(symbols) if !symbols.is_empty() => self.legend.symbols = symbols,
+            Ok(_) => log::debug!("/proc/kallsyms shows no addresses any more"),
+            Err(e) => log::debug!("/proc/kallsyms: {e}"),
+        }
+        self.nameless.extend(new);
     }
 
     fn lines(&mut self) -> Vec<Counted> {
