@@ -1,6 +1,6 @@
 //! One packet's whole way, once its fate is told.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{Journey, Outcome};
 use crate::reconstruct::sight::Sight;
@@ -18,9 +18,9 @@ pub struct Way {
     /// How many hops it made.
     pub hops: u32,
     /// Where it was seen first.
-    pub first: Arc<Sight>,
+    pub first: Rc<Sight>,
     /// Where it was seen last, or where it died.
-    pub last: Arc<Sight>,
+    pub last: Rc<Sight>,
 }
 
 impl Way {

@@ -94,7 +94,7 @@ fn is_echo(sight: &Sight, request: u8) -> bool {
 fn about_answers(at: &Sight) -> Vec<String> {
     let Some(tuple) = at.tuple.filter(|t| t.proto != Proto::Arp) else { return Vec::new() };
     if matches!(at.hook, HookName::TcEgress | HookName::OvsOutput) {
-        let tap = at.dev.as_ref().filter(|_| at.kind() == "tun");
+        let tap = at.site.dev.as_ref().filter(|_| at.kind() == "tun");
         return tap.map(|tap| next::readers_of(&words::shell(&tap.name))).into_iter().collect();
     }
     let spot = next::Spot::new(at, None);
@@ -123,7 +123,7 @@ fn arrival(at: &Sight) -> String {
     if matches!(at.hook, HookName::TcEgress | HookName::OvsOutput) {
         let to = if at.kind() == "tun" { "reached the guest" } else { "left the node" };
         let by = words::device(at).map(|d| format!(" by {d}")).unwrap_or_default();
-        return format!("{to}{by}{}", words::in_netns(at.netns.as_deref()));
+        return format!("{to}{by}{}", words::in_netns(at.site.netns.as_deref()));
     }
     let whom = if at.hook == HookName::Deliver { "socket" } else { "host" };
     format!("reached the {whom}{}", words::place(at))
