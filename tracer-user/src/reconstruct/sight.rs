@@ -22,7 +22,7 @@ pub struct Cause {
     /// The function that consumed it.
     pub by: Option<Arc<Place>>,
     /// Call chain, innermost first, `symbol+0xoffset`.
-    pub stack: Arc<[String]>,
+    pub stack: Option<Arc<[String]>>,
 }
 
 impl Cause {
@@ -42,7 +42,11 @@ impl Cause {
 
     /// The function that let go of it, then its callers, innermost first.
     pub fn symbols(&self) -> impl Iterator<Item = &str> {
-        let callers = self.stack.iter().map(|frame| frame.split('+').next().unwrap_or(frame));
+        let callers = self
+            .stack
+            .iter()
+            .flat_map(|stack| stack.iter())
+            .map(|frame| frame.split('+').next().unwrap_or(frame));
         self.place().map(|(symbol, _)| symbol).into_iter().chain(callers)
     }
 }
@@ -64,6 +68,32 @@ impl Site {
             a.as_ref().map(Arc::as_ptr) == b.as_ref().map(Arc::as_ptr)
         }
         is_same(&self.netns, &hop.netns) && is_same(&self.dev, &hop.dev)
+    }
+}
+
+/// A place on a packet's way, and who let go of it there.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Namespace and device.
+    pub site: Rc<Site>,
+    /// What kind of place.
+    pub hook: HookName,
+    /// See [`Sight::cause`].
+    pub cause: Option<Rc<Cause>>,
+}
+
+impl Stop {
+    /// As records name it.
+    pub fn place(&self) -> Where {
+        let Site { netns, dev } = &*self.site;
+        let symbol = self.cause.as_ref().and_then(|cause| cause.place());
+        Where {
+            netns: netns.as_deref().map(netns_name),
+            dev: dev.as_ref().map(|d| d.name.clone()),
+            hook: Some(self.hook),
+            symbol: symbol.map(|(symbol, _)| symbol.to_owned()),
+            bridge: dev.as_ref().and_then(|d| d.bridge.clone()),
+        }
     }
 }
 
@@ -117,15 +147,14 @@ pub struct Sight {
 }
 
 impl Sight {
+    /// The place.
+    pub fn stop(&self) -> Stop {
+        Stop { site: self.site.clone(), hook: self.hook, cause: self.cause.clone() }
+    }
+
     /// The place, as records name it.
     pub fn place(&self) -> Where {
-        Where {
-            netns: self.site.netns.as_deref().map(netns_name),
-            dev: self.site.dev.as_ref().map(|d| d.name.clone()),
-            hook: Some(self.hook),
-            symbol: self.symbol().map(str::to_owned),
-            bridge: self.site.dev.as_ref().and_then(|d| d.bridge.clone()),
-        }
+        self.stop().place()
     }
 
     /// The function that let go of it.
@@ -285,7 +314,7 @@ impl Catalog {
     }
 
     fn cause(&mut self, hop: &Hop) -> Option<Rc<Cause>> {
-        if hop.drop.is_none() && hop.by.is_none() && hop.stack.is_empty() {
+        if hop.drop.is_none() && hop.by.is_none() && hop.stack.is_none() {
             return None;
         }
         let same = |c: &Rc<Cause>| c.drop == hop.drop && c.by == hop.by && c.stack == hop.stack;
