@@ -1,6 +1,7 @@
 //! `lasthop explain`: the verdicts of a recording. Needs no privileges and no kernel.
 
 mod line;
+mod pieces;
 mod reader;
 
 use std::io::{self, Read, Write};

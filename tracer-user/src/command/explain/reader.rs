@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use memchr::{memchr, memrchr};
 
 use super::line::{Line, MAX_LINE, Unread, head, parse};
+use super::pieces::Pieces;
 
 /// How much is read and parsed at once, bytes: some hundred lines, which fit a processor's cache.
 const BLOCK: usize = 1 << 18;
@@ -56,7 +57,7 @@ impl Text {
 
     /// Parses it, up to a line that says nothing: there the reading ends. The lines are numbered from 1.
     /// Returns how many there are, blank ones included.
-    fn parse(&self, lines: &mut Vec<Numbered>) -> u64 {
+    fn parse(&self, lines: &mut Vec<Numbered>, pieces: &mut Pieces) -> u64 {
         let mut count = 0;
         let mut rest = self.bytes();
         while !rest.is_empty() {
@@ -68,7 +69,7 @@ impl Text {
                 continue;
             }
             let is_head = self.is_first && lines.is_empty();
-            let line = if is_head { head(line).map(Line::Meta) } else { parse(line) };
+            let line = if is_head { head(line).map(Line::Meta) } else { parse(line, pieces) };
             if matches!(line, Ok(Line::Other)) {
                 continue;
             }
@@ -140,10 +141,11 @@ impl Parser {
         let (parsed, done) = sync_channel(AHEAD);
         let (used, back) = channel::<Vec<Numbered>>();
         thread::spawn(move || {
+            let mut pieces = Pieces::default();
             for mut text in texts {
                 let mut lines = back.try_recv().unwrap_or_default();
                 lines.clear();
-                let count = text.parse(&mut lines);
+                let count = text.parse(&mut lines, &mut pieces);
                 let failed = text.failed.take();
                 // Where it is not wanted any more, nothing more is read.
                 let _ = spare.send(text);
