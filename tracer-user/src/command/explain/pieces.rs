@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use memchr::{memchr2, memmem};
+use memchr::memchr2;
+use memchr::memmem::Finder;
 use serde::de::IgnoredAny;
 
 use crate::model::Hop;
@@ -17,8 +18,10 @@ const MAX_KNOWN: usize = 2048;
 const MAX_PIECE: usize = 1024;
 
 /// What was read before, of each kind of line by its piece.
-#[derive(Default)]
 pub struct Pieces {
+    netns: Finder<'static>,
+    tuple: Finder<'static>,
+    first: Finder<'static>,
     /// Of hops, what comes before the tuple: the hop that says only that. `None` where it says more than
     /// where the hop was, or is not whole by itself.
     sites: Known<Option<Box<Hop>>>,
@@ -30,11 +33,24 @@ pub struct Pieces {
 
 type Known<T> = HashMap<Box<str>, T, foldhash::fast::RandomState>;
 
+impl Default for Pieces {
+    fn default() -> Self {
+        Self {
+            netns: Finder::new(r#""netns":"#),
+            tuple: Finder::new(r#","tuple":"#),
+            first: Finder::new(r#""first":"#),
+            sites: Known::default(),
+            stops: Known::default(),
+            rest: String::new(),
+        }
+    }
+}
+
 impl Pieces {
     /// The hop that a line of ours tells of; `None` where only the whole line can say.
     pub fn hop(&mut self, line: &str) -> Option<Hop> {
-        let begin = member(line, r#""netns":"#)?;
-        let end = begin + memmem::find(&line.as_bytes()[begin..], br#","tuple":"#)?;
+        let begin = member(line, &self.netns)?;
+        let end = begin + self.tuple.find(&line.as_bytes()[begin..])?;
         let site = look_up(&mut self.sites, &line[begin..end], site)?.as_ref()?;
         // The comma behind the piece goes with it.
         self.rest.clear();
@@ -50,7 +66,7 @@ impl Pieces {
 
     /// Whether the line of a journey is known to be whole; only the whole line can say that it is not.
     pub fn is_journey(&mut self, line: &str) -> bool {
-        let Some(begin) = member(line, r#""first":"#) else { return false };
+        let Some(begin) = member(line, &self.first) else { return false };
         let is_whole = |piece: &str| is_json(&format!("{{{piece}"));
         if look_up(&mut self.stops, &line[begin..], is_whole) != Some(&true) {
             return false;
@@ -82,8 +98,8 @@ fn is_json(text: &str) -> bool {
 
 /// Where a member of the line's own object begins that is not the first one. `key`: with its quotes and
 /// its colon. Such a text stands nowhere but at a member: within a string its quotes have backslashes.
-fn member(line: &str, key: &str) -> Option<usize> {
-    let begin = memmem::find(line.as_bytes(), key.as_bytes())?;
+fn member(line: &str, key: &Finder<'_>) -> Option<usize> {
+    let begin = key.find(line.as_bytes())?;
     let before = line.as_bytes().get(1..begin)?;
     // Nothing was opened before it but the line.
     (before.ends_with(b",") && memchr2(b'{', b'[', before).is_none()).then_some(begin)
