@@ -87,7 +87,6 @@ pub fn write<S: Serializer, T: Repeats>(one: &T, to: S) -> Result<S::Ok, S::Erro
 ///
 /// # Errors
 /// The writer's.
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 pub fn optional<S: Serializer, T: Repeats>(one: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
     match one {
         Some(one) => write(one, to),

@@ -50,6 +50,8 @@ pub struct Side {
     pub last_good_ts: u64,
     /// What they were.
     pub kinds: Kinds,
+    /// Where the first RST that arrived was seen first.
+    pub reset: Option<Rc<Sight>>,
 }
 
 /// What counting a packet came to.
@@ -392,6 +394,9 @@ impl Side {
         if self.arrived.is_none() || packet.first.ts >= self.last_good_ts {
             self.last_good_ts = packet.first.ts;
             self.arrived = Some(fate.at.clone());
+        }
+        if self.reset.is_none() && Kind::of(&packet.first) == Kind::Reset {
+            self.reset = Some(packet.first.clone());
         }
     }
 }

@@ -64,10 +64,11 @@ pub struct Site {
 impl Site {
     /// Whether it is the one that the hop names, by the very same objects.
     fn is_of(&self, hop: &Hop) -> bool {
-        fn is_same<T>(a: &Option<Arc<T>>, b: &Option<Arc<T>>) -> bool {
-            a.as_ref().map(Arc::as_ptr) == b.as_ref().map(Arc::as_ptr)
+        fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+            a.map(Arc::as_ptr) == b.map(Arc::as_ptr)
         }
-        is_same(&self.netns, &hop.netns) && is_same(&self.dev, &hop.dev)
+        is_same(self.netns.as_ref(), hop.netns.as_ref())
+            && is_same(self.dev.as_ref(), hop.dev.as_ref())
     }
 }
 
