@@ -13,7 +13,7 @@ mod owner;
 mod routing;
 mod shared;
 mod words;
-mod written;
+pub mod written;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
@@ -38,8 +38,6 @@ pub enum Record<'a> {
     Hop(&'a Hop),
     /// What Open vSwitch's tables do with a packet that died there.
     OvsTrace(Box<OvsTrace>),
-    /// One packet's whole way.
-    Journey(Journey),
     /// What became of one flow.
     Verdict(Box<Verdict>),
     /// Drops of one kind, counted (`lasthop drops`).
@@ -107,9 +105,10 @@ pub enum Outcome {
     ReplyNotTranslated,
 }
 
-/// One packet's whole way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Journey {
+/// One packet's whole way, a [`Record`] of its own: `P` is what is on record as a [`Where`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename = "journey", bound = "P: written::Repeats")]
+pub struct Journey<P> {
     /// Number of the packet.
     pub packet: u64,
     /// Number of its flow, from 1.
@@ -119,9 +118,11 @@ pub struct Journey {
     /// How many hops it made.
     pub hops: u32,
     /// Where it was seen first.
-    pub first: Where,
+    #[serde(serialize_with = "written::write")]
+    pub first: P,
     /// Where it was seen last, or where it died.
-    pub last: Where,
+    #[serde(serialize_with = "written::write")]
+    pub last: P,
 }
 
 /// A place on the packet's way, for a person and a script.

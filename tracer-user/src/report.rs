@@ -219,9 +219,9 @@ impl<'a> Report<'a> {
 
     fn journeys(&mut self, ways: &[Way]) -> io::Result<()> {
         match self.form {
-            Form::Json => ways.iter().try_for_each(|way| {
-                self.lines.write(&mut self.out, &Record::Journey(way.to_record()))
-            }),
+            Form::Json => {
+                ways.iter().try_for_each(|way| self.lines.write(&mut self.out, &way.to_record()))
+            }
             Form::Text(_) => Ok(()),
         }
     }

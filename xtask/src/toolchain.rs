@@ -99,6 +99,8 @@ impl Toolchain {
         };
         cargo.arg("build");
         self.aim(&mut cargo);
+        // The linker makes one unit of it; rustc is not to do so before.
+        cargo.env("CARGO_PROFILE_RELEASE_LTO", "off");
         cargo
     }
 

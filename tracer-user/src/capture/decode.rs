@@ -147,7 +147,8 @@ impl Decoder {
 impl Names {
     fn end(&self, numbers: &EndNumbers) -> End {
         let callers: Vec<Place> = self.symbols.callers(&numbers.stack).collect();
-        let stack = callers.iter().map(|p| format!("{}+{:#x}", p.symbol, p.offset)).collect();
+        let frames = callers.iter().map(|p| format!("{}+{:#x}", p.symbol, p.offset));
+        let stack = (!callers.is_empty()).then(|| frames.collect());
         // Where the skb was given up: as the tracepoint says, else the innermost caller.
         let place = match numbers.location {
             0 => callers.into_iter().next(),

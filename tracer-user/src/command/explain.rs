@@ -1,6 +1,7 @@
 //! `lasthop explain`: the verdicts of a recording. Needs no privileges and no kernel.
 
 mod line;
+mod pieces;
 mod reader;
 
 use std::io::{self, Read, Write};
@@ -51,13 +52,13 @@ pub fn explain(
     reader::read_lines(input, |Numbered { number, line, is_unended }| match line {
         Ok(line) => explanation.take(line),
         // The writer was killed in the middle of a line: all before it is whole.
-        Err(Unread::NoRecord(_)) if is_unended && explanation.head => {
+        Err(Unread::NoRecord(_)) if *is_unended && explanation.head => {
             explanation.cut_off = true;
             Ok(writeln!(
                 err,
                 "lasthop: line {number}, the last, is cut off (was the trace killed?); \
                  explaining the {} before it",
-                number - 1
+                *number - 1
             )?)
         }
         Err(why) => bail!("line {number}{why}; {REMEDY}"),
@@ -79,7 +80,7 @@ struct Explanation<'a> {
 }
 
 impl Explanation<'_> {
-    fn take(&mut self, line: Line) -> anyhow::Result<()> {
+    fn take(&mut self, line: &mut Line) -> anyhow::Result<()> {
         match line {
             // A second head: recordings put one after the other. Their clocks and numbers differ.
             Line::Meta(_) if self.head => {
@@ -87,16 +88,16 @@ impl Explanation<'_> {
             }
             Line::Meta(meta) => {
                 self.head = true;
-                self.report.meta(&meta)?;
+                self.report.meta(meta)?;
             }
             _ if !self.head => bail!("the first line is not of type meta; {REMEDY}"),
-            Line::Hop(mut hop) => {
+            Line::Hop(hop) => {
                 self.now = self.now.max(hop.ts);
-                self.report.hop(&mut hop);
+                self.report.hop(hop);
             }
-            Line::Lost(lost) => self.report.lost(&lost)?,
-            Line::Answer(answer) => self.report.answered(*answer)?,
-            Line::Verdict { ts } => self.now = self.now.max(ts),
+            Line::Lost(lost) => self.report.lost(lost)?,
+            Line::Answer(answer) => self.report.answered((**answer).clone())?,
+            Line::Verdict { ts } => self.now = self.now.max(*ts),
             Line::Other => {}
         }
         Ok(())

@@ -86,13 +86,8 @@ pub struct Hop {
     #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
     pub by: Option<Arc<Place>>,
     /// Kernel call chain of a drop or a consume, innermost first, as `symbol+0xoffset`.
-    #[serde(
-        default,
-        deserialize_with = "shared::read",
-        serialize_with = "written::write",
-        skip_serializing_if = "<[String]>::is_empty"
-    )]
-    pub stack: Arc<[String]>,
+    #[serde(default, deserialize_with = "shared::optional", serialize_with = "written::optional")]
+    pub stack: Option<Arc<[String]>>,
     /// Bytes of the packet at this place (`skb->len`).
     pub len: u32,
     /// The checksum of the transport header is wrong. Absent where it is right, where the network card

@@ -53,14 +53,6 @@ repeats!(
     Arc<[String]>
 );
 
-/// Reads one.
-///
-/// # Errors
-/// It is none of that kind.
-pub fn read<'de, D: Deserializer<'de>, T: Repeats>(from: D) -> Result<T, D::Error> {
-    look_up(<&RawValue>::deserialize(from)?.get())
-}
-
 /// Reads one that may be `null`.
 ///
 /// # Errors

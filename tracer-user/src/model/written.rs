@@ -19,7 +19,7 @@ use super::{Ct, Dev, Drop, Eth, Netns, Ovs, Place, Tuple};
 const MAX_KNOWN: usize = 2048;
 
 /// What this thread has written of one kind: by its key, the object and its JSON.
-type Known<T> =
+pub type Known<T> =
     RefCell<HashMap<<T as Repeats>::Key, (T, Box<RawValue>), foldhash::fast::RandomState>>;
 
 /// What repeats from line to line; cheap to copy.
@@ -87,7 +87,6 @@ pub fn write<S: Serializer, T: Repeats>(one: &T, to: S) -> Result<S::Ok, S::Erro
 ///
 /// # Errors
 /// The writer's.
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 pub fn optional<S: Serializer, T: Repeats>(one: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
     match one {
         Some(one) => write(one, to),

@@ -149,7 +149,7 @@ pub fn left_by(flow: &Flow) -> Vec<Question> {
     let steps = steps.filter(|step| step.is_placed());
     let questions = steps.filter_map(|step| {
         Some(Question {
-            netns: step.at.netns.as_ref()?.inode,
+            netns: step.at.site.netns.as_ref()?.inode,
             tuple: Some(step.from),
             icmp_id: step.at.icmp.as_ref().and_then(|i| i.id),
             zone: Some(step.entry.and_then(|e| e.zone).unwrap_or(0)),
@@ -190,7 +190,7 @@ impl Answers {
     pub fn rules_about(&self, flow: &Flow) -> Vec<Arc<Netfilter>> {
         let places = flow.losses.iter().map(|l| &l.at).chain(flow.related.iter().map(|r| &r.at));
         let places: Vec<_> =
-            places.filter_map(|s| Some((s.netns.as_ref()?.inode, s.tuple?))).collect();
+            places.filter_map(|s| Some((s.site.netns.as_ref()?.inode, s.tuple?))).collect();
         let concerns = |answer: &&Arc<Netfilter>| {
             places
                 .iter()
@@ -203,7 +203,7 @@ impl Answers {
     pub fn routing_about(&self, flow: &Flow) -> Vec<Arc<Routing>> {
         let lost = |answer: &&Arc<Routing>| {
             let own = |at: &Sight| {
-                let netns = at.netns.as_ref().map(|n| n.inode);
+                let netns = at.site.netns.as_ref().map(|n| n.inode);
                 netns == Some(answer.netns.inode) && at.tuple.is_some_and(|t| t.dst == answer.dst)
             };
             flow.losses.iter().any(|loss| own(&loss.at))
@@ -215,7 +215,8 @@ impl Answers {
     /// tuples or about none.
     pub fn about(&self, flow: &Flow) -> Vec<Arc<Conntrack>> {
         let places = flow.losses.iter().map(|l| &l.at).chain(flow.nat.steps.iter().map(|s| &s.at));
-        let netns: Vec<u32> = places.filter_map(|s| s.netns.as_ref().map(|n| n.inode)).collect();
+        let netns: Vec<u32> =
+            places.filter_map(|s| s.site.netns.as_ref().map(|n| n.inode)).collect();
         let own = |t: FlowTuple| {
             let ways = flow.losses.iter().filter_map(|l| l.at.ct.as_ref());
             let ways = ways.flat_map(|ct| [ct.orig, ct.reply]).flatten();

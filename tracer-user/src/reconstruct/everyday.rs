@@ -337,6 +337,6 @@ const STACKED: &[&str] = &[
 
 /// Whether what passes this device's egress leaves the node (or the part of it that can be seen).
 pub fn leaves_node(sight: &Sight) -> bool {
-    let Some(dev) = &sight.dev else { return false };
+    let Some(dev) = &sight.site.dev else { return false };
     dev.peer.is_none() && !STACKED.contains(&sight.kind()) && dev.name != "lo"
 }

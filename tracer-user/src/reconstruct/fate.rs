@@ -1,6 +1,6 @@
 //! What became of one packet: the judgement over all its lives.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{HookName, Outcome, PktType};
 use crate::reconstruct::everyday::{self, Taker};
@@ -37,15 +37,15 @@ pub struct Fate {
     /// In the terms of a record.
     pub outcome: Outcome,
     /// The hop that decided it.
-    pub at: Arc<Sight>,
+    pub at: Rc<Sight>,
     /// The device that the same copy entered or left before.
-    pub before: Option<Arc<Sight>>,
+    pub before: Option<Rc<Sight>>,
     /// The same copy's hops in Open vSwitch's datapath.
-    pub passage: Vec<Arc<Sight>>,
+    pub passage: Vec<Rc<Sight>>,
 }
 
 /// What became of one copy, and the hop that decided it.
-pub fn end_of(life: &Life) -> (End, &Arc<Sight>) {
+pub fn end_of(life: &Life) -> (End, &Rc<Sight>) {
     let Some(freed) = &life.freed else {
         return match (&life.delivered, &life.port) {
             (Some(socket), _) => (End::Delivered, socket),
@@ -111,7 +111,7 @@ fn consumed(life: &Life, freed: &Sight) -> End {
 
 /// Whether it ended at another device than this one.
 fn is_elsewhere(port: &Sight, freed: &Sight) -> bool {
-    let of = |s: &Sight| Some((s.netns.as_ref()?.inode, s.dev.as_ref()?.ifindex));
+    let of = |s: &Sight| Some((s.site.netns.as_ref()?.inode, s.site.dev.as_ref()?.ifindex));
     of(port).zip(of(freed)).is_some_and(|(port, freed)| port != freed)
 }
 
@@ -141,13 +141,13 @@ fn came_astray(life: &Life) -> bool {
 }
 
 fn has_master(port: &Sight) -> bool {
-    port.dev.as_ref().is_some_and(|d| d.master.is_some())
+    port.site.dev.as_ref().is_some_and(|d| d.master.is_some())
 }
 
 /// It arrived here with the MAC of another, at a device that is no port of a bridge (there, frames
 /// for others are the rule).
 fn is_stranger(port: &Sight) -> bool {
-    let (Some(dev), Some(eth)) = (&port.dev, port.eth) else {
+    let (Some(dev), Some(eth)) = (&port.site.dev, port.eth) else {
         return false;
     };
     port.hook == HookName::TcIngress
@@ -222,7 +222,7 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
 }
 
 /// As [`end_of`]; what came back from `ovs-vswitchd` stands for what went up.
-fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Arc<Sight>) {
+fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Rc<Sight>) {
     let (end, at) = end_of(life);
     let Some(OvsEnd::WentUp(upcall)) = &life.ovs_end else {
         return (end, at);

@@ -2,6 +2,7 @@
 
 mod loss;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub use self::loss::Loss;
@@ -44,11 +45,13 @@ pub struct Side {
     /// Those forwarded.
     pub left: u64,
     /// Where the latest good one arrived or left.
-    pub arrived: Option<Arc<Sight>>,
+    pub arrived: Option<Rc<Sight>>,
     /// When the latest good one was first seen.
     pub last_good_ts: u64,
     /// What they were.
     pub kinds: Kinds,
+    /// Where the first RST that arrived was seen first.
+    pub reset: Option<Rc<Sight>>,
 }
 
 /// What counting a packet came to.
@@ -78,7 +81,7 @@ pub struct Flow {
     /// As it was after translation, in the direction of `forward`.
     pub translated: Option<FlowTuple>,
     /// The first packet's first place, by which the flow is called.
-    pub opening: Arc<Sight>,
+    pub opening: Rc<Sight>,
     /// The first packet's direction.
     pub out: Side,
     /// The replies.
@@ -134,7 +137,7 @@ impl Side {
 
 impl Flow {
     /// A flow at its first packet's first readable place.
-    pub fn new(number: u64, opening: Arc<Sight>) -> Self {
+    pub fn new(number: u64, opening: Rc<Sight>) -> Self {
         Self {
             number,
             forward: opening.tuple,
@@ -391,6 +394,9 @@ impl Side {
         if self.arrived.is_none() || packet.first.ts >= self.last_good_ts {
             self.last_good_ts = packet.first.ts;
             self.arrived = Some(fate.at.clone());
+        }
+        if self.reset.is_none() && Kind::of(&packet.first) == Kind::Reset {
+            self.reset = Some(packet.first.clone());
         }
     }
 }

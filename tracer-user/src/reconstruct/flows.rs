@@ -4,7 +4,7 @@ mod holders;
 mod placing;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use self::holders::Holders;
 use crate::model::{Lost, Proto};
@@ -49,7 +49,7 @@ impl Flows {
     }
 
     /// The flow to which a packet belongs that shows itself like this.
-    pub fn of(&mut self, sight: &Arc<Sight>) -> u64 {
+    pub fn of(&mut self, sight: &Rc<Sight>) -> u64 {
         let Some(tuple) = &sight.tuple else {
             return self.unreadable(sight);
         };
@@ -85,7 +85,7 @@ impl Flows {
 
     /// A host tells itself of a packet that it could not send, and of which nothing was seen: the flow of
     /// that one.
-    fn begin_unseen(&mut self, sight: &Arc<Sight>, about: FlowTuple, key: FlowKey) -> u64 {
+    fn begin_unseen(&mut self, sight: &Rc<Sight>, about: FlowTuple, key: FlowKey) -> u64 {
         let number = self.begin(sight);
         if let Some(flow) = self.by_number.get_mut(&number) {
             flow.forward = Some(about);
@@ -97,7 +97,7 @@ impl Flows {
     /// The flow that this packet belongs to instead of flow `number`, when both look the same behind
     /// a translation: the client's conversation with the far end's own address, which its first
     /// packet there begins.
-    fn beside(&mut self, number: u64, key: FlowKey, sight: &Arc<Sight>) -> Option<u64> {
+    fn beside(&mut self, number: u64, key: FlowKey, sight: &Rc<Sight>) -> Option<u64> {
         let flow = self.by_number.get(&number)?;
         if !flow.nat.is_beside(sight) {
             return None;
@@ -117,7 +117,7 @@ impl Flows {
     }
 
     /// As [`Flows::beside`], for a packet that was taken for one of flow `number` before.
-    fn beside_later(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
+    fn beside_later(&mut self, number: u64, sight: &Rc<Sight>) -> Option<u64> {
         if self.direct.is_empty() {
             return None;
         }
@@ -160,7 +160,7 @@ impl Flows {
 
     /// The flow that a packet belongs to by its conntrack entry, where that is another than flow
     /// `number`: two connections may look the same behind their translations.
-    fn of_entry(&mut self, number: u64, sight: &Arc<Sight>) -> Option<u64> {
+    fn of_entry(&mut self, number: u64, sight: &Rc<Sight>) -> Option<u64> {
         let (from, to) = sight.ct.as_ref().filter(|_| sight.about().is_none())?.translation()?;
         let flow = self.by_number.get(&number)?;
         if !flow.nat.is_of_another(from, to) {
@@ -277,7 +277,7 @@ impl Flows {
         self.retired.push(flow);
     }
 
-    fn unreadable(&mut self, sight: &Arc<Sight>) -> u64 {
+    fn unreadable(&mut self, sight: &Rc<Sight>) -> u64 {
         if let Some(number) = self.unreadable {
             return number;
         }
@@ -286,7 +286,7 @@ impl Flows {
         number
     }
 
-    fn begin(&mut self, sight: &Arc<Sight>) -> u64 {
+    fn begin(&mut self, sight: &Rc<Sight>) -> u64 {
         self.latest += 1;
         let mut flow = Flow::new(self.latest, sight.clone());
         flow.incomplete = self.lost_until.is_some_and(|until| sight.ts <= until);

@@ -3,7 +3,7 @@
 mod due;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use self::due::Return;
 use crate::model::{HookName, Proto, TcpFlags};
@@ -31,9 +31,9 @@ pub struct Step {
     /// After.
     pub to: FlowTuple,
     /// The hop that showed it first, in the namespace where it is made.
-    pub at: Arc<Sight>,
+    pub at: Rc<Sight>,
     /// Where the same copy was seen before that.
-    pub before: Option<Arc<Sight>>,
+    pub before: Option<Rc<Sight>>,
     /// The entry by which it is made.
     pub entry: Option<Tracked>,
     /// Namespaces that packets passed before it, its own left out.
@@ -43,7 +43,7 @@ pub struct Step {
 }
 
 impl Step {
-    fn new(from: FlowTuple, to: FlowTuple, at: &Arc<Sight>, before: Option<&Arc<Sight>>) -> Self {
+    fn new(from: FlowTuple, to: FlowTuple, at: &Rc<Sight>, before: Option<&Rc<Sight>>) -> Self {
         Self {
             from,
             to,
@@ -86,7 +86,7 @@ impl Step {
     /// them. (Open vSwitch may take the entry off again, `ct_clear`.)
     pub fn is_without_entry(&self) -> bool {
         let in_datapath = |s: &Sight| {
-            let dev = s.dev.as_deref().and_then(|dev| dev.master.as_deref());
+            let dev = s.site.dev.as_deref().and_then(|dev| dev.master.as_deref());
             s.is_datapath() || dev == Some("ovs-system")
         };
         self.is_placed()
@@ -120,7 +120,7 @@ pub struct Nat {
     /// What the client sent to the far end's own address: those answers need no translation.
     direct: Vec<FlowTuple>,
     /// Where replies were seen last in each namespace that translates, by packet.
-    passing: VecDeque<(u64, Arc<Sight>)>,
+    passing: VecDeque<(u64, Rc<Sight>)>,
     /// When the connection was closed by both ends, or reset.
     closed: Option<u64>,
     fins: u8,
@@ -130,7 +130,7 @@ pub struct Nat {
 }
 
 fn inode(sight: &Sight) -> Option<u32> {
-    sight.netns.as_ref().map(|n| n.inode)
+    sight.site.netns.as_ref().map(|n| n.inode)
 }
 
 fn remember<T: PartialEq>(all: &mut Vec<T>, one: T) {
@@ -145,8 +145,8 @@ impl Nat {
         &mut self,
         direction: Direction,
         packet: &Packet,
-        before: Option<&Arc<Sight>>,
-        sight: &Arc<Sight>,
+        before: Option<&Rc<Sight>>,
+        sight: &Rc<Sight>,
     ) {
         let whole = sight.fragment.is_none_or(|at| at == 0) && sight.about().is_none();
         let Some(tuple) = sight.tuple.filter(|_| whole) else {
@@ -203,8 +203,8 @@ impl Nat {
     fn see_change(
         &mut self,
         packet: &Packet,
-        before: Option<&Arc<Sight>>,
-        sight: &Arc<Sight>,
+        before: Option<&Rc<Sight>>,
+        sight: &Rc<Sight>,
         to: FlowTuple,
     ) {
         let Some((before, from)) = before.and_then(|b| Some((b, b.tuple?))) else {
@@ -218,7 +218,7 @@ impl Nat {
     }
 
     /// The entry tells what is made of the flow's packets, also where no hop shows them before.
-    fn see_entry(&mut self, packet: &Packet, sight: &Arc<Sight>, tuple: FlowTuple) {
+    fn see_entry(&mut self, packet: &Packet, sight: &Rc<Sight>, tuple: FlowTuple) {
         let Some(tracked) = sight.ct.as_deref() else { return };
         let Some((from, to)) = tracked.translation().filter(|(a, b)| tuple == *a || tuple == *b)
         else {
@@ -233,8 +233,8 @@ impl Nat {
     fn add(
         &mut self,
         packet: &Packet,
-        before: Option<&Arc<Sight>>,
-        at: &Arc<Sight>,
+        before: Option<&Rc<Sight>>,
+        at: &Rc<Sight>,
         from: FlowTuple,
         to: FlowTuple,
     ) {
@@ -350,8 +350,8 @@ impl Nat {
     }
 
     /// Where one of these replies was seen last in the namespace that makes this translation.
-    pub fn passing(&self, step: &Step, packets: &[u64]) -> Option<&Arc<Sight>> {
-        let there = |(number, sight): &&(u64, Arc<Sight>)| {
+    pub fn passing(&self, step: &Step, packets: &[u64]) -> Option<&Rc<Sight>> {
+        let there = |(number, sight): &&(u64, Rc<Sight>)| {
             packets.contains(number) && inode(sight) == step.netns()
         };
         self.passing.iter().find(there).map(|(_, sight)| sight)

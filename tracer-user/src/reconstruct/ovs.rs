@@ -6,7 +6,7 @@
 //! `net/openvswitch/actions.c`), so all its outputs lie between its hop and the end of the skb.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{Drop, HookName, Hop, Outcome, Ovs, Upcall};
 use crate::reconstruct::Map;
@@ -28,22 +28,22 @@ pub enum OvsEnd {
     /// Its copies went on instead.
     CopiesWentOn,
     /// It went up to `ovs-vswitchd`, at this hop. What comes back is a new skb.
-    WentUp(Arc<Sight>),
+    WentUp(Rc<Sight>),
     /// It was to go up to `ovs-vswitchd`, and could not: at this hop.
-    Refused(Arc<Sight>),
+    Refused(Rc<Sight>),
 }
 
 /// A packet's hops in the datapath.
 #[derive(Debug, Default)]
 pub struct Passage {
-    steps: Vec<(u64, Arc<Sight>)>,
+    steps: Vec<(u64, Rc<Sight>)>,
     /// When `ovs-vswitchd` last handed the packet back.
     answered: Option<u64>,
 }
 
 impl Passage {
     /// Another hop of the copy `life`.
-    pub fn see(&mut self, life: u64, sight: &Arc<Sight>) {
+    pub fn see(&mut self, life: u64, sight: &Rc<Sight>) {
         let Some(ovs) = sight.ovs.as_deref() else { return };
         if ovs.from_userspace {
             self.answered = Some(sight.ts);
@@ -79,7 +79,7 @@ impl Passage {
 
     /// The hops of this copy, and of those that it may be a copy of: whatever came before its own
     /// first one.
-    pub fn of(&self, life: u64) -> Vec<Arc<Sight>> {
+    pub fn of(&self, life: u64) -> Vec<Rc<Sight>> {
         let own = self.steps.iter().rposition(|(l, _)| *l == life);
         let until = own.map_or(self.steps.len(), |last| last + 1);
         let first = self.steps.iter().position(|(l, _)| *l == life).unwrap_or(until);
@@ -96,7 +96,7 @@ impl Passage {
         if !is_freed_by_ovs(freed.cause.as_deref()?) {
             return None;
         }
-        let is_own = |(l, s): &&(u64, Arc<Sight>)| *l == life && s.hook != HookName::OvsAnswer;
+        let is_own = |(l, s): &&(u64, Rc<Sight>)| *l == life && s.hook != HookName::OvsAnswer;
         let own = self.steps.iter().rev().find(is_own).map(|(_, s)| s);
         if let Some(upcall) = own.filter(|s| s.hook == HookName::OvsUpcall) {
             return Some(match (&upcall.upcall()?.result, freed.hook) {
@@ -248,8 +248,8 @@ impl Sight {
 /// The pass through the pipeline that ended in a drop, where the packet met a flow without actions:
 /// that is how `ovs-vswitchd` answers an upcall for a packet that is to be dropped. The packet that
 /// asked never comes back; those after it meet the flow.
-fn dropping_pass(passage: &[Arc<Sight>]) -> Option<(u32, u32)> {
-    let decides = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
+fn dropping_pass(passage: &[Rc<Sight>]) -> Option<(u32, u32)> {
+    let decides = |s: &&Rc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
     let run = passage.iter().rfind(decides)?;
     run.pass().filter(|_| run.ovs.as_deref().is_some_and(says_drop))
 }

@@ -4,6 +4,7 @@
 //! the answers, which are on it too, so that a recording tells the same as the trace it is of.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::model::{HookName, Outcome, OvsTrace, TraceKind};
@@ -43,7 +44,7 @@ struct Harm<'a> {
     packet: u64,
     outcome: Outcome,
     at: &'a Sight,
-    passage: &'a [Arc<Sight>],
+    passage: &'a [Rc<Sight>],
 }
 
 impl<'a> Harm<'a> {
@@ -66,7 +67,7 @@ impl Question {
         // What `ovs-vswitchd` hands back has a key without the recirculation that it belongs to.
         let last_key = keyed().rfind(|ovs| !ovs.from_userspace).and_then(|ovs| ovs.key.clone());
         let last_key = last_key.filter(|last| *last != key);
-        let is_run = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
+        let is_run = |s: &&Rc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
         let run = passage.iter().rfind(is_run);
         // What comes after a run and goes up has another pass before it.
         let after = passage.last().is_some_and(|s| s.hook == HookName::OvsUpcall);
@@ -107,7 +108,7 @@ pub fn is_open(outcome: Outcome, at: &Sight) -> bool {
 
 /// What conntrack made of the packet at each recirculation that a `ct` action led to, in order:
 /// `ofproto/trace` takes one `--ct-next` for each of these, and none for other recirculations.
-fn ct_states(passage: &[Arc<Sight>]) -> Vec<String> {
+fn ct_states(passage: &[Rc<Sight>]) -> Vec<String> {
     let runs = passage.iter().filter(|s| s.hook == HookName::OvsActions);
     let lists = runs.filter_map(|s| s.ovs.as_deref()?.actions.as_deref());
     let mut passes: Vec<u32> = Vec::new();
@@ -264,6 +265,7 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
     use std::sync::Arc;
 
     use super::{Harm, Question, tracked_pass};
@@ -271,7 +273,7 @@ mod tests {
     use crate::reconstruct::sight::{Catalog, Sight};
     use crate::reconstruct::testing::hop;
 
-    fn passed(hook: HookName, recirc_id: u32, key: &str, actions: Option<&str>) -> Arc<Sight> {
+    fn passed(hook: HookName, recirc_id: u32, key: &str, actions: Option<&str>) -> Rc<Sight> {
         let mut hop = hop(hook, 1, 1);
         let ovs = Ovs {
             recirc_id: Some(recirc_id),
@@ -282,7 +284,7 @@ mod tests {
             ..Ovs::default()
         };
         hop.ovs = Some(Arc::new(ovs));
-        Arc::new(Catalog::default().sight(&hop))
+        Rc::new(Catalog::default().sight(&hop))
     }
 
     #[test]
@@ -313,7 +315,7 @@ mod tests {
         let received = passed(HookName::OvsReceive, 0, "in_port(p-c)", None);
         let mut run = hop(HookName::OvsActions, 1, 1);
         run.ovs = Some(Arc::new(Ovs::default()));
-        let passage = [received, Arc::new(Catalog::default().sight(&run))];
+        let passage = [received, Rc::new(Catalog::default().sight(&run))];
         let at = passage.last().unwrap();
         let harm = Harm { packet: 1, outcome: Outcome::DroppedByOvs, at, passage: &passage };
         let question = Question::about(harm).unwrap();

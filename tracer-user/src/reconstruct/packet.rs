@@ -4,7 +4,7 @@
 //! lives and dies by itself. What became of the packet is judged over all of them, in
 //! [`crate::reconstruct::fate`].
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{Address, HookName, Hop};
 use crate::reconstruct::ovs::{OvsEnd, Passage};
@@ -17,13 +17,13 @@ pub struct Life {
     /// Its identity in the trace.
     pub id: u64,
     /// Where it was seen last, by any hook.
-    pub last: Arc<Sight>,
+    pub last: Rc<Sight>,
     /// The last device it entered or left.
-    pub port: Option<Arc<Sight>>,
+    pub port: Option<Rc<Sight>>,
     /// The socket that took it; cleared when it goes on (a tunnel's socket hands it further).
-    pub delivered: Option<Arc<Sight>>,
+    pub delivered: Option<Rc<Sight>>,
     /// The drop or consume that ended it.
-    pub freed: Option<Arc<Sight>>,
+    pub freed: Option<Rc<Sight>>,
     /// How Open vSwitch ended it, where that is who did.
     pub ovs_end: Option<OvsEnd>,
     /// It is a fragment of the packet.
@@ -33,7 +33,7 @@ pub struct Life {
 }
 
 impl Life {
-    fn new(id: u64, sight: &Arc<Sight>) -> Self {
+    fn new(id: u64, sight: &Rc<Sight>) -> Self {
         Self {
             id,
             last: sight.clone(),
@@ -62,7 +62,7 @@ impl Life {
         self.freed.is_none() && self.delivered.is_none() && skb.is_some() && self.skb == skb
     }
 
-    fn see(&mut self, sight: &Arc<Sight>) {
+    fn see(&mut self, sight: &Rc<Sight>) {
         match sight.hook {
             HookName::Deliver => self.delivered = Some(sight.clone()),
             HookName::Drop | HookName::Consume => self.freed = Some(sight.clone()),
@@ -83,7 +83,7 @@ impl Life {
 /// Whether two sights of one address can be of the same skb: the kernel uses an address again as soon as
 /// it is free, for a copy in another namespace, say.
 fn may_be_same_skb(a: &Sight, b: &Sight) -> bool {
-    let netns = |s: &Sight| s.netns.as_ref().map(|n| n.inode);
+    let netns = |s: &Sight| s.site.netns.as_ref().map(|n| n.inode);
     let same_netns = netns(a).zip(netns(b)).is_none_or(|(a, b)| a == b);
     same_netns && a.pkt_type.zip(b.pkt_type).is_none_or(|(a, b)| a == b)
 }
@@ -133,9 +133,9 @@ pub struct Packet {
     /// Hops so far.
     pub hops: u32,
     /// Where it was seen first.
-    pub first: Arc<Sight>,
+    pub first: Rc<Sight>,
     /// Where it was seen last.
-    pub last: Arc<Sight>,
+    pub last: Rc<Sight>,
     /// The latest time at which it was seen, nanoseconds since the trace began.
     pub last_ts: u64,
     /// Its copies, in order of appearance; never empty.
@@ -157,7 +157,7 @@ pub struct Packet {
 
 impl Packet {
     /// A packet at its first hop, which is still to be given to [`Packet::see`].
-    pub fn new(number: u64, first: Arc<Sight>) -> Self {
+    pub fn new(number: u64, first: Rc<Sight>) -> Self {
         Self {
             number,
             flow: None,
@@ -178,7 +178,7 @@ impl Packet {
     }
 
     /// Another hop. Gives back where the same copy was seen before, or else the packet.
-    pub fn see(&mut self, life: u64, at: Position, sight: Arc<Sight>) -> Option<Arc<Sight>> {
+    pub fn see(&mut self, life: u64, at: Position, sight: Rc<Sight>) -> Option<Rc<Sight>> {
         let before = (self.hops > 0).then(|| self.last.clone());
         self.hops = self.hops.saturating_add(1);
         self.last_ts = self.last_ts.max(sight.ts);
@@ -219,7 +219,7 @@ impl Packet {
 
     /// Takes up again what is left of a packet that was settled too early: its copies, where it
     /// ended, and how many hops it had made.
-    pub fn resume(&mut self, lives: &[u64], last: &Arc<Sight>, hops: u32) {
+    pub fn resume(&mut self, lives: &[u64], last: &Rc<Sight>, hops: u32) {
         for id in lives {
             let mut life = Life::new(*id, last);
             life.see(last);

@@ -32,7 +32,7 @@ pub struct Part {
 impl Part {
     /// Where this is; `None` where that is unknown, or in what carries a tunnel: all who use it meet there.
     pub fn of(sight: &Sight) -> Option<Self> {
-        let netns = sight.netns.as_ref().filter(|_| sight.tunnel.is_none())?.inode;
+        let netns = sight.site.netns.as_ref().filter(|_| sight.tunnel.is_none())?.inode;
         Some(Self { netns, within: within(sight) })
     }
 
@@ -43,7 +43,7 @@ impl Part {
 }
 
 fn within(sight: &Sight) -> Within {
-    let Some(dev) = &sight.dev else { return Within::Stack };
+    let Some(dev) = &sight.site.dev else { return Within::Stack };
     let kind = dev.kind.as_deref();
     let is_end = matches!(sight.hook, HookName::Deliver | HookName::Drop | HookName::Consume);
     match (&dev.master, kind) {

@@ -6,7 +6,7 @@
 //! does any other (`tcp_conn_request`, `net/ipv4/tcp_input.c`).
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{ArpOp, HookName, Outcome, Proto, TcpFlags};
 use crate::reconstruct::fate::{self, End, Fate};
@@ -40,7 +40,7 @@ pub struct Question {
     /// Which way it went.
     pub direction: Direction,
     /// Where it was seen first.
-    pub first: Arc<Sight>,
+    pub first: Rc<Sight>,
     /// What it was counted as.
     pub counted: Outcome,
     /// What became of it, where it stays without an answer.
@@ -90,7 +90,7 @@ fn kind_of(packet: &Packet, fate: &Fate) -> Option<Kind> {
             && (fate.at.hook == HookName::Deliver
                 || fate.at.symbol().is_some_and(|symbol| symbol.starts_with("tcp_")));
         // Its answer leaves as it came; where that device has no hook, it would not be seen.
-        let netns = |sight: &Sight| sight.netns.as_ref().map(|n| n.inode);
+        let netns = |sight: &Sight| sight.site.netns.as_ref().map(|n| n.inode);
         let came_by =
             |port: &Sight| port.hook == HookName::TcIngress && netns(port) == netns(&fate.at);
         let is_seen = packet.lives.iter().filter_map(|l| l.port.as_deref()).any(came_by);

@@ -1,6 +1,6 @@
 //! ICMP errors about a flow: they are part of its story, and none of its packets.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::Outcome;
 use crate::reconstruct::fate::Fate;
@@ -26,11 +26,11 @@ pub struct Related {
     /// Some of them, by number.
     pub evidence: Vec<u64>,
     /// Where the first of them was seen first.
-    pub first: Arc<Sight>,
+    pub first: Rc<Sight>,
     /// Where it ended.
-    pub at: Arc<Sight>,
+    pub at: Rc<Sight>,
     /// The device that it entered or left before.
-    pub before: Option<Arc<Sight>>,
+    pub before: Option<Rc<Sight>>,
 }
 
 impl Related {

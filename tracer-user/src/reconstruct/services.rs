@@ -37,7 +37,7 @@ impl Services {
     /// Learns from a flow's translations.
     pub fn learn(&mut self, nat: &Nat) {
         for step in nat.steps.iter().filter(|step| step.is_destination()) {
-            let Some(netns) = step.at.netns.as_ref().map(|n| n.inode) else { continue };
+            let Some(netns) = step.at.site.netns.as_ref().map(|n| n.inode) else { continue };
             let room = self.known.len() < MAX_SERVICES;
             let key = key(netns, &step.from);
             if room && !self.known.contains_key(&key) {

@@ -2,7 +2,7 @@
 //! is read late frees its skb late, and a fragment's missing sibling is given up after 30 s.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{HookName, Outcome};
 use crate::reconstruct::everyday;
@@ -26,9 +26,9 @@ pub struct Settled {
     /// Hops so far.
     pub hops: u32,
     /// Where it was seen first.
-    pub first: Arc<Sight>,
+    pub first: Rc<Sight>,
     /// The hop that told its fate.
-    pub last: Arc<Sight>,
+    pub last: Rc<Sight>,
     /// Its copies.
     pub lives: Box<[u64]>,
     /// See [`Packet::aliases`](crate::reconstruct::packet::Packet::aliases).
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_table_does_not_grow_as_packets_come_and_go() {
         let mut memory = Memory::default();
-        let sight = Arc::new(Catalog::default().sight(&hop(HookName::Drop, 1, 1)));
+        let sight = Rc::new(Catalog::default().sight(&hop(HookName::Drop, 1, 1)));
         for number in 0..20 * MAX_SETTLED as u64 {
             let settled = Settled {
                 flow: 1,

@@ -3,6 +3,7 @@
 //! Of a [`Hop`] a [`Sight`] keeps what the judgement needs: there are thousands of open packets.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::model::{
@@ -21,7 +22,7 @@ pub struct Cause {
     /// The function that consumed it.
     pub by: Option<Arc<Place>>,
     /// Call chain, innermost first, `symbol+0xoffset`.
-    pub stack: Arc<[String]>,
+    pub stack: Option<Arc<[String]>>,
 }
 
 impl Cause {
@@ -41,8 +42,59 @@ impl Cause {
 
     /// The function that let go of it, then its callers, innermost first.
     pub fn symbols(&self) -> impl Iterator<Item = &str> {
-        let callers = self.stack.iter().map(|frame| frame.split('+').next().unwrap_or(frame));
+        let callers = self
+            .stack
+            .iter()
+            .flat_map(|stack| stack.iter())
+            .map(|frame| frame.split('+').next().unwrap_or(frame));
         self.place().map(|(symbol, _)| symbol).into_iter().chain(callers)
+    }
+}
+
+/// The device that a packet was at, in its namespace. There are few of them, so that each is one
+/// object, and its parts are counted no more often than that: other threads count them too.
+#[derive(Clone, Debug, Default)]
+pub struct Site {
+    /// Network namespace.
+    pub netns: Option<Arc<Netns>>,
+    /// Device.
+    pub dev: Option<Arc<Dev>>,
+}
+
+impl Site {
+    /// Whether it is the one that the hop names, by the very same objects.
+    fn is_of(&self, hop: &Hop) -> bool {
+        fn is_same<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
+            a.map(Arc::as_ptr) == b.map(Arc::as_ptr)
+        }
+        is_same(self.netns.as_ref(), hop.netns.as_ref())
+            && is_same(self.dev.as_ref(), hop.dev.as_ref())
+    }
+}
+
+/// A place on a packet's way, and who let go of it there.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Namespace and device.
+    pub site: Rc<Site>,
+    /// What kind of place.
+    pub hook: HookName,
+    /// See [`Sight::cause`].
+    pub cause: Option<Rc<Cause>>,
+}
+
+impl Stop {
+    /// As records name it.
+    pub fn place(&self) -> Where {
+        let Site { netns, dev } = &*self.site;
+        let symbol = self.cause.as_ref().and_then(|cause| cause.place());
+        Where {
+            netns: netns.as_deref().map(netns_name),
+            dev: dev.as_ref().map(|d| d.name.clone()),
+            hook: Some(self.hook),
+            symbol: symbol.map(|(symbol, _)| symbol.to_owned()),
+            bridge: dev.as_ref().and_then(|d| d.bridge.clone()),
+        }
     }
 }
 
@@ -53,10 +105,8 @@ pub struct Sight {
     pub ts: u64,
     /// What kind of place.
     pub hook: HookName,
-    /// Network namespace.
-    pub netns: Option<Arc<Netns>>,
-    /// Device.
-    pub dev: Option<Arc<Dev>>,
+    /// Namespace and device.
+    pub site: Rc<Site>,
     /// Ethernet source and destination.
     pub eth: Option<Eth>,
     /// VLAN tags, outermost first.
@@ -86,7 +136,7 @@ pub struct Sight {
     /// What Open vSwitch was doing with it.
     pub ovs: Option<Arc<Ovs>>,
     /// Who let go of it, at a drop or a consume.
-    pub cause: Option<Arc<Cause>>,
+    pub cause: Option<Rc<Cause>>,
     /// Bytes of the packet.
     pub len: u32,
     /// For whom the frame is.
@@ -94,19 +144,18 @@ pub struct Sight {
     /// Kernel address of the skb.
     pub skb: Option<Address>,
     /// The conntrack entry that it carries.
-    pub ct: Option<Arc<Tracked>>,
+    pub ct: Option<Rc<Tracked>>,
 }
 
 impl Sight {
+    /// The place.
+    pub fn stop(&self) -> Stop {
+        Stop { site: self.site.clone(), hook: self.hook, cause: self.cause.clone() }
+    }
+
     /// The place, as records name it.
     pub fn place(&self) -> Where {
-        Where {
-            netns: self.netns.as_deref().map(netns_name),
-            dev: self.dev.as_ref().map(|d| d.name.clone()),
-            hook: Some(self.hook),
-            symbol: self.symbol().map(str::to_owned),
-            bridge: self.dev.as_ref().and_then(|d| d.bridge.clone()),
-        }
+        self.stop().place()
     }
 
     /// The function that let go of it.
@@ -181,7 +230,7 @@ impl Sight {
 
     /// Name of the device's kind, empty where it has none.
     pub fn kind(&self) -> &str {
-        self.dev.as_ref().and_then(|d| d.kind.as_deref()).unwrap_or("")
+        self.site.dev.as_ref().and_then(|d| d.kind.as_deref()).unwrap_or("")
     }
 }
 
@@ -190,6 +239,8 @@ pub fn netns_name(netns: &Netns) -> String {
     netns.name.clone().unwrap_or_else(|| netns.inode.to_string())
 }
 
+/// How many of the latest sites are held for sharing.
+const SITES: usize = 32;
 /// How many of the latest causes are held for sharing.
 const CAUSES: usize = 4;
 /// How many of the latest facts of Open vSwitch are.
@@ -198,18 +249,19 @@ const OVS: usize = 16;
 /// Makes [`Sight`]s, and lets equal causes be one allocation.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    causes: VecDeque<Arc<Cause>>,
+    sites: VecDeque<Rc<Site>>,
+    causes: VecDeque<Rc<Cause>>,
     ovs: VecDeque<Arc<Ovs>>,
-    tracked: VecDeque<Arc<Tracked>>,
+    tracked: VecDeque<Rc<Tracked>>,
 }
 
 /// Finds the one that is the same among the latest, or remembers it as the latest.
-fn share<T>(
-    latest: &mut VecDeque<Arc<T>>,
+fn share<T: Clone>(
+    latest: &mut VecDeque<T>,
     room: usize,
-    is_same: impl Fn(&Arc<T>) -> bool,
-    make: impl FnOnce() -> Arc<T>,
-) -> Arc<T> {
+    is_same: impl Fn(&T) -> bool,
+    make: impl FnOnce() -> T,
+) -> T {
     if let Some(known) = latest.iter().find(|known| is_same(known)) {
         return known.clone();
     }
@@ -226,8 +278,7 @@ impl Catalog {
         Sight {
             ts: hop.ts,
             hook: hop.hook,
-            netns: hop.netns.clone(),
-            dev: hop.dev.clone(),
+            site: self.site(hop),
             eth: hop.eth,
             vlan: hop.vlan.as_slice().into(),
             tuple: hop.tuple,
@@ -252,20 +303,25 @@ impl Catalog {
         }
     }
 
-    fn tracked(&mut self, hop: &Hop) -> Option<Arc<Tracked>> {
+    fn site(&mut self, hop: &Hop) -> Rc<Site> {
+        let make = || Rc::new(Site { netns: hop.netns.clone(), dev: hop.dev.clone() });
+        share(&mut self.sites, SITES, |known| known.is_of(hop), make)
+    }
+
+    fn tracked(&mut self, hop: &Hop) -> Option<Rc<Tracked>> {
         let tracked = Tracked::from_record(hop.ct.as_ref()?);
-        let make = || Arc::new(tracked);
+        let make = || Rc::new(tracked);
         Some(share(&mut self.tracked, CAUSES, |known| **known == tracked, make))
     }
 
-    fn cause(&mut self, hop: &Hop) -> Option<Arc<Cause>> {
-        if hop.drop.is_none() && hop.by.is_none() && hop.stack.is_empty() {
+    fn cause(&mut self, hop: &Hop) -> Option<Rc<Cause>> {
+        if hop.drop.is_none() && hop.by.is_none() && hop.stack.is_none() {
             return None;
         }
-        let same = |c: &Arc<Cause>| c.drop == hop.drop && c.by == hop.by && c.stack == hop.stack;
+        let same = |c: &Rc<Cause>| c.drop == hop.drop && c.by == hop.by && c.stack == hop.stack;
         let make = || {
             let (drop, by) = (hop.drop.clone(), hop.by.clone());
-            Arc::new(Cause { drop, by, stack: hop.stack.clone() })
+            Rc::new(Cause { drop, by, stack: hop.stack.clone() })
         };
         Some(share(&mut self.causes, CAUSES, same, make))
     }

@@ -6,6 +6,7 @@ mod waiting;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use self::waiting::{due, unended};
@@ -46,7 +47,7 @@ pub struct Story {
     latest: u64,
     outcomes: u64,
     packets: u64,
-    previous: Option<Arc<Sight>>,
+    previous: Option<Rc<Sight>>,
     lost_at: Map<u32, u64>,
     incomplete: bool,
     /// What netfilter answered.
@@ -72,7 +73,7 @@ impl Story {
     /// Takes a hop in. A live one (`packet` 0) is given its packet's number and its own; those of
     /// a recording are trusted.
     pub fn observe(&mut self, hop: &mut Hop) {
-        let mut sight = Arc::new(self.catalog.sight(hop));
+        let mut sight = Rc::new(self.catalog.sight(hop));
         let live = hop.packet == 0;
         if hop.hook == HookName::OvsAnswer && live && !self.lives.contains_key(&hop.life) {
             // It comes too late: nothing is left of the packet that asked.
@@ -100,7 +101,7 @@ impl Story {
         let packet = self.open.get(&hop.packet);
         if hop.drop.is_none() && packet.is_some_and(|p| p.passage.is_silent_drop(hop, &sight)) {
             hop.drop = Some(Arc::new(silent_drop(hop)));
-            sight = Arc::new(self.catalog.sight(hop));
+            sight = Rc::new(self.catalog.sight(hop));
         }
         self.advance(hop, &sight);
     }
@@ -252,7 +253,7 @@ impl Story {
         ways
     }
 
-    fn advance(&mut self, hop: &mut Hop, sight: &Arc<Sight>) {
+    fn advance(&mut self, hop: &mut Hop, sight: &Rc<Sight>) {
         let number = hop.packet;
         let (packets, ready) = (&mut self.packets, self.ready);
         let packet = self.open.entry(number).or_insert_with(|| {

@@ -37,7 +37,7 @@ pub fn hop(hook: HookName, ms: u64, life: u64) -> Hop {
         ct: None,
         drop: None,
         by: None,
-        stack: Arc::default(),
+        stack: None,
         len: 60,
         bad_checksum: false,
         pkt_type: None,

@@ -8,7 +8,7 @@
 //! which they arrived.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{HookName, Outcome};
 use crate::reconstruct::everyday;
@@ -50,7 +50,7 @@ struct Segment {
 struct Discarded {
     segment: Segment,
     /// Where.
-    at: Arc<Sight>,
+    at: Rc<Sight>,
 }
 
 impl Discarded {
@@ -109,7 +109,7 @@ fn numbers(packet: &Packet, fate: &Fate) -> Option<Numbers> {
 
 /// In which namespace it ended.
 fn netns(fate: &Fate) -> Option<u32> {
-    let netns = |s: &Sight| s.netns.as_ref().map(|n| n.inode);
+    let netns = |s: &Sight| s.site.netns.as_ref().map(|n| n.inode);
     netns(&fate.at).or_else(|| fate.before.as_deref().and_then(netns))
 }
 
@@ -146,7 +146,7 @@ pub struct Duplicate {
     /// Which way it went.
     pub direction: Direction,
     /// Where it was discarded.
-    pub at: Arc<Sight>,
+    pub at: Rc<Sight>,
     /// What it told had arrived before. (Otherwise it came later: this one was discarded all the same.)
     pub is_repetition: bool,
 }

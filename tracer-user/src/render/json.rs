@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn nor_does_a_device_reach_the_terminal() {
         let mut hop = hop(HookName::TcEgress, 1, 1).on("a\u{9b}2J", "b\u{7f}", Some("veth"));
-        hop.stack = ["c\u{85}+0x1".to_owned()].into();
+        hop.stack = Some(["c\u{85}+0x1".to_owned()].into());
         let mut out = Vec::new();
         write(&mut out, &Record::Hop(&hop)).unwrap();
         let line = String::from_utf8(out).unwrap();

@@ -131,7 +131,13 @@ impl Text {
     /// Those of the writer.
     pub fn summary(self, out: &mut dyn Write, tally: &Tally, incomplete: bool) -> io::Result<()> {
         if tally.flows == 0 {
-            return writeln!(out, "No packet matched.");
+            writeln!(out, "No packet matched.")?;
+            // As `connect` and `send` do, with ENETUNREACH, EHOSTUNREACH, EACCES.
+            return writeln!(
+                out,
+                "  A host that has no route, or a rule against one, tells its program so and makes no \
+                 packet: `ip route get ADDRESS` in its namespace says it too."
+            );
         }
         let mut line = format!(
             "{} in {}: {} delivered or forwarded; {} with a loss.",

@@ -1,7 +1,7 @@
 //! How a packet's way through Open vSwitch's datapath is told in a sentence.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{HookName, Ovs};
 use crate::reconstruct::sight::Sight;
@@ -11,34 +11,34 @@ use crate::verdict::words::safe;
 const QUOTED: usize = 240;
 
 /// The port by which the packet came into the datapath.
-pub fn in_port(passage: &[Arc<Sight>]) -> Option<&str> {
+pub fn in_port(passage: &[Rc<Sight>]) -> Option<&str> {
     let named = facts(passage).find_map(|ovs| ovs.in_port.as_deref());
     // Without the module's BTF the port has no name, but the device has.
     let receive = passage.iter().find(|s| s.hook == HookName::OvsReceive);
-    named.or_else(|| receive?.dev.as_ref().map(|dev| dev.name.as_str()))
+    named.or_else(|| receive?.site.dev.as_ref().map(|dev| dev.name.as_str()))
 }
 
 /// The bond of Open vSwitch's that this port is a member of.
-pub fn bond(passage: &[Arc<Sight>]) -> Option<&str> {
+pub fn bond(passage: &[Rc<Sight>]) -> Option<&str> {
     let receive = passage.iter().find(|s| s.hook == HookName::OvsReceive)?;
-    receive.dev.as_ref()?.bond.as_deref()
+    receive.site.dev.as_ref()?.bond.as_deref()
 }
 
 /// ` of datapath ovs-system`, where it is known.
-pub fn of_datapath(passage: &[Arc<Sight>]) -> String {
+pub fn of_datapath(passage: &[Rc<Sight>]) -> String {
     let dp = facts(passage).find_map(|ovs| ovs.dp.as_deref());
     dp.map(|dp| format!(" of datapath {}", safe(dp))).unwrap_or_default()
 }
 
 /// The last list of actions that was run on it.
-pub fn last_run(passage: &[Arc<Sight>]) -> Option<&Ovs> {
-    let is_run = |s: &&Arc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
+pub fn last_run(passage: &[Rc<Sight>]) -> Option<&Ovs> {
+    let is_run = |s: &&Rc<Sight>| matches!(s.hook, HookName::OvsActions | HookName::OvsAnswer);
     passage.iter().rfind(is_run)?.ovs.as_deref()
 }
 
 /// What its passes through conntrack made of it: `, in the pass after ct in which it was inv|trk in
 /// zone 5`. Empty where it went through none.
-pub fn after_ct(passage: &[Arc<Sight>]) -> String {
+pub fn after_ct(passage: &[Rc<Sight>]) -> String {
     let Some(ovs) = facts(passage).last() else {
         return String::new();
     };
@@ -53,7 +53,7 @@ pub fn after_ct(passage: &[Arc<Sight>]) -> String {
 }
 
 /// Conntrack found the packet invalid in its last pass.
-pub fn is_invalid(passage: &[Arc<Sight>]) -> bool {
+pub fn is_invalid(passage: &[Rc<Sight>]) -> bool {
     let state = facts(passage).last().and_then(|ovs| ovs.ct_state.as_deref());
     state.is_some_and(|state| state.split('|').any(|flag| flag == "inv"))
 }
@@ -73,6 +73,6 @@ pub fn quoted(run: &Ovs) -> Option<String> {
     Some(safe(&text).into_owned())
 }
 
-fn facts(passage: &[Arc<Sight>]) -> impl DoubleEndedIterator<Item = &Ovs> {
+fn facts(passage: &[Rc<Sight>]) -> impl DoubleEndedIterator<Item = &Ovs> {
     passage.iter().filter_map(|s| s.ovs.as_deref())
 }

@@ -159,7 +159,7 @@ mod tests {
         ] {
             let frames = stack.split_whitespace().map(|f| format!("{f}+0x10"));
             let stack: Arc<[String]> = frames.collect();
-            let cause = Cause { stack, ..Cause::default() };
+            let cause = Cause { stack: Some(stack), ..Cause::default() };
             assert_eq!(Hook::of(&cause), Some(Hook { point, layer }), "{cause:?}");
         }
         assert_eq!(Hook::of(&Cause::default()), None);

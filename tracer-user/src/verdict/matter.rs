@@ -188,7 +188,7 @@ fn not_joined(drop: &Sight) -> (Matter, &'static str) {
 /// A device without a carrier has `noop` for a queueing discipline, which drops everything
 /// (`dev_deactivate` in `net/sched/sch_generic.c`).
 fn no_carrier(drop: &Sight) -> (Matter, &'static str) {
-    if drop.dev.as_ref().is_some_and(|dev| dev.kind.as_deref() == Some("tun")) {
+    if drop.site.dev.as_ref().is_some_and(|dev| dev.kind.as_deref() == Some("tun")) {
         (Matter::Tap, "the tap has no carrier: no process has it open to read from it")
     } else {
         (
@@ -199,7 +199,7 @@ fn no_carrier(drop: &Sight) -> (Matter, &'static str) {
 }
 
 fn has_no_carrier(drop: &Sight) -> bool {
-    drop.dev.as_ref().is_some_and(|dev| dev.carrier == Some(false))
+    drop.site.dev.as_ref().is_some_and(|dev| dev.carrier == Some(false))
 }
 
 fn is_forwarding(drop: &Sight) -> bool {

@@ -116,7 +116,7 @@ fn wrong_with_first(flow: &Flow, loss: &Loss) -> Option<String> {
 /// The rules that may have dropped it, or at least the hook.
 pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
     let hook = Hook::of(at.cause.as_deref()?)?;
-    let netns = at.netns.as_ref()?.inode;
+    let netns = at.site.netns.as_ref()?.inode;
     let tuple = at.tuple?;
     let answer = flow.rules.iter().rfind(|answer| {
         answer.netns.inode == netns && answer.tuple == tuple && answer.hook == hook.name()
@@ -256,7 +256,7 @@ fn list(rule: &Rule) -> String {
 
 /// The answers of the namespace where it was dropped.
 fn answers<'a>(flow: &'a Flow, at: &'a Sight) -> impl Iterator<Item = &'a Conntrack> {
-    let here = at.netns.as_ref().map(|n| n.inode);
+    let here = at.site.netns.as_ref().map(|n| n.inode);
     flow.answers.iter().map(|a| &**a).filter(move |a| Some(a.netns.inode) == here)
 }
 

@@ -51,7 +51,7 @@ fn way<'a>(at: &'a Sight, before: Option<&'a Sight>) -> Option<Way<'a>> {
     if OUTPUT.contains(&symbol) && !is_in {
         return Some(Way::Out);
     }
-    let dev = at.dev.as_deref().or_else(|| came?.dev.as_deref())?;
+    let dev = at.site.dev.as_deref().or_else(|| came?.site.dev.as_deref())?;
     (is_in && dev.kind.as_deref() != Some("loopback")).then_some(Way::In(dev.name.as_str()))
 }
 
@@ -63,8 +63,8 @@ impl<'a> Spot<'a> {
         let tuple = seen().find_map(|s| s.tuple);
         let outer = at.tunnel.as_deref().map(|tunnel| (tunnel.src, tunnel.dst));
         Self {
-            netns: seen().find_map(|s| s.netns.as_deref()),
-            dev: seen().find_map(|s| s.dev.as_ref().map(|d| d.name.as_str())),
+            netns: seen().find_map(|s| s.site.netns.as_deref()),
+            dev: seen().find_map(|s| s.site.dev.as_ref().map(|d| d.name.as_str())),
             tuple,
             routed: outer.or_else(|| tuple.map(|t| (t.src, t.dst))),
             way: way(at, before),

@@ -16,7 +16,7 @@ pub fn explain(flow: &Flow, loss: &Loss) -> Option<Explained> {
 }
 
 fn answer<'a>(flow: &'a Flow, at: &Sight) -> Option<&'a Routing> {
-    let (netns, dev, dst) = (at.netns.as_ref()?.inode, at.dev.as_deref()?, at.tuple?.dst);
+    let (netns, dev, dst) = (at.site.netns.as_ref()?.inode, at.site.dev.as_deref()?, at.tuple?.dst);
     let own = |a: &&Routing| a.netns.inode == netns && a.dev == dev.name && a.dst == dst;
     flow.routing.iter().map(|a| &**a).rfind(own)
 }
@@ -35,7 +35,7 @@ fn not_its_own(flow: &Flow, at: &Sight) -> Option<Explained> {
     let (dst, switch) = (tuple.dst, spot.forwarding());
     let off = format!("forwarding is off ({switch} = 0)");
     let on = answer.and_then(|a| a.forwarding) == Some(true);
-    let device = at.dev.as_ref().map(|dev| dev.name.as_str());
+    let device = at.site.dev.as_ref().map(|dev| dev.name.as_str());
     let lead = answer.and_then(|a| a.out.as_deref()).filter(|out| Some(*out) != device);
     let holder = answer.and_then(|a| Some((a.holder.as_deref()?, a.state.as_deref())));
     let addresses = spot.iproute("ip", if dst.is_ipv6() { "-6 addr" } else { "addr" });
@@ -103,7 +103,7 @@ fn stays_on_link(src: IpAddr) -> bool {
 
 /// A tunnel has a packet of its own to send, for whose destination there is no route.
 fn no_way_to_far_end(flow: &Flow, at: &Sight) -> Option<Explained> {
-    let dev = at.dev.as_deref()?;
+    let dev = at.site.dev.as_deref()?;
     let kind = dev.kind.as_deref().filter(|kind| is_tunnel(kind))?;
     if at.raw_reason() != Some("IP_OUTNOROUTES") || at.tunnel.is_some() {
         return None;

@@ -21,7 +21,7 @@ pub fn passed_by(flow: &Flow) -> String {
     };
     format!(
         " It was not translated{}, where other packets to {} are, to {}{how}.",
-        words::in_netns(step.at.netns.as_deref()),
+        words::in_netns(step.at.site.netns.as_deref()),
         words::end(step.from.dst, step.from.dport),
         words::end(step.to.dst, step.to.dport),
     )

@@ -112,7 +112,7 @@ pub fn in_netns(netns: Option<&Netns>) -> String {
 
 /// `veth-c (veth)`; `None` where it is unknown.
 pub fn device(sight: &Sight) -> Option<String> {
-    let dev = sight.dev.as_ref()?;
+    let dev = sight.site.dev.as_ref()?;
     let kind = dev.kind.as_deref().map(|k| safe(k).into_owned());
     let facts: Vec<_> = kind.into_iter().chain(switch_port(dev)).collect();
     let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
@@ -134,7 +134,7 @@ fn switch_port(dev: &Dev) -> Option<String> {
 
 /// ` in netns router on veth-c (veth)`, as far as it is known.
 pub fn place(sight: &Sight) -> String {
-    let mut text = in_netns(sight.netns.as_deref());
+    let mut text = in_netns(sight.site.netns.as_deref());
     if let Some(dev) = device(sight) {
         let how = match sight.hook {
             HookName::TcIngress => "entering",

@@ -70,7 +70,7 @@ pub struct End {
     /// It was consumed by this function.
     pub by: Option<Arc<Place>>,
     /// Call chain, innermost first.
-    pub stack: Arc<[String]>,
+    pub stack: Option<Arc<[String]>>,
 }
 
 /// What was made into words before.

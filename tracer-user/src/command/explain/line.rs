@@ -9,6 +9,8 @@ use crate::model::{Hop, Lost, Meta};
 use crate::reconstruct::asked::Answer;
 use crate::verdict::words::safe;
 
+use super::pieces::Pieces;
+
 /// The longest line that is read; lasthop's own are a few KiB.
 pub const MAX_LINE: usize = 1 << 20;
 /// The version of the format that is understood.
@@ -66,16 +68,19 @@ fn meta(line: &str) -> Result<Meta, Unread> {
     Ok(meta)
 }
 
-/// Any line after the first.
-pub fn parse(line: &[u8]) -> Result<Line, Unread> {
+/// Any line after the first. `pieces`: those of the lines before.
+pub fn parse(line: &[u8], pieces: &mut Pieces) -> Result<Line, Unread> {
     let line = text(line)?;
     // Almost all lines are hops of our own writing, and need not be looked at twice.
     if line.starts_with(r#"{"type":"hop","#) {
-        return record(line).map(Line::Hop);
+        return pieces.hop(line).map_or_else(|| record(line), Ok).map(Line::Hop);
     }
     // Of the rest almost all are journeys, which follow from the hops. That it is whole is all that
     // matters of one: a recording that was cut off or garbled is told.
     if line.starts_with(r#"{"type":"journey","#) {
+        if pieces.is_journey(line) {
+            return Ok(Line::Other);
+        }
         return record::<IgnoredAny>(line).map(|_| Line::Other);
     }
     Ok(match &*kind(line)? {

@@ -1,5 +1,6 @@
 //! Harm that befell packets of a flow.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Direction;
@@ -33,15 +34,15 @@ pub struct Loss {
     /// The first of them, by number.
     pub evidence: Vec<u64>,
     /// Where the first of them was seen first.
-    pub first: Arc<Sight>,
+    pub first: Rc<Sight>,
     /// How the first one's numbers did not fit those before.
     pub misfit: Option<Misfit>,
     /// Where that one came to harm.
-    pub at: Arc<Sight>,
+    pub at: Rc<Sight>,
     /// The device that it entered or left before.
-    pub before: Option<Arc<Sight>>,
+    pub before: Option<Rc<Sight>>,
     /// Its hops in Open vSwitch's datapath.
-    pub passage: Vec<Arc<Sight>>,
+    pub passage: Vec<Rc<Sight>>,
     /// What Open vSwitch's tables do with it, where they were asked.
     pub owner: Option<Arc<OvsTrace>>,
     /// When the latest of them was first seen.
@@ -51,7 +52,7 @@ pub struct Loss {
 /// One packet that came to harm.
 pub(super) struct One<'a> {
     pub number: u64,
-    pub first: &'a Arc<Sight>,
+    pub first: &'a Rc<Sight>,
     pub misfit: Option<Misfit>,
     /// It arrived, and nobody answered.
     pub unanswered: bool,
@@ -129,8 +130,8 @@ impl Loss {
 
 /// Whether two came to their end at one place, and for one reason.
 pub(super) fn is_same_place(a: &Sight, b: &Sight) -> bool {
-    let netns = |s: &Sight| s.netns.as_ref().map(|n| n.inode);
-    let ifindex = |s: &Sight| s.dev.as_ref().map(|d| d.ifindex);
+    let netns = |s: &Sight| s.site.netns.as_ref().map(|n| n.inode);
+    let ifindex = |s: &Sight| s.site.dev.as_ref().map(|d| d.ifindex);
     a.hook == b.hook
         && a.upcall() == b.upcall()
         && netns(a) == netns(b)

@@ -1,6 +1,6 @@
 //! Which flow a packet belongs to, as more of it is seen.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::Flows;
 use crate::reconstruct::flow::Direction;
@@ -14,7 +14,7 @@ const FIRST: u64 = 8;
 
 impl Flows {
     /// A packet was seen once more: it is given its flow, or one that fits it better.
-    pub fn place(&mut self, packet: &mut Packet, sight: &Arc<Sight>) {
+    pub fn place(&mut self, packet: &mut Packet, sight: &Rc<Sight>) {
         match packet.flow {
             None if sight.tuple.is_some() => {
                 let flow = self.of(sight);
@@ -60,7 +60,7 @@ impl Flows {
     }
 
     /// A packet that was seen first at `first` is one of flow `number`.
-    fn take_in(&mut self, packet: &mut Packet, number: u64, first: &Arc<Sight>) {
+    fn take_in(&mut self, packet: &mut Packet, number: u64, first: &Rc<Sight>) {
         packet.flow = Some(number);
         if let Some(flow) = self.by_number.get_mut(&number) {
             flow.open += 1;

@@ -30,7 +30,7 @@ impl Return<'_> {
 
     /// This place, in the namespace `netns`, is where the flow's packets came in: a reply goes out there.
     fn is_way_out(&self, at: &Sight, netns: Option<u32>) -> bool {
-        let dev = |s: &Sight| s.dev.as_ref().map(|d| d.ifindex);
+        let dev = |s: &Sight| s.site.dev.as_ref().map(|d| d.ifindex);
         let came_in = matches!(self.opening.hook, HookName::TcIngress | HookName::OvsReceive);
         is_egress(at)
             && came_in

@@ -199,7 +199,7 @@ fn a_reply_to_a_translated_source_is_lost_in_the_router_beyond_its_first_hooks()
         let answer = back(&outside);
         let mut end = at(Drop, 12, 2, "router", "eth-s", &answer, "SA");
         end = end.because(Some("NO_SOCKET"), symbol);
-        end.stack = stack.iter().map(|s| format!("{s}+0x1")).collect();
+        end.stack = Some(stack.iter().map(|s| format!("{s}+0x1")).collect());
         let hops = vec![
             at(TcEgress, 0, 1, "client", "eth0", &inside, "S"),
             at(TcIngress, 1, 1, "router", "eth-c", &inside, "S"),

@@ -104,7 +104,7 @@ impl Story {
         let last = &life.last;
         let netns = |netns: Option<&Arc<Netns>>| netns.map(|n| n.inode);
         let is_same = last.hook == HookName::TcIngress
-            && netns(last.netns.as_ref()) == netns(hop.netns.as_ref())
+            && netns(last.site.netns.as_ref()) == netns(hop.netns.as_ref())
             && last.ip_id == hop.ip.and_then(|ip| ip.id)
             && last.tcp == Some(tcp.flags)
             && last.tuple.zip(hop.tuple).is_some_and(|(was, now)| was == now)

@@ -15,7 +15,7 @@ fn told(
 ) -> (String, Vec<String>) {
     let at = |hop: Hop| hop.on("r", "s0", Some("veth")).paired();
     let mut end = at(hop(Drop, 2, 1)).because(Some("NETFILTER_DROP"), "nft_do_chain");
-    end.stack = Arc::new(["nft_do_chain+0x1".to_owned(), format!("{caller}+0x3f9")]);
+    end.stack = Some(Arc::new(["nft_do_chain+0x1".to_owned(), format!("{caller}+0x3f9")]));
     end.tunnel = tunnel.map(Arc::new);
     let (hook, rules, read) = answer;
     let answer = Netfilter {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::model::{ArpOp, HookName, Outcome, Proto};
 use crate::reconstruct::flow::{Flow, Loss, Side};
+use crate::reconstruct::kinds::Kind;
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::others;
 use crate::verdict::{Finding, next, related, words};
@@ -35,6 +36,18 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
     } else if missing > 0 {
         let _ = write!(text, " No answer was seen to {missing} of the {}.", flow.out.packets);
     }
+    let refusal = flow.back.reset.as_deref().filter(|_| is_refused(flow));
+    if let Some(reset) = refusal {
+        let seen = words::place(reset);
+        let _ = write!(text, " It was refused: the answer is a RST, seen first{seen}.");
+    } else {
+        let sides = [(&flow.out, "side that began it"), (&flow.back, "other side")];
+        for (reset, who) in sides.iter().filter_map(|(side, who)| Some((side.reset.as_ref()?, who)))
+        {
+            let _ =
+                write!(text, " The {who} ended it by a RST, seen first{}.", words::place(reset));
+        }
+    }
     let count_of = |wanted: fn(&Flow, &Loss) -> bool| -> u64 {
         flow.losses.iter().filter(|l| wanted(flow, l)).map(|l| l.count).sum()
     };
@@ -53,7 +66,11 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         place: at.place(),
         reason: None,
         text,
-        next: if is_unanswered || missing > 0 { about_answers(at) } else { Vec::new() },
+        next: if is_unanswered || missing > 0 || refusal.is_some() {
+            about_answers(at)
+        } else {
+            Vec::new()
+        },
         evidence: Vec::new(),
         rule: None,
     })
@@ -70,6 +87,12 @@ fn wants_answer(flow: &Flow) -> bool {
         Proto::Arp => flow.opening.arp == Some(ArpOp::Request) && tuple.src != tuple.dst,
         _ => false,
     }
+}
+
+/// A connection was asked for, and what came back was a RST (RFC 9293, 3.5.2): nobody listens there, or a
+/// firewall answers for whom it was to reach.
+fn is_refused(flow: &Flow) -> bool {
+    flow.out.syns() > 0 && flow.back.reset.is_some() && flow.back.kinds.of(Kind::SynAck) == 0
 }
 
 /// Echo requests beyond the replies: each wants one of its own (RFC 792, RFC 4443). The last may be on its
@@ -94,7 +117,7 @@ fn is_echo(sight: &Sight, request: u8) -> bool {
 fn about_answers(at: &Sight) -> Vec<String> {
     let Some(tuple) = at.tuple.filter(|t| t.proto != Proto::Arp) else { return Vec::new() };
     if matches!(at.hook, HookName::TcEgress | HookName::OvsOutput) {
-        let tap = at.dev.as_ref().filter(|_| at.kind() == "tun");
+        let tap = at.site.dev.as_ref().filter(|_| at.kind() == "tun");
         return tap.map(|tap| next::readers_of(&words::shell(&tap.name))).into_iter().collect();
     }
     let spot = next::Spot::new(at, None);
@@ -123,7 +146,7 @@ fn arrival(at: &Sight) -> String {
     if matches!(at.hook, HookName::TcEgress | HookName::OvsOutput) {
         let to = if at.kind() == "tun" { "reached the guest" } else { "left the node" };
         let by = words::device(at).map(|d| format!(" by {d}")).unwrap_or_default();
-        return format!("{to}{by}{}", words::in_netns(at.netns.as_deref()));
+        return format!("{to}{by}{}", words::in_netns(at.site.netns.as_deref()));
     }
     let whom = if at.hook == HookName::Deliver { "socket" } else { "host" };
     format!("reached the {whom}{}", words::place(at))
@@ -131,7 +154,7 @@ fn arrival(at: &Sight) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::HookName::{Consume, TcEgress};
+    use crate::model::HookName::{Consume, Deliver, TcEgress};
     use crate::model::{Hop, Icmp, Proto, Verdict};
     use crate::reconstruct::Story;
     use crate::reconstruct::testing::{HopExt, hop, tuple};
@@ -184,5 +207,41 @@ mod tests {
             assert!(!verdict.text.contains("No answer"), "{}", verdict.text);
             assert_eq!(verdict.next, [""; 0]);
         }
+    }
+
+    /// A connection: these flags, by who began it (`>`) or the other side (`<`).
+    fn connection(segments: &[&str]) -> Verdict {
+        let mut story = Story::new();
+        for (n, segment) in (1..).zip(segments) {
+            let (way, flags) = segment.split_at(1);
+            let (from, to, ends) = match way {
+                ">" => ("a", "b", tuple("tcp", "10.0.0.1", 40000, "10.0.0.2", 80)),
+                _ => ("b", "a", tuple("tcp", "10.0.0.2", 80, "10.0.0.1", 40000)),
+            };
+            for (ms, hook, netns) in [(0, TcEgress, from), (1, Deliver, to)] {
+                let at = hop(hook, 10 * n + ms, n).on(netns, "eth0", Some("veth")).paired();
+                story.observe(&mut at.tcp(flags).tuple(ends).print(&n.to_string()));
+            }
+        }
+        story.finish(20_000_000_000).1.remove(0)
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_who_sent_it() {
+        let verdict = connection(&[">S", "<RA"]);
+        let said =
+            "It was refused: the answer is a RST, seen first in netns b leaving by eth0 (veth).";
+        assert!(verdict.text.ends_with(said), "{}", verdict.text);
+        assert!(
+            verdict.next.iter().any(|c| c.contains("ss -ltn 'sport = :80'")),
+            "{:?}",
+            verdict.next
+        );
+        let verdict = connection(&[">S", "<SA", ">A", ">RA"]);
+        let said = "The side that began it ended it by a RST, seen first in netns a leaving by eth0 (veth).";
+        assert!(verdict.text.ends_with(said), "{}", verdict.text);
+        let verdict = connection(&[">S", "<SA", ">A", ">FA", "<FA", ">A"]);
+        assert!(!verdict.text.contains("RST"), "{}", verdict.text);
+        assert_eq!(verdict.next, [""; 0]);
     }
 }

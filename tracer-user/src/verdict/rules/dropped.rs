@@ -18,7 +18,7 @@ pub fn dropped(flow: &Flow) -> Option<Finding> {
 /// A member of a bond, or of another master, that takes in nothing (`RX_HANDLER_EXACT` in
 /// `__netif_receive_skb_core`) ends frames as if nobody knew their kind.
 fn kept_by_master(at: &Sight) -> String {
-    let master = at.dev.as_ref().and_then(|dev| dev.master.as_deref());
+    let master = at.site.dev.as_ref().and_then(|dev| dev.master.as_deref());
     match (at.raw_reason(), at.symbol(), master) {
         (Some("UNHANDLED_PROTO") | None, Some("__netif_receive_skb_core"), Some(master)) => {
             format!(

@@ -62,13 +62,13 @@ fn place(at: &Sight, loss: &Loss) -> Where {
     if at.symbol().is_some_and(|s| matches!(s, "do_execute_actions" | "do_output")) {
         place.symbol = Some("ovs_vport_send".to_owned());
     }
-    place.dev = output.dev.as_ref().map(|dev| dev.name.clone()).or(place.dev);
+    place.dev = output.site.dev.as_ref().map(|dev| dev.name.clone()).or(place.dev);
     place
 }
 
 fn netns(loss: &Loss) -> String {
     let mut netns = [Some(&loss.at), loss.before.as_ref()].into_iter().flatten();
-    words::in_netns(netns.find_map(|s| s.netns.as_deref()))
+    words::in_netns(netns.find_map(|s| s.site.netns.as_deref()))
 }
 
 fn by_port(loss: &Loss) -> Option<String> {
@@ -230,7 +230,7 @@ fn action_failed(loss: &Loss) -> String {
 fn too_big(at: &Sight, loss: &Loss) -> String {
     /// `ETH_HLEN`; a tag kept in the frame does not count (`packet_length`).
     const LINK_HEADER: u32 = 14;
-    let port = loss.before.as_deref().and_then(|b| b.dev.as_deref());
+    let port = loss.before.as_deref().and_then(|b| b.site.dev.as_deref());
     let (name, mtu) = (port.map(|d| words::safe(&d.name)), port.and_then(|d| d.mtu));
     match (name, mtu) {
         (Some(name), Some(mtu)) if at.len > mtu + LINK_HEADER => format!(

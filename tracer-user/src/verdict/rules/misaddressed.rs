@@ -1,6 +1,6 @@
 //! It arrived with the MAC of another.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{Dev, Mac, Outcome};
 use crate::reconstruct::flow::{Flow, Loss};
@@ -15,7 +15,7 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let seen = [Some(at), before];
     let sent_to = seen.iter().flatten().find_map(|s| s.eth).map(|eth| eth.dst);
-    let device = seen.iter().flatten().find_map(|s| s.dev.as_deref());
+    let device = seen.iter().flatten().find_map(|s| s.site.dev.as_deref());
     let own = device.and_then(|d| d.mac);
     let macs = match (sent_to, own) {
         (Some(to), Some(own)) if to != own => {
@@ -26,7 +26,7 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
     };
     // A member of a bond has a MAC of its own, which nobody should be told.
     let whose = sent_to.and_then(|to| owner_of(loss, to, device?)).unwrap_or_default();
-    let place = if at.dev.is_some() { at } else { before.unwrap_or(at) };
+    let place = if at.site.dev.is_some() { at } else { before.unwrap_or(at) };
     let named = at.raw_reason().map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let run = datapath::last_run(&loss.passage).and_then(datapath::quoted);
     let sent = run.map(|list| format!(" Open vSwitch sent it there: {list}.")).unwrap_or_default();
@@ -68,9 +68,9 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
 /// destination is a device on its way, but not the one that it is for.
 fn owner_of(loss: &Loss, mac: Mac, device: &Dev) -> Option<String> {
     let way = loss.passage.iter().chain(&loss.before).chain([&loss.first, &loss.at]);
-    let other = |s: &&Arc<Sight>| {
+    let other = |s: &&Rc<Sight>| {
         let is_it = |d: &Dev| d.mac == Some(mac) && d.name != device.name;
-        s.dev.as_deref().is_some_and(is_it)
+        s.site.dev.as_deref().is_some_and(is_it)
     };
     let found = way.into_iter().find(other).and_then(|s| words::device(s))?;
     Some(format!("; that is the MAC of {found}, by which it came"))

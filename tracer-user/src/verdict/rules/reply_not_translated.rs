@@ -110,7 +110,7 @@ fn homeward(step: &Step, passing: Option<&Sight>, is_stateless: bool) -> String 
         return " The host that translates was not traced: what the reply met there is unknown."
             .to_owned();
     }
-    let netns = words::in_netns(step.at.netns.as_deref()).replacen(" in ", " ", 1);
+    let netns = words::in_netns(step.at.site.netns.as_deref()).replacen(" in ", " ", 1);
     let Some(sight) = passing else {
         return format!(" The reply never passed{netns}: it took another way back.");
     };
@@ -152,7 +152,7 @@ fn homeward(step: &Step, passing: Option<&Sight>, is_stateless: bool) -> String 
 fn answer<'a>(flow: &'a Flow, step: &Step) -> Option<&'a Conntrack> {
     let about = |answer: &&Arc<Conntrack>| {
         let tuple = answer.tuple;
-        let netns = step.at.netns.as_ref().map(|n| n.inode);
+        let netns = step.at.site.netns.as_ref().map(|n| n.inode);
         tuple == Some(step.from) && Some(answer.netns.inode) == netns && answer.failed.is_none()
     };
     flow.answers.iter().rfind(about).map(|answer| &**answer)

@@ -103,8 +103,8 @@ pub fn way(at: &Sight, before: Option<&Sight>) -> String {
     let Some(port) = before else {
         return String::new();
     };
-    let same_dev = at.dev.as_ref().map(|d| &d.name) == port.dev.as_ref().map(|d| &d.name);
-    if same_dev && at.netns.as_deref() == port.netns.as_deref() {
+    let same_dev = at.site.dev.as_ref().map(|d| &d.name) == port.site.dev.as_ref().map(|d| &d.name);
+    if same_dev && at.site.netns.as_deref() == port.site.netns.as_deref() {
         return String::new();
     }
     format!(" Before that it was seen{}.", words::place(port))

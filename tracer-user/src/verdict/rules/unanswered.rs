@@ -104,6 +104,7 @@ fn about_neighbour(loss: &Loss) -> Vec<String> {
 /// Whether it was seen at a bridge or a port of one.
 fn is_bridge(sight: &Sight) -> bool {
     sight
+        .site
         .dev
         .as_ref()
         .is_some_and(|dev| dev.master.is_some() || dev.kind.as_deref() == Some("bridge"))

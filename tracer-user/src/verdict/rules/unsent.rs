@@ -14,7 +14,7 @@ pub fn unsent(flow: &Flow) -> Option<Finding> {
         "A packet of {} {} was lost{} before it came to a device.",
         words::proto(&tuple),
         words::ends(&tuple),
-        words::in_netns(told.first.netns.as_deref()),
+        words::in_netns(told.first.site.netns.as_deref()),
     );
     let spot = next::Spot::about(&told.first, tuple);
     Some(Finding {

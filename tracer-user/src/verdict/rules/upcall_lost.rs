@@ -1,6 +1,6 @@
 //! It went up to `ovs-vswitchd`, or was to, and did not come back.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::{HookName, Outcome, Upcall};
 use crate::reconstruct::flow::{Flow, Loss};
@@ -26,7 +26,7 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
     let text = format!(
         "{} lost between Open vSwitch's datapath{} and ovs-vswitchd{by}{}{}: {}.{}{}",
         sentence::subject(flow, loss),
-        words::in_netns(at.netns.as_deref()),
+        words::in_netns(at.site.netns.as_deref()),
         datapath::after_ct(&loss.passage),
         sentence::translation(&loss.first, at),
         cause(&upcall, &loss.passage),
@@ -54,7 +54,7 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
 }
 
 /// Why, as a clause. What `ovs_dp_upcall` returns: `net/openvswitch/datapath.c`.
-fn cause(upcall: &Upcall, passage: &[Arc<Sight>]) -> String {
+fn cause(upcall: &Upcall, passage: &[Rc<Sight>]) -> String {
     let run = datapath::last_run(passage);
     let is_answered = passage.last().is_some_and(|s| s.hook == HookName::OvsAnswer);
     let by_action = upcall.cmd.as_deref() == Some("action");

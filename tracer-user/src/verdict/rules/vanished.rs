@@ -56,7 +56,7 @@ pub fn last_seen(at: &Sight) -> String {
 /// The commands worth running where a packet was seen last.
 pub fn commands(at: &Sight, before: Option<&Sight>) -> Vec<String> {
     let spot = next::Spot::new(at, before);
-    let Some(dev) = at.dev.as_ref().or_else(|| before?.dev.as_ref()) else {
+    let Some(dev) = at.site.dev.as_ref().or_else(|| before?.site.dev.as_ref()) else {
         return vec![spot.run("nstat -az")];
     };
     let name = words::shell(&dev.name);

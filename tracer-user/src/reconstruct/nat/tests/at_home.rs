@@ -89,7 +89,7 @@ fn a_reply_that_its_own_host_does_not_translate_back_is_lost_there() {
         let last = hops.last_mut().unwrap();
         last.tuple = Some(end);
         let mut refused = refused(14, 2, &end, "SA");
-        refused.stack = Arc::from(["ip_protocol_deliver_rcu+0x1".to_owned()]);
+        refused.stack = Some(Arc::from(["ip_protocol_deliver_rcu+0x1".to_owned()]));
         hops.push(refused);
         let verdict = verdicts(hops).remove(0);
         assert_eq!(verdict.outcome, Outcome::ReplyNotTranslated, "{}", verdict.text);
