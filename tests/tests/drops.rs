@@ -1,10 +1,21 @@
 //! `lasthop drops`: every drop counted once, where it happened, and nothing made of everyday life.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::bed::{A, A4, B, B4, Bed};
-use tests::lasthop::{peer, run_lasthop};
+use tests::lasthop::{READY_LIMIT, RUN_LIMIT, lasthop, peer, run_lasthop};
+use tests::machine::take_turn;
+use tests::process::{Finished, Running};
 use tests::recording::Recording;
 
 /// IPv4 and UDP header, bytes.
@@ -16,7 +27,11 @@ fn rows(args: &[&str], netns: &str, command: &str) -> Vec<Value> {
     let mut all = vec!["drops", "--json"];
     all.extend(args);
     all.extend(["--", "ip", "netns", "exec", netns, "bash", "-c", command]);
-    let done = run_lasthop(&all).expect("runs");
+    rows_of(&run_lasthop(&all).expect("runs"))
+}
+
+#[track_caller]
+fn rows_of(done: &Finished) -> Vec<Value> {
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     let text = String::from_utf8(done.stdout.clone()).expect("text");
     if let Err(problems) = Recording::parse(&done.stdout) {
@@ -149,4 +164,106 @@ fn a_table_for_people_and_bad_options_refused() {
         let done = run_lasthop(&args).expect("runs");
         assert_eq!((done.code(), done.stderr.lines().count()), (Some(2), 1), "{}", done.stderr);
     }
+}
+
+/// Runs `work` in a namespace.
+fn inside<T: Send>(netns: &str, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            let netns = File::open(Path::new("/run/netns").join(netns)).expect("a namespace");
+            setns(netns, CloneFlags::CLONE_NEWNET).expect("entered");
+            work()
+        });
+        there.join().expect("no panic")
+    })
+}
+
+/// A client that says first that it is done, as HTTP/1.0's do.
+fn half_closed_connections(count: usize) {
+    let listener = inside(B, || TcpListener::bind((B4, 8000))).expect("listens");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..count {
+                let mut served = listener.accept().expect("a connection").0;
+                served.read_to_end(&mut Vec::new()).expect("a request");
+                served.write_all(&vec![b'x'; 100_000]).expect("an answer");
+            }
+        });
+        for _ in 0..count {
+            let mut client = inside(A, || TcpStream::connect((B4, 8000))).expect("connects");
+            client.write_all(b"GET").expect("a request");
+            client.shutdown(Shutdown::Write).expect("done");
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).expect("an answer");
+            assert_eq!(answer.len(), 100_000);
+        }
+    });
+}
+
+/// What every node has all day: connections, echoes, datagrams to a group and to all that nobody wants.
+#[test]
+fn ordinary_traffic_prints_nothing() {
+    let bed = Bed::without_ipv6().expect("a bed");
+    bed.ip(&format!("-n {A} route add 239.0.0.0/8 dev eth0")).expect("a route");
+    let counting = lasthop(&["drops", "--json", "--netns", A, "--netns", B]);
+    let counting = Running::start(&mut counting.expect("a command")).expect("starts");
+    counting.wait_stderr("lasthop: ready:", READY_LIMIT).expect("ready");
+    half_closed_connections(20);
+    bed.output(A, "ping", &["-c", "2", "-i", "0.2", B4]).expect("echoes");
+    let datagrams = inside(A, || UdpSocket::bind((A4, 0))).expect("a socket");
+    datagrams.set_broadcast(true).expect("may");
+    for to in ["239.1.2.3", "10.78.0.255"] {
+        datagrams.send_to(b"x", (to, 4444)).expect("sent");
+    }
+    // What the other host's softirq has not come to yet is counted before the end.
+    std::thread::sleep(Duration::from_millis(300));
+    counting.signal(Signal::SIGINT).expect("a signal");
+    let done = counting.finish(RUN_LIMIT).expect("it ends");
+    let rows = rows_of(&done);
+    assert!(rows.iter().all(|row| row["folded"].is_u64()), "{rows:#?}");
+    assert_eq!(rows.len(), 1, "nothing was dropped: {rows:#?}");
+    // Echo replies, both copies of the broadcast and the one of the multicast at the least.
+    assert!(rows[0]["count"].as_u64() >= Some(5), "{rows:#?}");
+}
+
+/// What a host's own rules keep it from sending has no device yet.
+#[test]
+fn a_drop_on_the_way_out_has_its_namespace() {
+    let bed = Bed::new().expect("a bed");
+    for rule in [
+        "add table inet lh",
+        "add chain inet lh out { type filter hook output priority 0; }",
+        "add rule inet lh out udp dport 4444 drop",
+    ] {
+        bed.output(A, "nft", &[rule]).expect("a rule");
+    }
+    // sendto(2) says EPERM.
+    let rows = rows(&["udp port 4444"], A, &format!("{} || true", datagrams(4444, 5)));
+    assert_eq!(rows.len(), 1, "{rows:#?}");
+    assert_eq!((&rows[0]["netns"], &rows[0]["reason"]), (&A.into(), &"NETFILTER_DROP".into()));
+    assert!(rows[0]["next"][0].as_str().is_some_and(|next| next.contains(A)), "{rows:#?}");
+}
+
+/// Containers' namespaces often have no name, but their devices do.
+#[test]
+fn devices_of_a_namespace_without_a_name_are_named() {
+    let _turn = take_turn().expect("a turn");
+    let make = "ip link add d0 type veth peer name d1; echo ready; exec sleep 60";
+    let mut unshare = Command::new("unshare");
+    let holder = Running::start(unshare.args(["--net", "sh", "-c", make])).expect("starts");
+    holder.wait_stdout(READY_LIMIT, |text| text.contains("ready\n")).expect("devices");
+    let netns = std::fs::metadata(format!("/proc/{}/ns/net", holder.pid())).expect("one");
+    let netns = netns.ino().to_string();
+    // Both ends tell each other what nobody wants to know.
+    let up = "ip link set d0 up; ip link set d1 up; sleep 2";
+    let pid = holder.pid().to_string();
+    let mut args = vec!["drops", "--json", "--all", "--", "nsenter", "--net", "--target", &pid];
+    args.extend(["sh", "-c", up]);
+    let rows = rows_of(&run_lasthop(&args).expect("runs"));
+    let there = rows.iter().filter(|row| row["netns"] == *netns);
+    let devices: Vec<_> = there.map(|row| row["dev"].as_str().unwrap_or_default()).collect();
+    assert!(!devices.is_empty(), "{rows:#?}");
+    assert!(devices.iter().all(|dev| ["d0", "d1"].contains(dev)), "{devices:?}");
+    holder.signal(Signal::SIGTERM).expect("a signal");
+    holder.finish(RUN_LIMIT).expect("it ends");
 }

@@ -22,6 +22,9 @@ pub const TRAIT_OVS_METER: u16 = 64;
 /// Open vSwitch could not hand it to `ovs-vswitchd`, whose queue was full: no kernel tells of it.
 pub const TRAIT_OVS_UPCALL: u16 = 128;
 
+/// The frame was sent to a multicast group, not to all (besides [`TRAIT_GROUP`]).
+pub const TRAIT_MULTICAST: u16 = 256;
+
 /// What every drop is counted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]

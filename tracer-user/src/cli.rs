@@ -87,8 +87,8 @@ pub struct LiveArgs {
     pub filter_text: String,
     #[arg(value_name = "FILTER", help = FILTER_HELP)]
     words: Vec<String>,
-    /// Which network namespaces' devices are watched (repeatable; default: the current one and
-    /// every named one)
+    /// Which network namespaces' devices are watched (repeatable; default of a trace: the current one
+    /// and every named one; of drops: all)
     #[arg(long, value_name = "NAME|PATH|all")]
     pub netns: Vec<String>,
     /// Stop after that long (10s, 2m)
@@ -112,7 +112,7 @@ pub struct TraceArgs {
     #[arg(long = "port", value_name = "GLOB", value_parser = glob)]
     ports: Vec<GlobMatcher>,
     /// Stop after N packets have reached an outcome
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one)]
     pub packets: Option<NonZeroU64>,
     /// The exit status tells the outcome
     #[arg(long)]
@@ -149,13 +149,13 @@ pub struct DropsArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub interval: Option<Duration>,
     /// Print that many rows (default: 20 in a table, all with --json)
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one)]
     pub top: Option<NonZeroU64>,
     /// Tell drops apart by more than reason, place, device and namespace (repeatable)
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     pub by: Vec<By>,
     /// With --by: keep that many different values apart; what is beyond is counted without
-    #[arg(long, value_name = "N", value_parser = at_least_one, default_value = "16384")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one, default_value = "16384")]
     pub keep: Option<NonZeroU64>,
     /// Show everyday drops too (a consumed RST, frames for others on a promiscuous device,
     /// multicast that nobody joined) instead of their sum

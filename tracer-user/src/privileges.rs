@@ -1,9 +1,9 @@
 //! What lasthop may do, and who in it: once all is attached, the thread that reads what came off
-//! the wire and prints it has no capability left. The others keep what the trace needs as it goes on:
-//! [`Hands`], to hook ports that appear and to ask conntrack and Open vSwitch, and the one that
-//! follows devices, to enter their namespaces.
+//! the wire and prints it has no capability left. Three others keep what the work goes on with, each no
+//! more than its own: [`Hands`], to hook ports that appear and to ask conntrack, and to ask Open
+//! vSwitch, and the one that follows devices, to enter their namespaces ([`confined`]).
 //!
-//! Capabilities belong to a thread (capabilities(7)): a thread keeps those that it was started with.
+//! Capabilities belong to a thread (capabilities(7)): a thread has those of the one that started it.
 
 use std::collections::HashSet;
 
@@ -12,35 +12,83 @@ use caps::{CapSet, Capability};
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// What a trace needs while it goes on, and for what.
-pub const KEPT: [(Capability, &str); 9] = [
-    (Capability::CAP_BPF, "to attach programs to ports that appear, and to read maps"),
-    (Capability::CAP_PERFMON, "to load the hooks of a module that is loaded later"),
-    (Capability::CAP_NET_ADMIN, "to attach to devices, to read conntrack and rules"),
+/// What a thread needs, and for what.
+type Kept = &'static [(Capability, &'static str)];
+
+/// Of the thread that follows devices and namespaces.
+pub const FOLLOWING: Kept = &[
     (Capability::CAP_SYS_ADMIN, "to enter network namespaces"),
     (Capability::CAP_SYS_PTRACE, "to see the namespaces of other users' processes"),
-    (Capability::CAP_DAC_OVERRIDE, "to reach the sockets of Open vSwitch, which another user owns"),
-    (Capability::CAP_SYSLOG, "to read addresses in /proc/kallsyms"),
-    (Capability::CAP_SYS_RESOURCE, "to raise the limit of locked memory, before Linux 5.11"),
-    (Capability::CAP_KILL, "to end CMD"),
+    (Capability::CAP_DAC_OVERRIDE, "to open a namespace at a path that is another user's"),
 ];
 
-/// The threads that keep [`KEPT`].
+/// Of the hands of a trace.
+const HOOKING: Kept = &[
+    (Capability::CAP_BPF, "to attach programs to ports that appear, and to read maps"),
+    (Capability::CAP_PERFMON, "to load the hooks of a module that is loaded later"),
+    (Capability::CAP_SYSLOG, "to read that module's addresses in /proc/kallsyms"),
+    (Capability::CAP_NET_ADMIN, "to attach to devices, to read conntrack and rules"),
+    (Capability::CAP_SYS_ADMIN, "to enter network namespaces for it"),
+];
+
+/// Of the hands where drops are counted.
+const COUNTING: Kept = &[
+    (Capability::CAP_BPF, "to read maps"),
+    (Capability::CAP_SYSLOG, "to read the addresses of a module that is loaded later"),
+];
+
+/// Of the hands, beside those, where there is a CMD.
+const ENDING: Kept = &[(Capability::CAP_KILL, "to end CMD, as whoever it runs")];
+
+/// Of the thread that asks Open vSwitch.
+const ASKING: Kept = &[
+    (Capability::CAP_DAC_OVERRIDE, "to reach the sockets of Open vSwitch, which another user owns"),
+    (Capability::CAP_SYS_PTRACE, "to find them in its container"),
+];
+
+/// Of the start alone.
+const STARTING: Kept =
+    &[(Capability::CAP_SYS_RESOURCE, "to raise the limit of locked memory, before Linux 5.11")];
+
+/// What a command does that watches the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// It follows packets.
+    Trace,
+    /// It counts drops.
+    Count,
+}
+
+/// The threads that keep privileges for what is done now and then.
 pub struct Hands {
     work: ThreadPool,
-    talk: Runtime,
+    talk: Option<Runtime>,
 }
 
 impl Hands {
-    /// To be made before this thread gives up its own privileges.
+    /// To be made before this thread gives up its own privileges. `has_child`: there is a CMD.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn new() -> anyhow::Result<Self> {
-        let pool = ThreadPoolBuilder::new().num_threads(1);
-        let work = pool.thread_name(|_| "hands".to_owned()).build().context("a thread")?;
-        let mut talk = Builder::new_multi_thread();
-        let talk = talk.worker_threads(1).thread_name("asking").enable_all().build()?;
+    pub fn new(duty: Duty, has_child: bool) -> anyhow::Result<Self> {
+        let kept = match duty {
+            Duty::Trace => HOOKING,
+            Duty::Count => COUNTING,
+        };
+        let ending = if has_child { ENDING } else { &[] };
+        let work = confined(&[kept, ending], || {
+            let pool = ThreadPoolBuilder::new().num_threads(1);
+            pool.thread_name(|_| "hands".to_owned()).build().context("a thread")
+        })??;
+        let start_asking = || {
+            let mut talk = Builder::new_multi_thread();
+            let talk = talk.worker_threads(1).thread_name("asking").enable_all().build()?;
+            anyhow::Ok(talk)
+        };
+        let talk = match duty {
+            Duty::Trace => Some(confined(&[ASKING], start_asking)??),
+            Duty::Count => None,
+        };
         Ok(Self { work, talk })
     }
 
@@ -49,19 +97,37 @@ impl Hands {
         self.work.install(work)
     }
 
-    /// Where tasks are spawned that need privileges.
-    pub fn talk(&self) -> &Handle {
-        self.talk.handle()
+    /// Where tasks are spawned that ask Open vSwitch; none is asked about counts.
+    pub fn talk(&self) -> Option<&Handle> {
+        self.talk.as_ref().map(Runtime::handle)
     }
 }
 
-/// Gives up all privileges but [`KEPT`], before any other thread is started. What is executed by
-/// root has its privileges nevertheless.
+/// Does something that starts threads, which have these privileges and no others.
+///
+/// # Errors
+/// No thread can be started, or the privileges cannot be given up.
+pub fn confined<T: Send>(kept: &[Kept], work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+    std::thread::scope(|scope| {
+        let confined = std::thread::Builder::new().name("confined".to_owned());
+        let run = || keep(kept).map(|()| work());
+        let thread = confined.spawn_scoped(scope, run).context("a thread")?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Gives up all privileges that no thread needs, before any other thread is started. What is executed
+/// by root has its privileges nevertheless.
 ///
 /// # Errors
 /// The kernel's.
 pub fn narrow() -> anyhow::Result<()> {
-    let kept: HashSet<_> = KEPT.into_iter().map(|(capability, _)| capability).collect();
+    keep(&[FOLLOWING, HOOKING, COUNTING, ENDING, ASKING, STARTING])
+}
+
+/// Gives up all privileges of this thread but these.
+fn keep(kept: &[Kept]) -> anyhow::Result<()> {
+    let kept: HashSet<_> = kept.iter().copied().flatten().map(|(kept, _)| *kept).collect();
     let keep_some = || {
         let permitted = caps::read(None, CapSet::Permitted)?;
         let both: HashSet<_> = permitted.intersection(&kept).copied().collect();

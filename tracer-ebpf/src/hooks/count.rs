@@ -8,7 +8,8 @@ use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::abi::Counter;
 use tracer_common::drops::{
     BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_SOURCE_PORT, BY_STACK, DropCount, DropDetail, DropKey,
-    DropPlan, TRAIT_GROUP, TRAIT_NOT_SYN, TRAIT_OTHERHOST, TRAIT_PROMISCUOUS, TRAIT_RESET,
+    DropPlan, TRAIT_GROUP, TRAIT_MULTICAST, TRAIT_NOT_SYN, TRAIT_OTHERHOST, TRAIT_PROMISCUOUS,
+    TRAIT_RESET,
 };
 use tracer_common::flow::Addr;
 
@@ -32,6 +33,8 @@ macro_rules! planned {
 const PACKET_BROADCAST: u8 = 1;
 const PACKET_MULTICAST: u8 = 2;
 const PACKET_OTHERHOST: u8 = 3;
+/// The sender's own copy of what it sends to a group.
+const PACKET_LOOPBACK: u8 = 5;
 
 /// `kfree_skb(struct sk_buff *skb, void *location[, enum skb_drop_reason reason[, struct sock *rx_sk]])`,
 /// `include/trace/events/skb.h`.
@@ -164,11 +167,19 @@ fn fill_place(ctx: &BtfTracePointContext, skb: *const u8, key: &mut DropKey) {
                 net = pointer(socket, at!(sk_net));
             }
         }
+        // What the host itself sends has no device before it is routed, but a socket.
+        if net.is_null() {
+            let socket = pointer(skb, at!(skb_sk));
+            if !socket.is_null() {
+                net = pointer(socket, at!(sk_net));
+            }
+        }
         if !net.is_null() {
             key.netns = Direct::field(net, at!(net_inum));
         }
         key.traits |= match pkt_type {
-            PACKET_BROADCAST | PACKET_MULTICAST => TRAIT_GROUP,
+            PACKET_BROADCAST | PACKET_LOOPBACK => TRAIT_GROUP,
+            PACKET_MULTICAST => TRAIT_GROUP | TRAIT_MULTICAST,
             PACKET_OTHERHOST => TRAIT_OTHERHOST,
             _ => 0,
         };
@@ -181,6 +192,7 @@ fn fill_place(ctx: &BtfTracePointContext, skb: *const u8, key: &mut DropKey) {
 fn fill_segment(skb: *const u8, key: &mut DropKey) {
     /// Of the flags in the TCP header (RFC 9293, 3.1).
     const FLAGS_AT: u32 = 13;
+    const HEADER: u32 = 20;
     const SYN: u8 = 2;
     const RST: u8 = 4;
     let within = |code: [u64; 2]| key.location >= code[0] && key.location < code[1];
@@ -188,12 +200,17 @@ fn fill_segment(skb: *const u8, key: &mut DropKey) {
         return;
     }
     // SAFETY: as in `fill_tuple`.
-    let (head, transport) = unsafe {
+    let (len, head, transport) = unsafe {
         (
+            Direct::field::<u32>(skb, at!(skb_len)),
             Direct::field::<u64>(skb, at!(skb_head)),
             Direct::field::<u16>(skb, at!(skb_transport_header)),
         )
     };
+    // Here it begins with its TCP header; past the end of a cut one are another packet's bytes.
+    if len < HEADER {
+        return;
+    }
     if let Some(flags) = Probed::load::<u8>(head, u32::from(transport) + FLAGS_AT) {
         if flags & RST != 0 {
             key.traits |= TRAIT_RESET;

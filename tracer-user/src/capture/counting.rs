@@ -12,7 +12,7 @@ use super::ovs;
 use super::probes::{self, Attached};
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::Reasons;
-use crate::kernel::symbols::Symbols;
+use crate::kernel::symbols::{HIDDEN_SYMBOLS, Symbols};
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -81,6 +81,9 @@ impl Counting {
         let reasons = Reasons::read(&kernel);
         let details = if by == 0 { 1 } else { details };
         let symbols = Symbols::read().context("/proc/kallsyms")?;
+        if symbols.is_empty() {
+            log::warn!("{HIDDEN_SYMBOLS}; more of everyday life is shown");
+        }
         let plan = DropPlan {
             by,
             filtered: u32::from(filter.is_some()),

@@ -18,9 +18,10 @@ use super::probes::{Attached, attach_all};
 use super::ring::Ring;
 use crate::few::Few;
 use crate::kernel::btf::KernelBtf;
-use crate::kernel::symbols::Symbols;
+use crate::kernel::symbols::{HIDDEN_SYMBOLS, Symbols};
 use crate::model::{Hop, Lost};
 use crate::netfilter::{self, Asker};
+use crate::privileges::{FOLLOWING, confined};
 use crate::reconstruct::asked::{Answer, Question};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
@@ -110,16 +111,13 @@ impl Session {
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
         let names = names.with(symbols.context("/proc/kallsyms")?);
         if names.symbols.is_empty() {
-            log::warn!(
-                "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \
-                 (needs CAP_SYSLOG, or kernel.kptr_restrict below 2)"
-            );
+            log::warn!("{HIDDEN_SYMBOLS}");
         }
         let ring = Ring::take(&mut loaded)?;
         let kernel_log = KernelLog::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
         let ports = Ports::new(&mut loaded)?;
-        let (watch, links) = Watch::start(plan.scope)?;
+        let (watch, links) = confined(&[FOLLOWING], || Watch::start(plan.scope))??;
         let mut session = Self {
             loaded: Some(loaded),
             ring,

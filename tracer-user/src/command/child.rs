@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::process::Stdio;
 
 use anyhow::Context as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::Command;
 
 /// CMD while it runs.
@@ -26,7 +28,7 @@ pub fn spawn(command: &[OsString], json: bool) -> anyhow::Result<Option<Child>> 
         ));
     }
     let child = command.spawn().with_context(|| {
-        format!("cannot run the command {}", program.to_string_lossy().escape_debug())
+        format!("cannot run the command `{}`", program.to_string_lossy().escape_debug())
     })?;
     Ok(Some(Child(child)))
 }
@@ -38,6 +40,14 @@ impl Child {
             Ok(status) if status.success() => {}
             Ok(status) => log::warn!("the command ended with {status}"),
             Err(e) => log::warn!("the command cannot be waited for: {e}"),
+        }
+    }
+
+    /// Asks it to end. That it has exited meanwhile is as well.
+    pub fn terminate(&mut self) {
+        let id = self.0.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(id) = id {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
     }
 

@@ -11,7 +11,7 @@ use self::counter::Counter;
 use self::screen::Screen;
 use super::stop::{Ended, Stop};
 use crate::cli::DropsArgs;
-use crate::privileges::{self, Hands};
+use crate::privileges::{self, Duty, Hands};
 
 /// How often the kernel's maps are emptied, and new devices given their names.
 const READ: Duration = Duration::from_millis(200);
@@ -27,7 +27,8 @@ const QUIET: Duration = Duration::from_millis(300);
 /// # Errors
 /// One line: what could not be done, and what to do.
 pub fn run(args: &DropsArgs) -> anyhow::Result<u8> {
-    super::live::run(async |hands| count(args, hands).await)
+    let has_child = !args.live.command.is_empty();
+    super::live::run(Duty::Count, has_child, async |hands| count(args, hands).await)
 }
 
 async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {
@@ -37,15 +38,16 @@ async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {
     screen.head(&counter, args)?;
     privileges::renounce()?;
     super::meta::tell_ready(counter.probes(), counter.devices());
-    stop.begin(hands, &args.live, args.output.json)?;
+    stop.begin(hands, &args.live, args.output.json).await?;
     let followed = follow(&mut counter, &mut screen, &mut stop, args, hands).await;
     // However it went: this thread has not the privilege to end what runs as another user.
     stop.end_child(hands).await;
     followed?;
-    screen.last(hands.run(|| {
+    let counts = hands.run(|| {
         counter.detach();
         counter.counts()
-    })?)?;
+    })?;
+    screen.last(counts, counter.ledger())?;
     Ok(0)
 }
 
@@ -72,7 +74,8 @@ async fn follow(
                 read.reset_after(SOON);
             },
             _ = print.tick(), if every.is_some() => {
-                screen.interim(hands.run(|| counter.counts())?)?;
+                let counts = hands.run(|| counter.counts())?;
+                screen.interim(counts, counter.ledger())?;
             }
             events = counter.links_changed() => match events {
                 Some(events) => counter.topology_changed(events),

@@ -1,21 +1,29 @@
 //! What ends a command that watches the node: a signal, `--for`, or the exit of CMD.
 
 use std::future::{Future, pending};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::child::{self, Child};
 use crate::cli::LiveArgs;
 use crate::privileges::Hands;
 
+/// How long CMD has to clean up when it is to end.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// Waits for what ends a command.
 pub struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal is gone; `None` where that is to be outlived, as under nohup.
+    hangup: Option<Signal>,
     deadline: Option<Instant>,
     child: Option<Child>,
+    /// It was over before it began.
+    over: bool,
 }
 
 /// What has happened.
@@ -36,17 +44,31 @@ impl Stop {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: (!is_hangup_ignored()).then(|| signal(SignalKind::hangup())).transpose()?,
             deadline: None,
             child: None,
+            over: false,
         })
     }
 
     /// Runs CMD, if there is one, with the privileges that lasthop was started with; its standard
-    /// output goes to stderr with `json`. `--for` counts from now.
+    /// output goes to stderr with `json`. `--for` counts from now. Does nothing where a signal came
+    /// while all was attached.
     ///
     /// # Errors
     /// CMD cannot be run.
-    pub fn begin(&mut self, hands: &Hands, args: &LiveArgs, json: bool) -> anyhow::Result<()> {
+    pub async fn begin(
+        &mut self,
+        hands: &Hands,
+        args: &LiveArgs,
+        json: bool,
+    ) -> anyhow::Result<()> {
+        // Long enough for the runtime to look at what came.
+        const LOOK: Duration = Duration::from_millis(1);
+        self.over = timeout(LOOK, self.wait()).await.is_ok();
+        if self.over {
+            return Ok(());
+        }
         self.deadline = args.stop_after.map(|d| Instant::now() + d);
         let runtime = Handle::current();
         self.child = hands.run(|| {
@@ -59,9 +81,13 @@ impl Stop {
 
     /// Waits for whatever comes first. May be dropped and called again.
     pub async fn wait(&mut self) -> Ended {
+        if self.over {
+            return Ended::All;
+        }
         tokio::select! {
             _ = self.interrupt.recv() => Ended::All,
             _ = self.terminate.recv() => Ended::All,
+            _ = or_never(self.hangup.as_mut().map(Signal::recv)) => Ended::All,
             () = or_never(self.deadline.map(sleep_until)) => Ended::All,
             () = or_never(self.child.as_mut().map(Child::exited)) => {
                 self.child = None;
@@ -75,16 +101,29 @@ impl Stop {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
 
-    /// Ends CMD if it still runs, which takes the privilege to where it is another user's.
+    /// Ends CMD if it still runs, which takes the privilege to where it is another user's: asks it
+    /// first, as it may have something to clean up.
     pub async fn end_child(&mut self, hands: &Hands) {
         if let Some(mut child) = self.child.take() {
-            hands.run(|| child.kill());
-            child.reap().await;
+            hands.run(|| child.terminate());
+            if timeout(GRACE, child.reap()).await.is_err() {
+                hands.run(|| child.kill());
+                child.reap().await;
+            }
         }
     }
 }
 
-async fn or_never(wait: Option<impl Future<Output = ()>>) {
+/// Whether whoever started this process has SIGHUP ignored (`SigIgn` of proc(5), a mask of signals).
+fn is_hangup_ignored() -> bool {
+    const SIGHUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (SIGHUP - 1) & 1 != 0)
+}
+
+async fn or_never<T>(wait: Option<impl Future<Output = T>>) -> T {
     match wait {
         Some(wait) => wait.await,
         None => pending().await,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::stop::{Ended, Stop};
@@ -11,7 +12,7 @@ use crate::model::{Hop, Meta};
 use crate::netfilter::Asker;
 use crate::ovs::asking::Asking;
 use crate::ovs::ports::PortNames;
-use crate::privileges::{self, Hands};
+use crate::privileges::{self, Duty, Hands};
 use crate::reconstruct::asked::Answer;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
@@ -31,7 +32,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// # Errors
 /// One line: what could not be done, and what to do.
 pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
-    super::live::run(async |hands| trace(args, hands).await)
+    let has_child = !args.live.command.is_empty();
+    super::live::run(Duty::Trace, has_child, async |hands| trace(args, hands).await)
 }
 
 /// What ends a trace.
@@ -53,7 +55,8 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
         is_partial: args.is_partial(),
     };
     let mut session = Session::start(plan)?;
-    let names = PortNames::start(hands.talk()).await;
+    let talk = hands.talk().context("no thread is there to ask Open vSwitch")?;
+    let names = PortNames::start(talk).await;
     let mut report = Report::new(
         Box::new(std::io::stdout()),
         Form::for_stdout(args.output.json),
@@ -63,9 +66,9 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     report.flush()?;
     privileges::renounce()?;
     announce(&session);
-    let begun = stop.begin(hands, &args.live, args.output.json);
+    let begun = stop.begin(hands, &args.live, args.output.json).await;
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
-    let open_vswitch = Asking::new(hands.talk());
+    let open_vswitch = Asking::new(talk);
     let mut owners = Owners { hands, names, open_vswitch, netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
     let followed = match begun {

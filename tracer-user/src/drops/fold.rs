@@ -1,38 +1,46 @@
 //! Everyday drops as one row, so that a quiet node prints nearly nothing.
 
+use tracer_common::drops::DropCount;
+
+use crate::drops::ledger::{Counted, Ledger};
+use crate::drops::tally::add;
 use crate::model::Drops;
 
-/// Puts one row in the place of all that are everyday life, last.
-pub fn fold(rows: Vec<Drops>) -> Vec<Drops> {
-    let (everyday, mut rows): (Vec<_>, Vec<_>) =
-        rows.into_iter().partition(|row| row.everyday.is_some());
-    if everyday.is_empty() {
-        return rows;
-    }
-    let rates: Vec<f64> = everyday.iter().filter_map(|row| row.rate).collect();
-    rows.push(Drops {
-        count: everyday.iter().map(|row| row.count).sum(),
-        bytes: everyday.iter().map(|row| row.bytes).sum(),
-        rate: (!rates.is_empty()).then(|| rates.iter().sum()),
-        everyday: Some("everyday drops of several kinds; --all shows them".to_owned()),
-        folded: Some(everyday.len() as u64),
-        ..Drops::default()
-    });
-    rows
+/// Drops of everyday life, which one row stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    lines: u64,
+    count: DropCount,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Folded {
+    /// Takes all that is everyday life out of `lines`; the others keep their order.
+    pub fn take(lines: &mut Vec<Counted>, ledger: &Ledger) -> Self {
+        let mut folded = Self::default();
+        lines.retain(|(line, count)| {
+            let everyday = ledger.is_everyday(line);
+            if everyday {
+                folded.lines += 1;
+                add(&mut folded.count, *count);
+            }
+            !everyday
+        });
+        folded
+    }
 
-    #[test]
-    fn one_row_for_all_that_is_everyday() {
-        let trouble = Drops { count: 5, reason: Some("NO_SOCKET".into()), ..Drops::default() };
-        let late = Drops { count: 7, bytes: 70, everyday: Some("late".into()), ..Drops::default() };
-        let rows = fold(vec![late.clone(), trouble.clone(), late]);
-        assert_eq!(rows.len(), 2);
-        assert_eq!(rows[0], trouble);
-        assert_eq!((rows[1].count, rows[1].bytes, rows[1].folded), (14, 140, Some(2)));
-        assert_eq!(fold(vec![trouble.clone()]), [trouble]);
+    /// How many drops.
+    pub const fn drops(&self) -> u64 {
+        self.count.packets
+    }
+
+    /// The row that stands for them, if there are any.
+    pub fn row(&self) -> Option<Drops> {
+        (self.lines != 0).then(|| Drops {
+            count: self.count.packets,
+            bytes: self.count.bytes,
+            everyday: Some("everyday drops of several kinds; --all shows them".to_owned()),
+            folded: Some(self.lines),
+            ..Drops::default()
+        })
     }
 }

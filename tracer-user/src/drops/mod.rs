@@ -4,10 +4,15 @@
 
 mod everyday;
 mod fold;
+mod ledger;
 mod row;
 mod tally;
 
 pub use everyday::why_everyday;
-pub use fold::fold;
-pub use row::{Names, rows};
+pub use fold::Folded;
+pub use ledger::{Counted, Ledger, Line};
+pub use row::Names;
 pub use tally::{Entry, Tally};
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,10 @@
-//! From numbers to names and words: the rows of the table.
-
-use std::collections::HashMap;
-use std::net::Ipv6Addr;
+//! From numbers to names and words: what the rows of the table are about.
 
 use tracer_common::drops::{
-    BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_SOURCE_PORT, DropKey, TRAIT_OVS_EMPTY, TRAIT_OVS_METER,
-    TRAIT_OVS_UPCALL,
+    BY_PROTOCOL, DropKey, TRAIT_OVS_EMPTY, TRAIT_OVS_METER, TRAIT_OVS_UPCALL,
 };
-use tracer_common::flow::Addr;
 
-use crate::drops::{Entry, why_everyday};
+use crate::drops::why_everyday;
 use crate::model::{Drops, Netns, Place};
 use crate::verdict::{Matter, Spot, commands, named};
 
@@ -31,61 +26,9 @@ pub trait Names {
     fn protocol(&self, number: u16) -> String;
 }
 
-/// The rows, most frequent first. Lines that differ in nothing that is shown are one row. `by`: what
-/// more was asked for, `BY_*`.
-pub fn rows(
-    entries: impl Iterator<Item = Entry>,
-    names: &dyn Names,
-    by: u32,
-    by_ovs_port: bool,
-) -> Vec<Drops> {
-    let mut merged: HashMap<RowKey, Drops> = HashMap::new();
-    for entry in entries.filter(|entry| entry.count.packets != 0) {
-        let row = row(&entry, names, by, by_ovs_port);
-        let known = merged.entry(RowKey::of(&row)).or_insert_with(|| Drops {
-            count: 0,
-            bytes: 0,
-            ..row.clone()
-        });
-        known.count += row.count;
-        known.bytes += row.bytes;
-    }
-    let mut rows: Vec<Drops> = merged.into_values().collect();
-    rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| RowKey::of(a).cmp(&RowKey::of(b))));
-    rows
-}
-
-/// What tells rows apart.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct RowKey(Vec<Option<String>>);
-
-impl RowKey {
-    fn of(row: &Drops) -> Self {
-        let text = |value: Option<&dyn std::fmt::Display>| value.map(ToString::to_string);
-        Self(vec![
-            row.reason.clone(),
-            row.subsystem.clone(),
-            row.symbol.clone(),
-            row.netns.clone(),
-            row.dev.clone(),
-            row.ovs_port.clone(),
-            row.proto.clone(),
-            text(row.src.as_ref().map(|v| v as &dyn std::fmt::Display)),
-            text(row.sport.as_ref().map(|v| v as _)),
-            text(row.dst.as_ref().map(|v| v as _)),
-            text(row.dport.as_ref().map(|v| v as _)),
-            (!row.stack.is_empty()).then(|| row.stack.join(" ")),
-            row.everyday.clone(),
-            row.rest.then(String::new),
-            row.silent.then(String::new),
-        ])
-    }
-}
-
-fn row(entry: &Entry, names: &dyn Names, by: u32, by_ovs_port: bool) -> Drops {
-    let Entry { detail, rest, count } = entry;
-    let key = &detail.key;
-    let by = if *rest { 0 } else { by };
+/// What the drops of one kind have in common: a row without a count and without what `--by` tells
+/// apart, but for the protocol. `by`: what more was asked for, `BY_*`; `rest`: they have lost that.
+pub fn kind(key: &DropKey, rest: bool, names: &dyn Names, by: u32, by_ovs_port: bool) -> Drops {
     let silent = silent(key.traits);
     let reason = if silent.is_none() { names.reason(key.reason) } else { None };
     let (reason, subsystem) = match (reason, &silent) {
@@ -102,35 +45,27 @@ fn row(entry: &Entry, names: &dyn Names, by: u32, by_ovs_port: bool) -> Drops {
     if let Some((_, words)) = silent {
         (about, meaning) = (Matter::Ovs, Some(words));
     }
-    let check = commands(about, &Spot::at(netns.as_ref(), dev.as_deref()));
     let everyday = why_everyday(reason.as_deref(), symbol.as_deref(), key.traits);
-    // Of what is no IP packet there are none.
-    let addressed =
-        by & BY_ADDRESS != 0 && (detail.src, detail.dst) != (Addr([0; 2]), Addr([0; 2]));
+    let next = match everyday {
+        // It is known why, and nothing is amiss.
+        Some(_) => Vec::new(),
+        None => commands(about, &Spot::at(netns.as_ref(), dev.as_deref(), symbol.as_deref())),
+    };
     Drops {
-        ts: 0,
-        count: count.packets,
-        bytes: count.bytes,
-        rate: None,
         offset: place.as_ref().map(|place| place.offset),
         netns: netns.map(|n| n.name.unwrap_or_else(|| n.inode.to_string())),
         ovs_port: by_ovs_port.then(|| names.ovs_port(key.netns, key.ifindex)).flatten(),
         dev,
-        proto: protocol(key, names, by),
-        src: addressed.then(|| ip(detail.src)),
-        sport: (by & BY_SOURCE_PORT != 0 && detail.sport != 0).then_some(detail.sport),
-        dst: addressed.then(|| ip(detail.dst)),
-        dport: (by & BY_PORT != 0 && detail.dport != 0).then_some(detail.dport),
-        stack: if detail.stack == 0 { Vec::new() } else { names.stack(detail.stack - 1) },
-        meaning: meaning.map(str::to_owned),
-        next: check,
+        proto: if rest { None } else { protocol(key, names, by) },
+        meaning: everyday.or(meaning).map(str::to_owned),
+        next,
         everyday: everyday.map(str::to_owned),
-        rest: *rest,
-        folded: None,
+        rest,
         silent: silent.is_some(),
         symbol,
         reason,
         subsystem,
+        ..Drops::default()
     }
 }
 
@@ -156,8 +91,4 @@ fn silent(traits: u16) -> Option<(&'static str, &'static str)> {
 
 fn protocol(key: &DropKey, names: &dyn Names, by: u32) -> Option<String> {
     (by & BY_PROTOCOL != 0 && key.proto != 0).then(|| names.protocol(key.proto))
-}
-
-fn ip(addr: Addr) -> std::net::IpAddr {
-    Ipv6Addr::from(addr.octets()).to_canonical()
 }

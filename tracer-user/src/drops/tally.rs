@@ -85,7 +85,8 @@ impl Tally {
     }
 }
 
-fn add(to: &mut DropCount, count: DropCount) {
+/// Counts these, too.
+pub fn add(to: &mut DropCount, count: DropCount) {
     to.packets = to.packets.saturating_add(count.packets);
     to.bytes = to.bytes.saturating_add(count.bytes);
 }

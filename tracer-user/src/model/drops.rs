@@ -47,9 +47,10 @@ pub struct Drops {
     /// No drop event of the kernel's: it was found by following what Open vSwitch did.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
-    /// What the reason (or else the function) means, as a clause.
+    /// What the reason (or else the function) means, as a clause; why they are, where they are everyday
+    /// life.
     pub meaning: Option<String>,
-    /// Commands worth running next.
+    /// Commands worth running next; none where they are everyday life.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
     /// Why these are everyday life and nobody's trouble; absent where they may be.

@@ -231,7 +231,10 @@ impl Follower {
                     self.refused.remove(&inode);
                 }
                 Err(error) if start && is_forbidden(&error) => {
-                    return Err(error.context("no permission (CAP_SYS_ADMIN is needed)"));
+                    return Err(error.context(
+                        "no permission (CAP_SYS_ADMIN is needed to follow other namespaces): run it \
+                         as root, or with --netns host in the host's own",
+                    ));
                 }
                 // It may have gone since the look, or the next look may have more luck.
                 Err(error) => {

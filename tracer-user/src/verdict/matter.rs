@@ -85,6 +85,11 @@ pub fn named(reason: Option<&str>, symbol: Option<&str>) -> (Matter, Option<&'st
     let forwarding = matches!(symbol, Some("ip_forward" | "ip6_forward"));
     let found = match reason {
         Some("IP_INHDR") if forwarding => Some(TTL_EXPIRED),
+        Some("UNHANDLED_PROTO") if symbol == Some("ip6_tlvopt_unknown") => Some(UNKNOWN_OPTION),
+        Some("UNHANDLED_PROTO") if matches!(symbol, Some("icmp_rcv" | "icmpv6_rcv")) => {
+            Some(UNKNOWN_ICMP)
+        }
+        Some("OTHERHOST") => Some(OTHER_HOST),
         Some(reason) => reasons::meaning(reason).or_else(|| symbols::meaning(symbol?)),
         None => symbol.and_then(symbols::meaning),
     };
@@ -135,6 +140,17 @@ fn is_at_listener(drop: &Sight) -> bool {
 const UNKNOWN_OPTION: (Matter, &str) = (
     Matter::Header,
     "it has an IPv6 option that this host does not know, and that says not to pass it over (RFC 8200, 4.2)",
+);
+
+/// Likewise (`net/ipv4/icmp.c`).
+const UNKNOWN_ICMP: (Matter, &str) =
+    (Matter::Header, "an ICMP message of a type that this host does not know");
+
+/// The kernel makes such of frames with a tag that no device takes (`__netif_receive_skb_core`).
+const OTHER_HOST: (Matter, &str) = (
+    Matter::Address,
+    "the frame's destination MAC is not the receiving device's, or it has a VLAN tag and there is no \
+     device for that VLAN",
 );
 
 fn is_udp(drop: &Sight) -> bool {
@@ -254,5 +270,14 @@ mod tests {
         assert!(
             words(&refused("UNHANDLED_PROTO", "__netif_receive_skb_core")).contains("EtherType")
         );
+        let named = |symbol| named(Some("UNHANDLED_PROTO"), Some(symbol)).1.unwrap();
+        assert!(named("ip6_tlvopt_unknown").contains("IPv6 option"));
+        assert!(named("icmp_rcv").contains("ICMP message"));
+        assert!(named("__netif_receive_skb_core").contains("EtherType"));
+    }
+
+    #[test]
+    fn a_frame_for_another_host_may_be_one_of_an_unknown_vlan() {
+        assert!(named(Some("OTHERHOST"), Some("ip_rcv_core")).1.unwrap().contains("VLAN"));
     }
 }

@@ -19,6 +19,8 @@ pub struct Spot<'a> {
     /// Routing looked for a way for what had come in by this device, or for what the host itself
     /// sends.
     way: Option<Way<'a>>,
+    /// IPv6's, where no packet is at hand to say so.
+    v6: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,7 @@ impl<'a> Spot<'a> {
             tuple,
             routed: outer.or_else(|| tuple.map(|t| (t.src, t.dst))),
             way: way(at, before),
+            v6: false,
         }
     }
 
@@ -75,9 +78,11 @@ impl<'a> Spot<'a> {
         Self { tuple: Some(tuple), routed, ..Self::new(at, None) }
     }
 
-    /// Where no packet is at hand.
-    pub fn at(netns: Option<&'a Netns>, dev: Option<&'a str>) -> Self {
-        Self { netns, dev, tuple: None, routed: None, way: None }
+    /// Where no packet is at hand, but the kernel function that dropped it.
+    pub fn at(netns: Option<&'a Netns>, dev: Option<&'a str>, symbol: Option<&str>) -> Self {
+        // ip6_pkt_discard, udpv6_queue_rcv_one_skb, ndisc_error_report …
+        let v6 = symbol.is_some_and(|symbol| symbol.contains('6') || symbol.starts_with("ndisc"));
+        Self { netns, dev, tuple: None, routed: None, way: None, v6 }
     }
 
     /// Any command, to be run in the namespace.
@@ -102,7 +107,7 @@ impl<'a> Spot<'a> {
 
     /// The flow is one of IPv6.
     pub fn is_v6(&self) -> bool {
-        self.routed.is_some_and(|(_, dst)| dst.is_ipv6())
+        self.routed.map_or(self.v6, |(_, dst)| dst.is_ipv6())
     }
 
     fn dev(&self) -> String {
@@ -116,6 +121,7 @@ impl<'a> Spot<'a> {
     fn route_to(&self, addr: Option<IpAddr>) -> String {
         match addr {
             Some(addr) => self.iproute("ip", &format!("route get {addr}")),
+            None if self.is_v6() => self.iproute("ip", "-6 route"),
             None => self.iproute("ip", "route"),
         }
     }

@@ -1,6 +1,6 @@
 //! The kernel's counts, read and given names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use tracer_common::drops::{BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_STACK, BY_TUPLE, DropKey};
@@ -11,9 +11,14 @@ use crate::capture::decode::proto;
 use crate::capture::load::loader;
 use crate::capture::session::monotonic;
 use crate::cli::{By, DropsArgs};
-use crate::drops::{self, Names, Tally};
-use crate::model::{Drops, Meta, Netns, Place};
+use crate::drops::{Counted, Ledger, Names, Tally};
+use crate::kernel::symbols::Symbols;
+use crate::model::{Meta, Netns, Place};
+use crate::privileges::{FOLLOWING, confined};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
+
+/// `LOOPBACK_IFINDEX` of `include/net/net_namespace.h`: every namespace's first device.
+const LOOPBACK: u32 = 1;
 
 /// The kernel's counts, and what gives them names.
 pub struct Counter {
@@ -22,21 +27,23 @@ pub struct Counter {
     watch: Watch,
     topology: Topology,
     tally: Tally,
+    ledger: Ledger,
     by: u32,
-    by_ovs_port: bool,
     /// For how many details the kernel has room.
     in_kernel: usize,
     /// `--netns` names some namespaces: only theirs count.
     scoped: bool,
     /// Devices and namespaces by the names they had when they first dropped: they may go.
     seen: HashMap<(u32, u32), Seen>,
+    /// Code addresses that have no name, and had none when the symbols were read again.
+    nameless: HashSet<u64>,
     began: Instant,
 }
 
 /// What was counted from the beginning on.
 pub struct Counts {
-    /// The most frequent first.
-    pub rows: Vec<Drops>,
+    /// The most frequent first, by number of [`Counter::ledger`]'s.
+    pub lines: Vec<Counted>,
     /// How many drops the kernel's maps had no room for.
     pub not_held: u64,
     /// Nanoseconds since the beginning.
@@ -64,7 +71,15 @@ impl Counter {
         let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
         // Before there is a thread that opens files.
         let aya = loader();
-        let (watch, links) = Watch::start(Scope::from_options(&args.live.netns))?;
+        // All are counted where none is chosen: so all are named, those of containers that have no
+        // name themselves, too.
+        let chosen = &args.live.netns;
+        let scope = if chosen.is_empty() {
+            Scope::from_options(&["all"])
+        } else {
+            Scope::from_options(chosen)
+        };
+        let (watch, links) = confined(&[FOLLOWING], || Watch::start(scope))??;
         let (counting, legend) = Counting::start(aya, by, filter, in_kernel)?;
         let scoped =
             !args.live.netns.is_empty() && !args.live.netns.iter().any(|name| name == "all");
@@ -74,11 +89,12 @@ impl Counter {
             watch,
             topology: Topology::default(),
             tally: Tally::new(by != 0, keep.saturating_mul(2)),
+            ledger: Ledger::new(by, args.by.contains(&By::OvsPort)),
             by,
             in_kernel: in_kernel as usize,
-            by_ovs_port: args.by.contains(&By::OvsPort),
             scoped,
             seen: HashMap::new(),
+            nameless: HashSet::new(),
             began: Instant::now(),
         };
         counter.topology_changed(links);
@@ -139,21 +155,51 @@ impl Counter {
         self.seen.insert(at, seen);
     }
 
-    /// Reads, and gives what was counted so far its names.
+    /// Reads; what was counted so far.
     ///
     /// # Errors
     /// A map cannot be read.
     pub fn counts(&mut self) -> anyhow::Result<Counts> {
         self.read()?;
-        Ok(Counts { rows: self.rows(), not_held: self.counting.not_held(), ts: self.now() })
+        self.look_for_modules();
+        Ok(Counts { lines: self.lines(), not_held: self.counting.not_held(), ts: self.now() })
     }
 
-    fn rows(&self) -> Vec<Drops> {
+    /// Code without a name is a module's that was loaded meanwhile: the symbols are read again.
+    fn look_for_modules(&mut self) {
+        let symbols = &self.legend.symbols;
+        let locations: HashSet<u64> =
+            self.tally.entries().map(|entry| entry.detail.key.location).collect();
+        let new: Vec<u64> = locations
+            .into_iter()
+            .filter(|at| *at != 0 && !self.nameless.contains(at) && symbols.place(*at).is_none())
+            .collect();
+        if new.is_empty() || symbols.is_empty() {
+            return;
+        }
+        match Symbols::read() {
+            Ok(symbols) if !symbols.is_empty() => self.legend.symbols = symbols,
+            Ok(_) => log::debug!("/proc/kallsyms shows no addresses any more"),
+            Err(e) => log::debug!("/proc/kallsyms: {e}"),
+        }
+        self.nameless.extend(new);
+    }
+
+    fn lines(&mut self) -> Vec<Counted> {
+        // It asks the rest of this for names.
+        let mut ledger = std::mem::take(&mut self.ledger);
         let in_scope = |key: &DropKey| {
             self.seen.get(&(key.netns, key.ifindex)).map_or(!self.scoped, |seen| seen.in_scope)
         };
         let entries = self.tally.entries().filter(|entry| in_scope(&entry.detail.key));
-        drops::rows(entries, self, self.by, self.by_ovs_port)
+        let lines = ledger.lines(entries, self);
+        self.ledger = ledger;
+        lines
+    }
+
+    /// What makes rows of lines.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Waits for devices or namespaces to change; `None`: they can no longer be followed.
@@ -215,8 +261,11 @@ impl Names for Counter {
 
     fn device(&self, netns: u32, ifindex: u32) -> Option<String> {
         let seen = self.seen.get(&(netns, ifindex));
-        let named = seen.and_then(|seen| seen.device.clone());
-        named.or_else(|| (ifindex != 0).then(|| format!("ifindex {ifindex}")))
+        seen.and_then(|seen| seen.device.clone()).or_else(|| match ifindex {
+            0 => None,
+            LOOPBACK => Some("lo".to_owned()),
+            _ => Some(format!("ifindex {ifindex}")),
+        })
     }
 
     fn netns(&self, inode: u32) -> Netns {

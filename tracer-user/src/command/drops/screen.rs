@@ -8,9 +8,10 @@ use anyhow::Context as _;
 
 use super::counter::{Counter, Counts};
 use crate::cli::DropsArgs;
-use crate::drops;
+use crate::drops::{Counted, Folded, Ledger, Line};
 use crate::model::{Drops, Lost, Record};
-use crate::render::{drops::Table, json};
+use crate::render::drops::{Hidden, Page, Size, Table};
+use crate::render::json;
 
 /// Rows of a table where nobody said how many.
 const ROWS: usize = 20;
@@ -29,7 +30,14 @@ pub struct Screen {
 /// The counts at the last printing, for the rates.
 struct Previous {
     at: Instant,
-    counts: HashMap<String, u64>,
+    counts: HashMap<Line, u64>,
+    everyday: u64,
+}
+
+/// What makes rates of counts.
+struct Rates {
+    seconds: f64,
+    before: Previous,
 }
 
 impl Screen {
@@ -44,7 +52,7 @@ impl Screen {
             top: top.or_else(|| (!args.output.json).then_some(ROWS)),
             all: args.all,
             table: Table::new(choice != anstream::ColorChoice::Never),
-            previous: Previous { at: began, counts: HashMap::new() },
+            previous: Previous { at: began, counts: HashMap::new(), everyday: 0 },
             told_not_held: 0,
         }
     }
@@ -61,8 +69,9 @@ impl Screen {
     pub fn head(&self, counter: &Counter, args: &DropsArgs) -> anyhow::Result<()> {
         if self.json {
             let mut out = std::io::stdout().lock();
-            json::write(&mut out, &Record::Meta(counter.meta(&args.live.filter_text)))?;
-            out.flush()?;
+            json::write(&mut out, &Record::Meta(counter.meta(&args.live.filter_text)))
+                .and_then(|()| out.flush())
+                .context(STDOUT)?;
         } else {
             for line in counter.blind() {
                 log::warn!("not seen: {line}");
@@ -72,65 +81,95 @@ impl Screen {
     }
 
     /// The rows so far, with their rates.
-    pub fn interim(&mut self, mut counts: Counts) -> anyhow::Result<()> {
-        let seconds = self.previous.at.elapsed().as_secs_f64();
-        let mut latest = HashMap::with_capacity(counts.rows.len());
-        for row in &mut counts.rows {
-            let name = identity(row);
-            let before = self.previous.counts.get(&name).copied().unwrap_or(0);
-            row.rate = Some(rate(row.count.saturating_sub(before), seconds));
-            latest.insert(name, row.count);
-        }
-        self.previous = Previous { at: Instant::now(), counts: latest };
-        self.print(counts, false)
+    pub fn interim(&mut self, mut counts: Counts, ledger: &Ledger) -> anyhow::Result<()> {
+        let folded = self.fold(&mut counts.lines, ledger);
+        let latest = Previous {
+            at: Instant::now(),
+            counts: counts.lines.iter().map(|(line, count)| (*line, count.packets)).collect(),
+            everyday: folded.drops(),
+        };
+        let before = std::mem::replace(&mut self.previous, latest);
+        let rates = Rates { seconds: before.at.elapsed().as_secs_f64(), before };
+        self.print(counts, folded, ledger, Some(&rates))
     }
 
     /// The rows at the end.
-    pub fn last(&mut self, counts: Counts) -> anyhow::Result<()> {
-        self.print(counts, true)
+    pub fn last(&mut self, mut counts: Counts, ledger: &Ledger) -> anyhow::Result<()> {
+        let folded = self.fold(&mut counts.lines, ledger);
+        self.print(counts, folded, ledger, None)
     }
 
-    fn print(&mut self, counts: Counts, end: bool) -> anyhow::Result<()> {
-        let Counts { mut rows, not_held, ts } = counts;
-        if !self.all {
-            rows = drops::fold(rows);
-        }
-        let hidden = self.top.map_or(0, |top| rows.len().saturating_sub(top));
-        rows.truncate(rows.len() - hidden);
+    fn fold(&self, lines: &mut Vec<Counted>, ledger: &Ledger) -> Folded {
+        if self.all { Folded::default() } else { Folded::take(lines, ledger) }
+    }
+
+    /// `rates`: not at the end.
+    fn print(
+        &mut self,
+        counts: Counts,
+        folded: Folded,
+        ledger: &Ledger,
+        rates: Option<&Rates>,
+    ) -> anyhow::Result<()> {
+        let Counts { lines, not_held, ts } = counts;
+        let (shown, hidden) = lines.split_at(self.top.unwrap_or(usize::MAX).min(lines.len()));
+        let row = |line: &Counted| Drops {
+            rate: rates.map(|rates| rates.of(line)),
+            ts,
+            ..ledger.row(line)
+        };
+        let folded = folded.row().map(|row| Drops {
+            rate: rates.map(|rates| rates.since(rates.before.everyday, row.count)),
+            ts,
+            ..row
+        });
         let mut out = std::io::stdout().lock();
         if self.json {
-            for mut row in rows {
-                row.ts = ts;
-                json::write(&mut out, &Record::Drops(Box::new(row)))?;
+            for row in shown.iter().map(row).chain(folded) {
+                json::write(&mut out, &Record::Drops(Box::new(row))).context(STDOUT)?;
             }
             let count = not_held - std::mem::replace(&mut self.told_not_held, not_held);
             if count != 0 {
                 let what = Some("drops-not-held".to_owned());
-                json::write(&mut out, &Record::Lost(Lost { cpu: 0, count, ts, what }))?;
+                let lost = Record::Lost(Lost { cpu: 0, count, ts, what });
+                json::write(&mut out, &lost).context(STDOUT)?;
             }
         } else {
-            let seconds = Duration::from_nanos(ts).as_secs_f64();
-            let page = self.table.page(&rows, hidden, not_held, seconds);
-            // A terminal shows the latest page only; a file keeps all.
+            let rows: Vec<Drops> = shown.iter().map(row).collect();
+            let drops = hidden.iter().map(|(_, count)| count.packets).sum();
+            let page = Page {
+                rows: &rows,
+                everyday: folded.map_or(0, |row| row.count),
+                hidden: Hidden { rows: hidden.len(), drops },
+                not_held,
+                seconds: Duration::from_nanos(ts).as_secs_f64(),
+                // A terminal shows the latest page only, and the last one whole; a file keeps all.
+                fit: rates.filter(|_| self.live).and_then(|_| terminal()),
+            };
             let clear = if self.live { "\x1b[H\x1b[2J" } else { "" };
-            write!(out, "{clear}{page}")?;
-            if !self.live && !end {
-                writeln!(out)?;
-            }
+            let gap = if self.live || rates.is_none() { "" } else { "\n" };
+            write!(out, "{clear}{}{gap}", self.table.page(&page)).context(STDOUT)?;
         }
-        out.flush().context("standard output")?;
-        Ok(())
+        out.flush().context(STDOUT)
     }
 }
 
-/// How many a second, to one decimal place.
-#[expect(clippy::cast_precision_loss, reason = "a rate is no exact number")]
-fn rate(count: u64, seconds: f64) -> f64 {
-    (count as f64 / seconds.max(1e-3) * 10.0).round() / 10.0
+const STDOUT: &str = "cannot write to standard output";
+
+impl Rates {
+    fn of(&self, (line, count): &Counted) -> f64 {
+        self.since(self.before.counts.get(line).copied().unwrap_or(0), count.packets)
+    }
+
+    /// How many a second, to one decimal place.
+    #[expect(clippy::cast_precision_loss, reason = "a rate is no exact number")]
+    fn since(&self, before: u64, now: u64) -> f64 {
+        (now.saturating_sub(before) as f64 / self.seconds.max(1e-3) * 10.0).round() / 10.0
+    }
 }
 
-/// What tells a row from the others.
-fn identity(row: &Drops) -> String {
-    let bare = Drops { ts: 0, count: 0, bytes: 0, rate: None, ..row.clone() };
-    serde_json::to_string(&bare).unwrap_or_default()
+/// How much fits on the terminal.
+fn terminal() -> Option<Size> {
+    let (width, height) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(Size { columns: usize::from(width.0), lines: usize::from(height.0) })
 }
