@@ -56,7 +56,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
 }
 
 fn print(text: &[u8]) -> anyhow::Result<u8> {
-    let mut out = io::stdout().lock();
+    let mut out = command::output::stdout();
     out.write_all(text)?;
     out.flush()?;
     Ok(0)

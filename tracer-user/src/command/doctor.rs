@@ -10,6 +10,7 @@ use std::io::Write as _;
 use serde::Serialize;
 use tracer_common::flow::Filter;
 
+use super::output::Output;
 use crate::capture::load::{Loaded, Purpose, load, loader};
 use crate::capture::ovs::{OvsFacts, OvsHooks};
 use crate::capture::ports::{Ports, Tier};
@@ -72,7 +73,7 @@ impl Check {
 /// The report cannot be written.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<u8> {
     let checks = examine();
-    let mut out = anstream::stdout().lock();
+    let mut out = Output::new(anstream::stdout().lock());
     for check in &checks {
         if args.output.json {
             json::write(&mut out, check)?;

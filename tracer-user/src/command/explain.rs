@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 
 use anyhow::{Context as _, bail};
 
+use super::output;
 use crate::cli::ExplainArgs;
 use crate::report::{Form, Report, Shows};
 use crate::verdict::words::safe;
@@ -23,8 +24,7 @@ const REMEDY: &str = "a recording is what `lasthop trace --json` writes, unchang
 /// One line: what could not be read, and what to do.
 pub fn run(args: &ExplainArgs) -> anyhow::Result<u8> {
     let shows = if args.output.verbose > 0 { Shows::Everything } else { Shows::Conclusions };
-    let report =
-        Report::new(Box::new(io::stdout().lock()), Form::for_stdout(args.output.json), shows);
+    let report = Report::new(Box::new(output::stdout()), Form::for_stdout(args.output.json), shows);
     let mut err = io::stderr();
     let status = if args.file.as_os_str() == "-" {
         explain(io::stdin(), report, &mut err)?
@@ -32,7 +32,10 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<u8> {
         let name = args.file.to_string_lossy();
         let file = std::fs::File::open(&args.file)
             .with_context(|| format!("cannot open {}", safe(&name)))?;
-        explain(file, report, &mut err).with_context(|| safe(&name).into_owned())?
+        explain(file, report, &mut err).map_err(|error| {
+            let is_of_file = !output::is_at_fault(&error);
+            if is_of_file { error.context(safe(&name).into_owned()) } else { error }
+        })?
     };
     Ok(if args.exit_code { status } else { 0 })
 }

@@ -6,5 +6,6 @@ pub mod drops;
 pub mod explain;
 mod live;
 mod meta;
+pub mod output;
 mod stop;
 pub mod trace;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::output::Output;
 use super::stop::{Ended, Stop};
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
@@ -58,7 +59,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     let talk = hands.talk().context("no thread is there to ask Open vSwitch")?;
     let names = PortNames::start(talk).await;
     let mut report = Report::new(
-        Box::new(std::io::stdout()),
+        Box::new(Output::new(std::io::stdout())),
         Form::for_stdout(args.output.json),
         Shows::Everything,
     );

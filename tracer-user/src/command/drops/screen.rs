@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-
+use super::super::output;
 use super::counter::{Counter, Counts};
 use crate::cli::DropsArgs;
 use crate::drops::{Counted, Folded, Ledger, Line};
@@ -68,10 +67,9 @@ impl Screen {
     /// Standard output cannot be written to; so of the others.
     pub fn head(&self, counter: &Counter, args: &DropsArgs) -> anyhow::Result<()> {
         if self.json {
-            let mut out = std::io::stdout().lock();
+            let mut out = output::stdout();
             json::write(&mut out, &Record::Meta(counter.meta(&args.live.filter_text)))
-                .and_then(|()| out.flush())
-                .context(STDOUT)?;
+                .and_then(|()| out.flush())?;
         } else {
             for line in counter.blind() {
                 log::warn!("not seen: {line}");
@@ -123,16 +121,16 @@ impl Screen {
             ts,
             ..row
         });
-        let mut out = std::io::stdout().lock();
+        let mut out = output::stdout();
         if self.json {
             for row in shown.iter().map(row).chain(folded) {
-                json::write(&mut out, &Record::Drops(Box::new(row))).context(STDOUT)?;
+                json::write(&mut out, &Record::Drops(Box::new(row)))?;
             }
             let count = not_held - std::mem::replace(&mut self.told_not_held, not_held);
             if count != 0 {
                 let what = Some("drops-not-held".to_owned());
                 let lost = Record::Lost(Lost { cpu: 0, count, ts, what });
-                json::write(&mut out, &lost).context(STDOUT)?;
+                json::write(&mut out, &lost)?;
             }
         } else {
             let rows: Vec<Drops> = shown.iter().map(row).collect();
@@ -148,13 +146,11 @@ impl Screen {
             };
             let clear = if self.live { "\x1b[H\x1b[2J" } else { "" };
             let gap = if self.live || rates.is_none() { "" } else { "\n" };
-            write!(out, "{clear}{}{gap}", self.table.page(&page)).context(STDOUT)?;
+            write!(out, "{clear}{}{gap}", self.table.page(&page))?;
         }
-        out.flush().context(STDOUT)
+        Ok(out.flush()?)
     }
 }
-
-const STDOUT: &str = "cannot write to standard output";
 
 impl Rates {
     fn of(&self, (line, count): &Counted) -> f64 {
