@@ -228,8 +228,9 @@ fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Rc<Sight>) {
         return (end, at);
     };
     let end = match end {
-        End::Upcalled if packet.passage.is_answered(upcall) => End::Replaced,
+        // Told of this copy, where what came back may be another's: a fragment's of the same packet.
         End::Upcalled if packet.passage.is_to_be_dropped(life.id, upcall) => End::Dropped,
+        End::Upcalled if packet.passage.is_answered(upcall) => End::Replaced,
         end => end,
     };
     (end, at)
