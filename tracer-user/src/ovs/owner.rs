@@ -2,7 +2,7 @@
 //! [`super::asking`].
 
 use crate::model::{OvsTrace, TraceKind};
-use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Trace, sends_out, words};
+use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Step, Trace, sends_out, words};
 use crate::reconstruct::owner::Question;
 use crate::verdict::words::shell;
 
@@ -64,6 +64,11 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
             found.lacks = Some(UNFOLLOWED.to_owned());
             return found;
         }
+        if let Some(step) = trace.sender() {
+            name_rule(&mut found, step);
+            found.words = switched_how(&found, step);
+            found.show = Some(show(&found));
+        }
         found.kind = TraceKind::Passes;
         found.disagrees = unlike_live(question, trace);
         return found;
@@ -110,6 +115,11 @@ impl Trace {
         self.passes.iter().any(out)
     }
 
+    /// The table whose rule sends the packet on in the end.
+    fn sender(&self) -> Option<&Step> {
+        self.passes.last()?.steps.iter().rfind(|step| step.sends())
+    }
+
     /// Whether it ends with other actions than the packet did; a hash, as select groups want it, is
     /// not followed at all.
     fn strays(&self, question: &Question) -> bool {
@@ -132,8 +142,7 @@ fn last_actions(trace: &Trace) -> Option<String> {
 }
 
 fn name(found: &mut OvsTrace, end: &End<'_>) {
-    found.bridge = Some(end.step.bridge.clone());
-    found.table = Some(end.step.table);
+    name_rule(found, end.step);
     found.kind = match &end.reason {
         Reason::Rule => TraceKind::Rule,
         Reason::NoMatch => TraceKind::NoMatch,
@@ -147,25 +156,36 @@ fn name(found: &mut OvsTrace, end: &End<'_>) {
         }
         Reason::Fragment => TraceKind::Fragment,
     };
-    if let Met::Rule(rule) = &end.step.met {
-        found.priority = Some(rule.priority);
-        found.r#match = Some(rule.matching.clone());
-        found.cookie = Some(format!("{:#x}", rule.cookie));
-        let actions = end.step.lines.iter().filter_map(|line| match line {
-            Line::Action(action) => Some(action.as_str()),
-            _ => None,
-        });
-        found.rule_actions = Some(actions.collect::<Vec<_>>().join(","));
-        if found.kind == TraceKind::Rule && is_normal(found.rule_actions.as_deref()) {
-            let mut details = end.step.lines.iter().filter_map(|line| match line {
-                Line::Detail(detail) => Some(detail.as_str()),
-                _ => None,
-            });
-            found.words = details.next_back().map(str::to_owned);
-        }
+    if found.kind == TraceKind::Rule {
+        found.words = switched_how(found, end.step);
     }
     found.show = Some(show(found));
     found.fix = fix(found);
+}
+
+/// The bridge and the table, and the rule that was met there.
+fn name_rule(found: &mut OvsTrace, step: &Step) {
+    found.bridge = Some(step.bridge.clone());
+    found.table = Some(step.table);
+    let Met::Rule(rule) = &step.met else { return };
+    found.priority = Some(rule.priority);
+    found.r#match = Some(rule.matching.clone());
+    found.cookie = Some(format!("{:#x}", rule.cookie));
+    let actions = step.lines.iter().filter_map(|line| match line {
+        Line::Action(action) => Some(action.as_str()),
+        _ => None,
+    });
+    found.rule_actions = Some(actions.collect::<Vec<_>>().join(","));
+}
+
+/// What the bridge made of a frame that a rule leaves it to switch, in Open vSwitch's words.
+fn switched_how(found: &OvsTrace, step: &Step) -> Option<String> {
+    let mut details = step.lines.iter().filter_map(|line| match line {
+        Line::Detail(detail) => Some(detail.as_str()),
+        _ => None,
+    });
+    let last = details.next_back().filter(|_| is_normal(found.rule_actions.as_deref()))?;
+    Some(last.to_owned())
 }
 
 /// Whether a rule leaves it to the bridge to switch the frame.

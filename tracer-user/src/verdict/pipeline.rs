@@ -36,6 +36,23 @@ pub fn end(trace: &OvsTrace) -> Option<String> {
     Some(format!(" on bridge {bridge}, table {table}, {why}"))
 }
 
+/// ` The rule `…` of bridge br0, table 0, sends it on (forwarding to learned port).`: which rule the
+/// tables leave with, where they do not end the packet.
+pub fn sender(trace: &OvsTrace) -> String {
+    let (Some(bridge), Some(table), TraceKind::Passes, Some(_)) =
+        (&trace.bridge, trace.table, trace.kind, trace.priority)
+    else {
+        return String::new();
+    };
+    let how = trace.words.as_deref().map(|words| format!(" ({})", safe(words)));
+    format!(
+        " In the tables {} on bridge {}, table {table}, sends it on{}.",
+        rule(trace),
+        safe(bridge),
+        how.unwrap_or_default()
+    )
+}
+
 /// ``the rule `priority=12,reg6=0x3 actions=output:775`, cookie 0x9b52dfee970c9aa7``.
 fn rule(trace: &OvsTrace) -> String {
     let Some(priority) = trace.priority else {

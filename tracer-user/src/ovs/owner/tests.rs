@@ -89,7 +89,11 @@ fn what_conntrack_made_of_it_is_not_assumed() {
 fn tables_that_send_on_what_died_make_the_flow_stale() {
     let traced = Traced { live: printed!("normal"), ..Traced::default() };
     let found = conclude(&question(&[], "drop"), &traced);
-    assert_eq!((found.kind, found.bridge.as_deref()), (TraceKind::Passes, None));
+    assert_eq!((found.kind, found.bridge.as_deref()), (TraceKind::Passes, Some("br-tun")));
+    assert_eq!((found.table, found.rule_actions.as_deref()), (Some(0), Some("NORMAL")));
+    assert_eq!(found.words.as_deref(), Some("no learned MAC for destination, flooding"));
+    assert_eq!(found.show.as_deref(), Some("ovs-ofctl dump-flows br-tun table=0"));
+    assert_eq!(found.fix, None);
     let why = found.disagrees.unwrap();
     assert!(why.contains("`1,1400,5`") && why.contains("`drop`"), "{why}");
     let found = conclude(&question(&[], "1,1400,5"), &traced);

@@ -1,6 +1,6 @@
 //! Where in a pipeline a packet ends, when it ends there.
 
-use super::{Line, Met, Pass, Step};
+use super::{Line, Met, Pass, Step, TTL_OVER, words};
 
 /// Where a packet ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +37,43 @@ impl Pass {
             let step = self.steps.last()?;
             return Some(End { step, reason: Reason::Refused(why.clone()) });
         }
+        if self.actions.as_deref().is_some_and(|actions| actions.contains(TTL_OVER)) {
+            let step = self.steps.iter().rfind(|step| step.takes_ttl()).or(self.steps.last())?;
+            return Some(End { step, reason: Reason::Refused(NO_TTL.to_owned()) });
+        }
         // A pipeline may try several things, each of which fails. What was meant to be sent and
         // could not tells most, then what was dropped in so many words; of equals the last.
         let ends = self.steps.iter().flat_map(|step| reasons(step).map(move |r| (step, r)));
         let (step, (_, reason)) = ends.max_by_key(|(_, (weight, _))| *weight)?;
         Some(End { step, reason })
+    }
+}
+
+/// Why a packet goes no further that came to a `dec_ttl` with a TTL of 1 or 0.
+const NO_TTL: &str = "its TTL is used up, which ends it";
+
+impl Step {
+    /// It takes one from the TTL (`dec_ttl`, `dec_mpls_ttl`, `dec_nsh_ttl`).
+    fn takes_ttl(&self) -> bool {
+        self.actions().any(|action| action.starts_with("dec_"))
+    }
+
+    /// It sends the packet on: out of a port, to a group, or to a controller.
+    pub fn sends(&self) -> bool {
+        const SENDS: &[&str] = &[
+            "output", "normal", "flood", "all", "local", "in_port", "enqueue", "bundle",
+            "bundle_load", "group", "controller",
+        ];
+        let name = |action: &str| action.split([':', '(']).next().map(str::to_ascii_lowercase);
+        matches!(self.met, Met::Rule(_))
+            && self.actions().filter_map(name).any(|name| SENDS.contains(&name.as_str()))
+    }
+
+    fn actions(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().flat_map(|line| match line {
+            Line::Action(text) => words(text).collect(),
+            Line::Detail(_) | Line::Warning(_) => Vec::new(),
+        })
     }
 }
 

@@ -110,7 +110,9 @@ fn leads_to(actions: &str, more: &dyn Fn(&str) -> bool) -> bool {
         let (name, inside) = action.split_once('(').unwrap_or((action, ""));
         match name {
             "tnl_push" | "tnl_pop" | "lb_output" => true,
-            "userspace" => !SAMPLES.iter().any(|sample| inside.contains(sample)),
+            "userspace" => {
+                !SAMPLES.iter().any(|sample| inside.contains(sample)) && !inside.contains(TTL_OVER)
+            }
             "clone" | "check_pkt_len" | "gt" | "le" => leads_to(inside.trim_end_matches(')'), more),
             port if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => true,
             other => more(other),
@@ -120,6 +122,10 @@ fn leads_to(actions: &str, more: &dyn Fn(&str) -> bool) -> bool {
 
 /// What goes up to `ovs-vswitchd` only to be reported to a collector.
 const SAMPLES: &[&str] = &["sFlow(", "flow_sample(", "ipfix("];
+
+/// What goes up to `ovs-vswitchd` since its TTL is over: a controller may be told (`OFPR_INVALID_TTL`,
+/// `compose_dec_ttl` of `ofproto/ofproto-dpif-xlate.c`), but the packet goes no further.
+pub const TTL_OVER: &str = "controller(reason=2,";
 
 /// The actions of a list: split at the commas that are outside of all parentheses.
 pub fn words(actions: &str) -> impl Iterator<Item = &str> {

@@ -32,7 +32,7 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
     let text = format!(
         "{text}.{}{}{}{}",
         clash.as_ref().map(|c| format!(" There {}.", c.words)).unwrap_or_default(),
-        owner.map(pipeline::besides).unwrap_or_default(),
+        owner.map(|o| pipeline::sender(o) + &pipeline::besides(o)).unwrap_or_default(),
         asked(loss),
         sentence::rest(flow, loss),
     );
