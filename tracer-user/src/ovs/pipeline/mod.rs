@@ -253,7 +253,9 @@ impl Reader {
             return;
         };
         self.owner = Some(owner);
-        if let Some(step) = self.pass().steps.get_mut(owner) {
+        if let Some(step) = self.pass().steps.get_mut(owner)
+            && !is_inside_ct(step, &line)
+        {
             step.lines.push(line);
         }
     }
@@ -290,6 +292,16 @@ fn own_rules(rule: Rule) -> Met {
         ("reg0=0x3", 0, 0) => Met::NoFragments,
         _ => Met::Rule(rule),
     }
+}
+
+/// Below a `ct` action come those inside of it (`compose_conntrack_action`), which it names already; where
+/// there are none that is printed as `drop`, and drops nothing.
+fn is_inside_ct(step: &Step, line: &Line) -> bool {
+    let (Line::Action(inner), Some(Line::Action(outer))) = (line, step.lines.last()) else {
+        return false;
+    };
+    let is_ct = outer == "ct" || outer.starts_with("ct(");
+    is_ct && (inner == "drop" || outer.contains(inner.as_str()))
 }
 
 fn is_bucket(text: &str) -> bool {

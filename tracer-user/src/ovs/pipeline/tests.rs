@@ -147,6 +147,24 @@ fn a_ttl_that_is_used_up_ends_it_at_the_rule_that_takes_it() {
     assert!(Trace::parse(&copied).unwrap().passes[0].end().is_none());
 }
 
+/// As Open vSwitch 3.1.0 prints a `ct` action without others inside.
+#[test]
+fn a_ct_action_without_others_inside_drops_nothing() {
+    let text = "Flow: ip\n\nbridge(\"b\")\n-----\n 0. ip, priority 100\n    ct(commit,zone=9)\n    drop\n    \
+                resubmit(,4)\n 4. reg0=0, priority 5, cookie 0x4\n    load:1->NXM_NX_REG0[]\n\n\
+                Final flow: unchanged\nMegaflow: x\nDatapath actions: ct(commit,zone=9)\n";
+    let trace = Trace::parse(text).unwrap();
+    assert_eq!(end(&trace), ("b".to_owned(), 4, Reason::Rule));
+    let action = |text: &str| Line::Action(text.to_owned());
+    assert_eq!(
+        trace.passes[0].steps[0].lines,
+        [action("ct(commit,zone=9)"), action("resubmit(,4)")]
+    );
+    // Of one that drops.
+    let drops = text.replace("    ct(commit,zone=9)\n", "");
+    assert_eq!(end(&Trace::parse(&drops).unwrap()), ("b".to_owned(), 0, Reason::Rule));
+}
+
 #[test]
 fn a_list_without_a_way_out_leads_nowhere() {
     for actions in [
