@@ -295,29 +295,6 @@ fn the_flow_that_is_installed_tells_what_was_decided() {
 }
 
 #[test]
-fn a_fragment_that_is_to_be_dropped_is_lost_though_the_first_came_back() {
-    let piece = |hops: Vec<Hop>, offset| -> Vec<Hop> {
-        hops.into_iter().map(|h| h.fragment(offset, offset == 0)).collect()
-    };
-    let asks = |life| all(vec![enters(life, life), goes_up(life, life, None)]);
-    let arrives = hop(TcIngress, 32, 3).on("b", "eth0", Some("veth")).paired();
-    let back = vec![
-        handed_back(30, 3, "3"),
-        at(hop(OvsOutput, 31, 3), "vb").in_ovs(|o| o.port = Some("vb".to_owned())),
-        arrives.for_whom(PktType::Host),
-    ];
-    let told = tell(all(vec![
-        piece(asks(1), 0),
-        piece(asks(2), 1480),
-        vec![installs(20, 1, "3")],
-        piece(back, 0),
-        vec![installs(40, 2, "drop")],
-    ]));
-    let outcomes: Vec<_> = told.journeys.iter().map(|j| j.outcome).collect();
-    assert_eq!(outcomes, [Outcome::DroppedByOvs]);
-}
-
-#[test]
 fn a_flow_that_is_installed_is_no_way_back() {
     let mut hops = all(vec![enters(1, 1), goes_up(2, 1, None)]);
     hops.push(installs(20, 1, "3"));
@@ -372,4 +349,5 @@ fn segments_come_back_one_by_one() {
     }
 }
 
+mod fragments;
 mod lost_upcalls;
