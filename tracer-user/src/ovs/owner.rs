@@ -62,14 +62,22 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
     let Some(end) = ended else {
         if !trace.sends_out() {
             found.lacks = Some(UNFOLLOWED.to_owned());
+            if let Some(step) = trace.sender().filter(|_| trace.hashes()) {
+                name_rule(&mut found, step);
+                found.show = Some(show(&found));
+            }
             return found;
         }
+        found.kind = TraceKind::Passes;
         if let Some(step) = trace.sender() {
             name_rule(&mut found, step);
             found.words = switched_how(&found, step);
             found.show = Some(show(&found));
+        } else if let Some(end) = trace.mirrored() {
+            name_rule(&mut found, end);
+            found.kind = TraceKind::Mirrored;
+            found.show = Some(show(&found));
         }
-        found.kind = TraceKind::Passes;
         found.disagrees = unlike_live(question, trace);
         return found;
     };
@@ -115,9 +123,30 @@ impl Trace {
         self.passes.iter().any(out)
     }
 
+    /// Its last actions choose by a hash how to go on.
+    fn hashes(&self) -> bool {
+        last_actions(self).is_some_and(|actions| names(&actions).contains(&"hash"))
+    }
+
     /// The table whose rule sends the packet on in the end.
     fn sender(&self) -> Option<&Step> {
-        self.passes.last()?.steps.iter().rfind(|step| step.sends())
+        // With two ways, one for long packets, the trace shows both.
+        let last = self.passes.last()?;
+        if last.actions.as_deref().is_some_and(|actions| actions.contains("check_pkt_len(")) {
+            return None;
+        }
+        last.steps.iter().rfind(|step| step.sends())
+    }
+
+    /// The table that ends the packet, where none of the rules on its way sends it on and yet there are
+    /// outputs, which are a mirror's (`mirror_packet` of `ofproto/ofproto-dpif-xlate.c`).
+    fn mirrored(&self) -> Option<&Step> {
+        let last = self.passes.last()?;
+        let is_sent = self.passes.iter().flat_map(|pass| &pass.steps).any(Step::sends);
+        let is_port =
+            |action: &str| !action.is_empty() && action.bytes().all(|b| b.is_ascii_digit());
+        let outputs_alone = last.actions.as_deref().is_some_and(|all| words(all).all(is_port));
+        last.steps.last().filter(|_| !is_sent && outputs_alone)
     }
 
     /// Whether it ends with other actions than the packet did; a hash, as select groups want it, is
@@ -229,7 +258,8 @@ fn show(found: &OvsTrace) -> String {
 fn fix(found: &OvsTrace) -> Option<String> {
     let bridge = shell(found.bridge.as_deref()?);
     match (found.kind, found.table?) {
-        (TraceKind::MissingPort, table) => {
+        // One that takes the port from a register serves others too.
+        (TraceKind::MissingPort, table) if names_port(found) => {
             let mut flow = format!("cookie={}/-1,table={table}", found.cookie.as_deref()?);
             flow = format!("{flow},priority={}", found.priority?);
             let matching = found.r#match.as_deref()?;
@@ -241,6 +271,14 @@ fn fix(found: &OvsTrace) -> Option<String> {
         (TraceKind::NoMatch, 0) => Some(format!("ovs-ofctl add-flow {bridge} action=normal")),
         _ => None,
     }
+}
+
+/// Whether the rule itself names the port that is gone.
+fn names_port(found: &OvsTrace) -> bool {
+    let (Some(port), Some(actions)) = (&found.port, &found.rule_actions) else { return false };
+    let outputs = words(actions).filter(|action| action.starts_with("output"));
+    let mut named = outputs.flat_map(|action| action.split(|c: char| !c.is_ascii_alphanumeric()));
+    named.any(|word| word == port)
 }
 
 /// In quotes, as people write a flow.

@@ -351,3 +351,4 @@ fn segments_come_back_one_by_one() {
 
 mod fragments;
 mod lost_upcalls;
+mod told;

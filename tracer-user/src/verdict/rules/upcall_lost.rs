@@ -30,7 +30,10 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
         datapath::after_ct(&loss.passage),
         sentence::translation(&loss.first, at),
         cause(&upcall, &loss.passage),
-        loss.owner.as_deref().map(|o| pipeline::sender(o) + &pipeline::besides(o)).unwrap_or_default(),
+        loss.owner
+            .as_deref()
+            .map(|o| pipeline::sender(o) + &pipeline::besides(o))
+            .unwrap_or_default(),
         sentence::rest(flow, loss),
     );
     let mut commands = vec![
@@ -43,6 +46,7 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
         if datapath::last_run(&loss.passage).and_then(controller).is_some() {
             commands.push("ovs-vsctl list controller".to_owned());
         }
+        commands.push("ps -o pid,stat,etime,args -C ovs-vswitchd".to_owned());
         commands.extend(next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)));
     }
     Some(Finding {
@@ -57,7 +61,7 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
     })
 }
 
-/// What a list tells of a packet that it hands to an OpenFlow controller.
+/// What a list tells of a packet that it hands to an `OpenFlow` controller.
 struct Controller<'a> {
     reason: &'a str,
     /// Of the rule that does.
@@ -84,7 +88,9 @@ impl Controller<'_> {
                              controller, or where it answers by itself";
         match self.reason {
             "0" | "6" | "7" => {
-                format!("no rule of the OpenFlow tables matched it, so that it went to {to_controller}")
+                format!(
+                    "no rule of the OpenFlow tables matched it, so that it went to {to_controller}"
+                )
             }
             "2" => format!(
                 "its TTL was used up at a `dec_ttl` of {}, which ends it: the controller is told, and \

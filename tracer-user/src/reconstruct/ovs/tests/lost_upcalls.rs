@@ -106,7 +106,8 @@ fn what_a_controller_was_to_get_says_why_and_by_which_rule() {
         ("reason=2", "its TTL was used up at a `dec_ttl` of the rule with cookie 0x15"),
         ("reason=7", "no rule of the OpenFlow tables matched it"),
     ] {
-        let list = format!("userspace(pid=1,controller({reason},dont_send=0,rule_cookie=0x15,max_len=9))");
+        let list =
+            format!("userspace(pid=1,controller({reason},dont_send=0,rule_cookie=0x15,max_len=9))");
         let up = Upcall { cmd: Some("action".to_owned()), result: None };
         let up = at(hop(OvsUpcall, 2, 1), "va").in_ovs(|o| o.upcall = Some(up));
         let v = verdict(all(vec![enters(1, 1), vec![runs(2, 1, &list), up, consumed(2, 1)]]));
