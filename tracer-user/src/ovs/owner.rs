@@ -62,7 +62,9 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
     let Some(end) = ended else {
         if !trace.sends_out() {
             found.lacks = Some(UNFOLLOWED.to_owned());
-            if let Some(step) = trace.sender().filter(|_| trace.hashes()) {
+            // The last pass goes on amid the rule's actions, and does not show it.
+            let sender = [Some(trace), live].into_iter().flatten().find_map(Trace::sender);
+            if let Some(step) = sender.filter(|_| trace.hashes()) {
                 name_rule(&mut found, step);
                 found.show = Some(show(&found));
             }

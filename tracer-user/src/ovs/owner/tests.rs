@@ -153,6 +153,14 @@ fn of_a_trace_that_strays_or_stops_nothing_is_said() {
         assert_eq!(found.bridge.as_deref(), chosen.then_some("br-int"), "{text}");
         assert!(found.lacks.is_some() && found.disagrees.is_none());
     }
+    // The last pass resumes below the rule, and shows none.
+    let resumed = Trace::parse(
+        "Flow: ip\n\nbridge(\"br-int\")\n---\n    thaw\n\nFinal flow: unchanged\nMegaflow: x\n\
+         Datapath actions: hash(l4(0)),recirc(0x2)\n",
+    );
+    let traced = Traced { live: Trace::parse(HASH), last: resumed, plain: None };
+    let found = conclude(&question(&[], "drop"), &traced);
+    assert_eq!(found.rule_actions.as_deref(), Some("group:1"));
     // That it does not follow a packet is no reason to say that it passes.
     let traced = Traced {
         live: Trace::parse(include_str!("../fixtures/trace-drop.txt")),
