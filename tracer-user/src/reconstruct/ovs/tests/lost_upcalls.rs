@@ -1,6 +1,9 @@
 //! Packets that went up to `ovs-vswitchd` and were not seen to come back.
 
-use super::{Told, all, at, consumed, enters, goes_up, packet, recirculated, runs, tell, verdict};
+use super::{
+    Told, all, at, consumed, enters, goes_up, handed_back, leaves, packet, recirculated, runs,
+    tell, verdict,
+};
 use crate::model::HookName::{Drop, OvsUpcall};
 use crate::model::{Outcome, OvsTrace, TraceKind, Upcall};
 use crate::reconstruct::Story;
@@ -115,4 +118,16 @@ fn what_a_controller_was_to_get_says_why_and_by_which_rule() {
         assert!(v.text.contains(words), "{}", v.text);
         assert!(v.next.contains(&"ovs-vsctl list controller".to_owned()), "{:?}", v.next);
     }
+}
+
+#[test]
+fn what_comes_back_before_the_kernel_lets_go_of_what_went_up_is_the_same_packet() {
+    let mut up = goes_up(3, 1, None);
+    let freed = up.pop().unwrap();
+    let up = recirculated(up.remove(0), 5, "new|trk");
+    let mut hops = all(vec![enters(1, 1), vec![runs(2, 1, "hash(l4(0)),recirc(0x5)"), up]]);
+    hops.extend(all(vec![vec![handed_back(4, 2, "3")], leaves(5, 2), vec![freed]]));
+    let told = tell(hops);
+    assert_eq!(told.journeys.len(), 1, "{:?}", told.journeys);
+    assert_eq!(told.outcome_of(1), Outcome::Delivered);
 }
