@@ -174,7 +174,7 @@ pub(super) const JOURNEY: &[Field] = &[
     must("last", Kind::Object(WHERE)),
 ];
 const OVS_TRACE_KINDS: &[&str] =
-    &["rule", "no-match", "missing-port", "refused", "fragment", "passes", "unknown"];
+    &["rule", "no-match", "missing-port", "refused", "fragment", "passes", "mirrored", "unknown"];
 const LOGICAL_FLOW: &[Field] = &[
     must("uuid", Kind::Text),
     must("pipeline", Kind::Text),

@@ -19,6 +19,8 @@ pub enum TraceKind {
     Fragment,
     /// They do not: they send it on.
     Passes,
+    /// Its rules send it nowhere, and yet a copy goes out: one that a mirror makes.
+    Mirrored,
     /// It could not be found out; `lacks` says why.
     #[default]
     #[serde(other)]

@@ -2,7 +2,7 @@
 //! [`super::asking`].
 
 use crate::model::{OvsTrace, TraceKind};
-use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Trace, sends_out, words};
+use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Step, Trace, sends_out, words};
 use crate::reconstruct::owner::Question;
 use crate::verdict::words::shell;
 
@@ -62,9 +62,24 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
     let Some(end) = ended else {
         if !trace.sends_out() {
             found.lacks = Some(UNFOLLOWED.to_owned());
+            // The last pass goes on amid the rule's actions, and does not show it.
+            let sender = [Some(trace), live].into_iter().flatten().find_map(Trace::sender);
+            if let Some(step) = sender.filter(|_| trace.hashes()) {
+                name_rule(&mut found, step);
+                found.show = Some(show(&found));
+            }
             return found;
         }
         found.kind = TraceKind::Passes;
+        if let Some(step) = trace.sender() {
+            name_rule(&mut found, step);
+            found.words = switched_how(&found, step);
+            found.show = Some(show(&found));
+        } else if let Some(end) = trace.mirrored() {
+            name_rule(&mut found, end);
+            found.kind = TraceKind::Mirrored;
+            found.show = Some(show(&found));
+        }
         found.disagrees = unlike_live(question, trace);
         return found;
     };
@@ -110,6 +125,32 @@ impl Trace {
         self.passes.iter().any(out)
     }
 
+    /// Its last actions choose by a hash how to go on.
+    fn hashes(&self) -> bool {
+        last_actions(self).is_some_and(|actions| names(&actions).contains(&"hash"))
+    }
+
+    /// The table whose rule sends the packet on in the end.
+    fn sender(&self) -> Option<&Step> {
+        // With two ways, one for long packets, the trace shows both.
+        let last = self.passes.last()?;
+        if last.actions.as_deref().is_some_and(|actions| actions.contains("check_pkt_len(")) {
+            return None;
+        }
+        last.steps.iter().rfind(|step| step.sends())
+    }
+
+    /// The table that ends the packet, where none of the rules on its way sends it on and yet there are
+    /// outputs, which are a mirror's (`mirror_packet` of `ofproto/ofproto-dpif-xlate.c`).
+    fn mirrored(&self) -> Option<&Step> {
+        let last = self.passes.last()?;
+        let is_sent = self.passes.iter().flat_map(|pass| &pass.steps).any(Step::sends);
+        let is_port =
+            |action: &str| !action.is_empty() && action.bytes().all(|b| b.is_ascii_digit());
+        let outputs_alone = last.actions.as_deref().is_some_and(|all| words(all).all(is_port));
+        last.steps.last().filter(|_| !is_sent && outputs_alone)
+    }
+
     /// Whether it ends with other actions than the packet did; a hash, as select groups want it, is
     /// not followed at all.
     fn strays(&self, question: &Question) -> bool {
@@ -132,8 +173,7 @@ fn last_actions(trace: &Trace) -> Option<String> {
 }
 
 fn name(found: &mut OvsTrace, end: &End<'_>) {
-    found.bridge = Some(end.step.bridge.clone());
-    found.table = Some(end.step.table);
+    name_rule(found, end.step);
     found.kind = match &end.reason {
         Reason::Rule => TraceKind::Rule,
         Reason::NoMatch => TraceKind::NoMatch,
@@ -147,25 +187,36 @@ fn name(found: &mut OvsTrace, end: &End<'_>) {
         }
         Reason::Fragment => TraceKind::Fragment,
     };
-    if let Met::Rule(rule) = &end.step.met {
-        found.priority = Some(rule.priority);
-        found.r#match = Some(rule.matching.clone());
-        found.cookie = Some(format!("{:#x}", rule.cookie));
-        let actions = end.step.lines.iter().filter_map(|line| match line {
-            Line::Action(action) => Some(action.as_str()),
-            _ => None,
-        });
-        found.rule_actions = Some(actions.collect::<Vec<_>>().join(","));
-        if found.kind == TraceKind::Rule && is_normal(found.rule_actions.as_deref()) {
-            let mut details = end.step.lines.iter().filter_map(|line| match line {
-                Line::Detail(detail) => Some(detail.as_str()),
-                _ => None,
-            });
-            found.words = details.next_back().map(str::to_owned);
-        }
+    if found.kind == TraceKind::Rule {
+        found.words = switched_how(found, end.step);
     }
     found.show = Some(show(found));
     found.fix = fix(found);
+}
+
+/// The bridge and the table, and the rule that was met there.
+fn name_rule(found: &mut OvsTrace, step: &Step) {
+    found.bridge = Some(step.bridge.clone());
+    found.table = Some(step.table);
+    let Met::Rule(rule) = &step.met else { return };
+    found.priority = Some(rule.priority);
+    found.r#match = Some(rule.matching.clone());
+    found.cookie = Some(format!("{:#x}", rule.cookie));
+    let actions = step.lines.iter().filter_map(|line| match line {
+        Line::Action(action) => Some(action.as_str()),
+        _ => None,
+    });
+    found.rule_actions = Some(actions.collect::<Vec<_>>().join(","));
+}
+
+/// What the bridge made of a frame that a rule leaves it to switch, in Open vSwitch's words.
+fn switched_how(found: &OvsTrace, step: &Step) -> Option<String> {
+    let mut details = step.lines.iter().filter_map(|line| match line {
+        Line::Detail(detail) => Some(detail.as_str()),
+        _ => None,
+    });
+    let last = details.next_back().filter(|_| is_normal(found.rule_actions.as_deref()))?;
+    Some(last.to_owned())
 }
 
 /// Whether a rule leaves it to the bridge to switch the frame.
@@ -209,7 +260,8 @@ fn show(found: &OvsTrace) -> String {
 fn fix(found: &OvsTrace) -> Option<String> {
     let bridge = shell(found.bridge.as_deref()?);
     match (found.kind, found.table?) {
-        (TraceKind::MissingPort, table) => {
+        // One that takes the port from a register serves others too.
+        (TraceKind::MissingPort, table) if names_port(found) => {
             let mut flow = format!("cookie={}/-1,table={table}", found.cookie.as_deref()?);
             flow = format!("{flow},priority={}", found.priority?);
             let matching = found.r#match.as_deref()?;
@@ -221,6 +273,14 @@ fn fix(found: &OvsTrace) -> Option<String> {
         (TraceKind::NoMatch, 0) => Some(format!("ovs-ofctl add-flow {bridge} action=normal")),
         _ => None,
     }
+}
+
+/// Whether the rule itself names the port that is gone.
+fn names_port(found: &OvsTrace) -> bool {
+    let (Some(port), Some(actions)) = (&found.port, &found.rule_actions) else { return false };
+    let outputs = words(actions).filter(|action| action.starts_with("output"));
+    let mut named = outputs.flat_map(|action| action.split(|c: char| !c.is_ascii_alphanumeric()));
+    named.any(|word| word == port)
 }
 
 /// In quotes, as people write a flow.

@@ -335,6 +335,13 @@ const STACKED: &[&str] = &[
     "xfrm",
 ];
 
+/// A fragment that was put together with others, and is freed as a part of what came of it: what became
+/// of that tells (`kfree_skb_list` of `skb_release_data`, `net/core/skbuff.c`).
+pub fn is_freed_with_its_whole(drop: &Sight) -> bool {
+    let place = drop.cause.as_deref().and_then(|cause| cause.place());
+    place.is_some_and(|(symbol, _)| symbol == "skb_release_data")
+}
+
 /// Whether what passes this device's egress leaves the node (or the part of it that can be seen).
 pub fn leaves_node(sight: &Sight) -> bool {
     let Some(dev) = &sight.site.dev else { return false };

@@ -123,6 +123,8 @@ fn dropped(life: &Life, freed: &Sight) -> End {
         || everyday::is_left_in_socket(freed);
     if handled {
         End::Delivered
+    } else if everyday::is_freed_with_its_whole(freed) {
+        End::Consumed
     } else if everyday::is_unwanted_copy(freed) {
         End::Unwanted
     } else if everyday::is_otherhost(freed) || (is_unexplained(freed) && came_astray(life)) {
@@ -224,15 +226,26 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
 /// As [`end_of`]; what came back from `ovs-vswitchd` stands for what went up.
 fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Rc<Sight>) {
     let (end, at) = end_of(life);
-    let Some(OvsEnd::WentUp(upcall)) = &life.ovs_end else {
-        return (end, at);
+    let upcall = match &life.ovs_end {
+        Some(OvsEnd::WentUp(upcall)) => upcall,
+        // What was put together of fragments is freed unseen.
+        None if end == End::Open && is_handed_over(at) => {
+            let dropped = packet.passage.is_to_be_dropped(life.id, at);
+            return (if dropped { End::Dropped } else { end }, at);
+        }
+        _ => return (end, at),
     };
     let end = match end {
-        End::Upcalled if packet.passage.is_answered(upcall) => End::Replaced,
+        // Told of this copy, where what came back may be another's: a fragment's of the same packet.
         End::Upcalled if packet.passage.is_to_be_dropped(life.id, upcall) => End::Dropped,
+        End::Upcalled if packet.passage.is_answered(upcall) => End::Replaced,
         end => end,
     };
     (end, at)
+}
+
+fn is_handed_over(at: &Sight) -> bool {
+    at.upcall().is_some_and(|upcall| upcall.result.is_none())
 }
 
 /// What to call a packet that `ovs-vswitchd` has, or should have: it may answer yet.

@@ -36,6 +36,8 @@ pub struct Step {
     pub before: Option<Rc<Sight>>,
     /// The entry by which it is made.
     pub entry: Option<Tracked>,
+    /// A rule of Open vSwitch's rewrote the addresses, without conntrack.
+    pub by_rule: bool,
     /// Namespaces that packets passed before it, its own left out.
     sooner: Vec<u32>,
     /// Namespaces that packets passed after it, its own left out.
@@ -50,6 +52,7 @@ impl Step {
             at: at.clone(),
             before: before.cloned(),
             entry: None,
+            by_rule: false,
             sooner: Vec::new(),
             later: Vec::new(),
         }
@@ -243,7 +246,9 @@ impl Nat {
             return;
         }
         let found = found.unwrap_or_else(|| {
-            self.steps.push(Step::new(from, to, at, before));
+            let mut step = Step::new(from, to, at, before);
+            step.by_rule = at.is_datapath() && packet.passage.rewrites_without_conntrack();
+            self.steps.push(step);
             self.steps.len() - 1
         });
         let Some(step) = self.steps.get_mut(found) else { return };

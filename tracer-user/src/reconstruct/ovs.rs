@@ -64,6 +64,19 @@ impl Passage {
             && matches!(self.end_of(hop.life, sight), Some(OvsEnd::Dropped))
     }
 
+    /// Whether actions of Open vSwitch's set the packet's addresses or ports, and none lets conntrack
+    /// translate.
+    pub fn rewrites_without_conntrack(&self) -> bool {
+        const SETS: &[&str] = &["set(ipv4(", "set(ipv6(", "set(tcp(", "set(udp(", "set(sctp("];
+        let runs = self.steps.iter().filter(|(_, s)| s.hook == HookName::OvsActions);
+        let facts: Vec<_> = runs.filter_map(|(_, s)| s.ovs.as_deref()).collect();
+        let has = |words: &[&str]| {
+            let lists = facts.iter().filter_map(|ovs| ovs.actions.as_deref());
+            lists.into_iter().any(|list| words.iter().any(|word| list.contains(word)))
+        };
+        has(SETS) && !has(&["nat"]) && !facts.iter().any(|ovs| ovs.cut || ovs.actions.is_none())
+    }
+
     /// Whether `ovs-vswitchd` handed the packet back since this upcall.
     pub fn is_answered(&self, upcall: &Sight) -> bool {
         self.answered.is_some_and(|ts| ts >= upcall.ts)

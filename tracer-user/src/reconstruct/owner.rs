@@ -62,7 +62,9 @@ impl Question {
         let Harm { packet, outcome, at, passage } = harm;
         let facts = || passage.iter().filter_map(|s| s.ovs.as_deref());
         let keyed = || facts().filter(|ovs| ovs.key.is_some());
-        let first = keyed().find(|ovs| ovs.recirc_id == Some(0)).filter(|_| is_its(outcome, at))?;
+        let first = keyed()
+            .find(|ovs| ovs.recirc_id == Some(0))
+            .filter(|_| is_its(outcome, at, passage))?;
         let key = first.key.clone()?;
         // What `ovs-vswitchd` hands back has a key without the recirculation that it belongs to.
         let last_key = keyed().rfind(|ovs| !ovs.from_userspace).and_then(|ovs| ovs.key.clone());
@@ -86,8 +88,10 @@ impl Question {
 }
 
 /// Open vSwitch had the packet when it came to harm, and nothing else explains that.
-fn is_its(outcome: Outcome, at: &Sight) -> bool {
+fn is_its(outcome: Outcome, at: &Sight, passage: &[Rc<Sight>]) -> bool {
     match outcome {
+        // It sent the frame to somebody who has another MAC address.
+        Outcome::Misaddressed => passage.last().is_some_and(|s| s.hook == HookName::OvsOutput),
         Outcome::DroppedByOvs => true,
         Outcome::UpcallLost => at.upcall().is_some_and(|upcall| upcall.result.is_none()),
         Outcome::Vanished => at.ovs.is_some(),
@@ -103,7 +107,7 @@ fn is_unreadable(sight: &Sight) -> bool {
 
 /// Whether Open vSwitch's answer may make another outcome of this one: see [`Answers::tell`].
 pub fn is_open(outcome: Outcome, at: &Sight) -> bool {
-    outcome != Outcome::DroppedByOvs && is_its(outcome, at)
+    outcome != Outcome::DroppedByOvs && is_its(outcome, at, &[])
 }
 
 /// What conntrack made of the packet at each recirculation that a `ct` action led to, in order:
@@ -210,10 +214,10 @@ impl Answers {
     pub fn tell(&self, flow: &mut Flow) -> Vec<u64> {
         let mut retold = Vec::new();
         // A recording may have an answer about any packet.
-        for loss in flow.losses.iter_mut().filter(|loss| is_its(loss.outcome, &loss.at)) {
+        for loss in flow.losses.iter_mut().filter(|l| is_its(l.outcome, &l.at, &l.passage)) {
             loss.owner = loss.evidence.iter().find_map(|n| self.by_packet.get(n)).cloned();
             let dropped = loss.owner.as_deref().is_some_and(OvsTrace::drops);
-            if dropped && loss.outcome != Outcome::DroppedByOvs {
+            if dropped && is_open(loss.outcome, &loss.at) {
                 if loss.outcome == Outcome::UpcallLost {
                     loss.asked = loss.count;
                 }
@@ -229,7 +233,7 @@ impl Answers {
 impl OvsTrace {
     /// The tables end the packet.
     pub fn drops(&self) -> bool {
-        !matches!(self.kind, TraceKind::Passes | TraceKind::Unknown)
+        !matches!(self.kind, TraceKind::Passes | TraceKind::Mirrored | TraceKind::Unknown)
     }
 
     /// Both tell of the same end.

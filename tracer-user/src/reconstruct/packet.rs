@@ -238,11 +238,14 @@ impl Packet {
 
     /// Whether `ovs-vswitchd` has the packet, or a copy of it, and has not handed it back.
     pub fn awaits_answer(&self) -> bool {
-        self.lives.iter().any(|life| match &life.ovs_end {
-            Some(OvsEnd::WentUp(upcall)) => {
-                !self.passage.is_answered(upcall) && !self.passage.is_to_be_dropped(life.id, upcall)
-            }
-            _ => false,
+        self.lives.iter().any(|life| {
+            let upcall = match &life.ovs_end {
+                Some(OvsEnd::WentUp(upcall)) => upcall,
+                // It may come back before the kernel has let go of what went up.
+                None if life.last.upcall().is_some_and(|up| up.result.is_none()) => &life.last,
+                _ => return false,
+            };
+            !self.passage.is_answered(upcall) && !self.passage.is_to_be_dropped(life.id, upcall)
         })
     }
 

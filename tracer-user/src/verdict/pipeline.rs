@@ -19,21 +19,66 @@ pub fn end(trace: &OvsTrace) -> Option<String> {
         TraceKind::NoMatch => "no matching flow".to_owned(),
         TraceKind::Rule => {
             let words = trace.words.as_deref().map(|words| format!(" ({})", safe(words)));
-            let vlan = trace.vlan.as_ref().map(vlan).unwrap_or_default();
+            let vlan = trace.vlan.as_ref().map(vlan);
+            let nobody = || if words.is_some() { ", but no port takes it" } else { "" }.to_owned();
+            let vlan = vlan.unwrap_or_else(nobody);
             format!("by {rule}{}{vlan}", words.unwrap_or_default())
         }
         TraceKind::MissingPort => {
             let port = trace.port.as_deref().map(|port| format!(" {}", safe(port)));
             format!("nonexistent output port{} in {rule}", port.unwrap_or_default())
         }
+        // None of its actions was run.
+        TraceKind::Refused if trace.rule_actions.as_deref() == Some("") => {
+            trace.words.as_deref().map(|words| safe(words).into_owned()).unwrap_or_default()
+        }
         TraceKind::Refused => {
             let words = trace.words.as_deref().unwrap_or("it could not be done");
             format!("by {rule}: {}", safe(words))
         }
         TraceKind::Fragment => "which drops all fragments (ovs-ofctl get-frags)".to_owned(),
-        TraceKind::Passes | TraceKind::Unknown => return None,
+        TraceKind::Passes | TraceKind::Mirrored | TraceKind::Unknown => return None,
     };
     Some(format!(" on bridge {bridge}, table {table}, {why}"))
+}
+
+/// ` The rule `…` of bridge br0, table 0, sends it on (forwarding to learned port).`: which rule the
+/// tables leave with, where they do not end the packet.
+pub fn sender(trace: &OvsTrace) -> String {
+    let (Some(bridge), Some(table)) = (&trace.bridge, trace.table) else {
+        return String::new();
+    };
+    if trace.kind == TraceKind::Mirrored {
+        let by = match trace.priority {
+            Some(_) => format!("{} in table {table}", rule(trace)),
+            None => format!("no matching flow in table {table}"),
+        };
+        let bridge = safe(bridge);
+        return format!(
+            " On bridge {bridge} {by} ends it: what went out is a copy that a mirror makes, and the packet \
+             itself goes nowhere."
+        );
+    }
+    if trace.priority.is_none() {
+        return String::new();
+    }
+    if trace.kind == TraceKind::Unknown {
+        return format!(
+            " In the tables {} on bridge {}, table {table}, chooses by a hash of the packet where it goes.",
+            rule(trace),
+            safe(bridge)
+        );
+    }
+    if trace.kind != TraceKind::Passes {
+        return String::new();
+    }
+    let how = trace.words.as_deref().map(|words| format!(" ({})", safe(words)));
+    format!(
+        " In the tables {} on bridge {}, table {table}, sends it on{}.",
+        rule(trace),
+        safe(bridge),
+        how.unwrap_or_default()
+    )
 }
 
 /// ``the rule `priority=12,reg6=0x3 actions=output:775`, cookie 0x9b52dfee970c9aa7``.
@@ -94,10 +139,16 @@ pub fn besides(trace: &OvsTrace) -> String {
     if let Some(acl) = &trace.acl {
         text.push_str(&access_list(acl));
     }
-    if let Some(lacks) = &trace.lacks {
+    if let Some(lacks) = trace.lacks.as_ref().filter(|_| !knows_no_port(trace)) {
         let _ = write!(text, " Not found out: {}.", safe(lacks));
     }
     text
+}
+
+/// No bridge has a port for what came in (`xlate_lookup` of `ofproto/ofproto-dpif-xlate.c`): so it is with
+/// what comes out of a tunnel with another key, or from another address, than any tunnel port has.
+pub fn knows_no_port(trace: &OvsTrace) -> bool {
+    trace.lacks.as_deref().is_some_and(|lacks| lacks.contains("no OpenFlow port for datapath port"))
 }
 
 fn logical_flow(flow: &LogicalFlow) -> String {
@@ -132,7 +183,29 @@ pub fn commands(trace: &OvsTrace) -> Vec<String> {
         let ports: Vec<_> = std::iter::once(&vlan.port).chain(others).map(|p| shell(p)).collect();
         format!("ovs-vsctl --columns=name,tag,trunks,vlan_mode list port {}", ports.join(" "))
     });
-    trace.show.iter().chain(&vlan).chain(&trace.fix).chain(&trace.asked).cloned().collect()
+    let known = trace.show.iter().chain(&vlan).chain(&trace.fix);
+    known.cloned().chain(ports(trace)).chain(trace.asked.clone()).collect()
+}
+
+/// What shows the state of the ports, bonds and groups that a rule sends packets to.
+fn ports(trace: &OvsTrace) -> Vec<String> {
+    let (Some(bridge), Some(actions)) = (trace.bridge.as_deref(), trace.rule_actions.as_deref())
+    else {
+        return Vec::new();
+    };
+    let bridge = shell(bridge);
+    let mut commands = Vec::new();
+    if actions.contains("group:") {
+        commands.push(format!("ovs-ofctl -O OpenFlow13 dump-groups {bridge}"));
+    }
+    if trace.kind == TraceKind::Rule && trace.words.is_some() && trace.vlan.is_none() {
+        commands.push(format!("ovs-ofctl show {bridge}"));
+        commands.push("ovs-appctl bond/show".to_owned());
+    }
+    if matches!(trace.kind, TraceKind::Refused | TraceKind::Passes) {
+        commands.push(format!("ovs-ofctl show {bridge}"));
+    }
+    commands
 }
 
 fn short(text: &str) -> String {

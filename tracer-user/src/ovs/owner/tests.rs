@@ -89,7 +89,11 @@ fn what_conntrack_made_of_it_is_not_assumed() {
 fn tables_that_send_on_what_died_make_the_flow_stale() {
     let traced = Traced { live: printed!("normal"), ..Traced::default() };
     let found = conclude(&question(&[], "drop"), &traced);
-    assert_eq!((found.kind, found.bridge.as_deref()), (TraceKind::Passes, None));
+    assert_eq!((found.kind, found.bridge.as_deref()), (TraceKind::Passes, Some("br-tun")));
+    assert_eq!((found.table, found.rule_actions.as_deref()), (Some(0), Some("NORMAL")));
+    assert_eq!(found.words.as_deref(), Some("no learned MAC for destination, flooding"));
+    assert_eq!(found.show.as_deref(), Some("ovs-ofctl dump-flows br-tun table=0"));
+    assert_eq!(found.fix, None);
     let why = found.disagrees.unwrap();
     assert!(why.contains("`1,1400,5`") && why.contains("`drop`"), "{why}");
     let found = conclude(&question(&[], "1,1400,5"), &traced);
@@ -143,9 +147,20 @@ fn of_a_trace_that_strays_or_stops_nothing_is_said() {
     ] {
         let traced = Traced { live: Trace::parse(text), ..Traced::default() };
         let found = conclude(&question, &traced);
-        assert_eq!((found.kind, found.bridge), (TraceKind::Unknown, None), "{text}");
+        assert_eq!(found.kind, TraceKind::Unknown, "{text}");
+        // Which bucket it is is not known, but which rule has it chosen.
+        let chosen = found.lacks.as_deref() == Some(UNFOLLOWED);
+        assert_eq!(found.bridge.as_deref(), chosen.then_some("br-int"), "{text}");
         assert!(found.lacks.is_some() && found.disagrees.is_none());
     }
+    // The last pass resumes below the rule, and shows none.
+    let resumed = Trace::parse(
+        "Flow: ip\n\nbridge(\"br-int\")\n---\n    thaw\n\nFinal flow: unchanged\nMegaflow: x\n\
+         Datapath actions: hash(l4(0)),recirc(0x2)\n",
+    );
+    let traced = Traced { live: Trace::parse(HASH), last: resumed, plain: None };
+    let found = conclude(&question(&[], "drop"), &traced);
+    assert_eq!(found.rule_actions.as_deref(), Some("group:1"));
     // That it does not follow a packet is no reason to say that it passes.
     let traced = Traced {
         live: Trace::parse(include_str!("../fixtures/trace-drop.txt")),
@@ -153,4 +168,57 @@ fn of_a_trace_that_strays_or_stops_nothing_is_said() {
         last: None,
     };
     assert!(!conclude(&question(&[], "drop"), &traced).passes_simulated);
+}
+
+/// What is printed of one table in br0, and the datapath actions that it comes to.
+fn of_one_table(table: &str, actions: &str) -> OvsTrace {
+    let text = format!(
+        "Flow: ip,in_port=1\n\nbridge(\"br0\")\n-----\n{table}\nFinal flow: unchanged\nMegaflow: x\n\
+         Datapath actions: {actions}\n"
+    );
+    let live = Some(Trace::parse(&text).unwrap());
+    conclude(&question(&[], actions), &Traced { live, ..Traced::default() })
+}
+
+#[test]
+fn a_port_that_takes_nothing_is_no_rule_that_drops() {
+    let found = of_one_table(" 0. priority 32768\n", "drop");
+    assert_eq!((found.kind, found.rule_actions.as_deref()), (TraceKind::Refused, Some("")));
+    assert!(found.words.unwrap().contains("STP"));
+}
+
+#[test]
+fn a_rule_that_sends_it_where_nothing_goes_says_so() {
+    for action in ["output:11", "group:9"] {
+        let found = of_one_table(&format!(" 0. priority 100, cookie 0x21\n    {action}\n"), "drop");
+        assert_eq!((found.kind, found.rule_actions.as_deref()), (TraceKind::Refused, Some(action)));
+        assert!(found.words.unwrap().contains("nothing goes out by it"));
+    }
+    // What is said of the port goes first.
+    let told = " 0. priority 100\n    output:1\n     >> skipping output to input port\n";
+    assert_eq!(of_one_table(told, "drop").words.as_deref(), Some("skipping output to input port"));
+}
+
+#[test]
+fn a_rule_that_takes_its_port_from_a_register_is_not_to_be_deleted() {
+    let missing = |action: &str| {
+        let port = "     -> output port is 0\n     >> Nonexistent output port\n";
+        of_one_table(&format!(" 65. priority 7\n    {action}\n{port}"), "drop")
+    };
+    let found = missing("output:NXM_NX_REG15[]");
+    assert_eq!((found.kind, found.port.as_deref()), (TraceKind::MissingPort, Some("0")));
+    assert_eq!(found.fix, None);
+    assert!(missing("output:0").fix.is_some());
+}
+
+#[test]
+fn what_goes_out_though_no_rule_sends_it_is_a_mirrors_copy() {
+    let found = of_one_table(" 0. in_port=1, priority 100, cookie 0x14\n    drop\n", "4");
+    assert_eq!((found.kind, found.cookie.as_deref()), (TraceKind::Mirrored, Some("0x14")));
+    assert!(!found.drops());
+    let found = of_one_table(" 0. priority 100\n    output:3\n", "4");
+    assert_eq!((found.kind, found.rule_actions.as_deref()), (TraceKind::Passes, Some("output:3")));
+    // Of two ways none is known to be the packet's.
+    let both = " 1. priority 50\n    output:2\n";
+    assert_eq!(of_one_table(both, "check_pkt_len(size=9,gt(drop),le(1))").rule_actions, None);
 }

@@ -110,7 +110,9 @@ fn leads_to(actions: &str, more: &dyn Fn(&str) -> bool) -> bool {
         let (name, inside) = action.split_once('(').unwrap_or((action, ""));
         match name {
             "tnl_push" | "tnl_pop" | "lb_output" => true,
-            "userspace" => !SAMPLES.iter().any(|sample| inside.contains(sample)),
+            "userspace" => {
+                !SAMPLES.iter().any(|sample| inside.contains(sample)) && !inside.contains(TTL_OVER)
+            }
             "clone" | "check_pkt_len" | "gt" | "le" => leads_to(inside.trim_end_matches(')'), more),
             port if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => true,
             other => more(other),
@@ -120,6 +122,10 @@ fn leads_to(actions: &str, more: &dyn Fn(&str) -> bool) -> bool {
 
 /// What goes up to `ovs-vswitchd` only to be reported to a collector.
 const SAMPLES: &[&str] = &["sFlow(", "flow_sample(", "ipfix("];
+
+/// What goes up to `ovs-vswitchd` since its TTL is over: a controller may be told (`OFPR_INVALID_TTL`,
+/// `compose_dec_ttl` of `ofproto/ofproto-dpif-xlate.c`), but the packet goes no further.
+pub const TTL_OVER: &str = "controller(reason=2,";
 
 /// The actions of a list: split at the commas that are outside of all parentheses.
 pub fn words(actions: &str) -> impl Iterator<Item = &str> {
@@ -247,7 +253,9 @@ impl Reader {
             return;
         };
         self.owner = Some(owner);
-        if let Some(step) = self.pass().steps.get_mut(owner) {
+        if let Some(step) = self.pass().steps.get_mut(owner)
+            && !is_inside_ct(step, &line)
+        {
             step.lines.push(line);
         }
     }
@@ -284,6 +292,16 @@ fn own_rules(rule: Rule) -> Met {
         ("reg0=0x3", 0, 0) => Met::NoFragments,
         _ => Met::Rule(rule),
     }
+}
+
+/// Below a `ct` action come those inside of it (`compose_conntrack_action`), which it names already; where
+/// there are none that is printed as `drop`, and drops nothing.
+fn is_inside_ct(step: &Step, line: &Line) -> bool {
+    let (Line::Action(inner), Some(Line::Action(outer))) = (line, step.lines.last()) else {
+        return false;
+    };
+    let is_ct = outer == "ct" || outer.starts_with("ct(");
+    is_ct && (inner == "drop" || outer.contains(inner.as_str()))
 }
 
 fn is_bucket(text: &str) -> bool {

@@ -133,6 +133,39 @@ fn what_stops_the_translation_as_a_whole_is_the_reason() {
 }
 
 #[test]
+fn a_ttl_that_is_used_up_ends_it_at_the_rule_that_takes_it() {
+    let text = "Flow: ip,nw_ttl=1\n\nbridge(\"br0\")\n-----\n 0. in_port=1, priority 7\n    resubmit(,1)\n \
+                1. ip, priority 100, cookie 0x12\n    set_field:1->reg0,dec_ttl\n    resubmit(,2)\n \
+                2. priority 0\n    output:2\n\nFinal flow: unchanged\nMegaflow: x\n\
+                Datapath actions: userspace(pid=1,controller(reason=2,dont_send=1,rule_cookie=0x12))\n";
+    let trace = Trace::parse(text).unwrap();
+    let reason = Reason::Refused("its TTL is used up, which ends it".to_owned());
+    assert_eq!(end(&trace), ("br0".to_owned(), 1, reason));
+    let elsewhere = text.replace("reason=2", "reason=1");
+    assert!(Trace::parse(&elsewhere).unwrap().passes[0].end().is_none());
+    let copied = text.replace("actions: ", "actions: 3,");
+    assert!(Trace::parse(&copied).unwrap().passes[0].end().is_none());
+}
+
+/// As Open vSwitch 3.1.0 prints a `ct` action without others inside.
+#[test]
+fn a_ct_action_without_others_inside_drops_nothing() {
+    let text = "Flow: ip\n\nbridge(\"b\")\n-----\n 0. ip, priority 100\n    ct(commit,zone=9)\n    drop\n    \
+                resubmit(,4)\n 4. reg0=0, priority 5, cookie 0x4\n    load:1->NXM_NX_REG0[]\n\n\
+                Final flow: unchanged\nMegaflow: x\nDatapath actions: ct(commit,zone=9)\n";
+    let trace = Trace::parse(text).unwrap();
+    assert_eq!(end(&trace), ("b".to_owned(), 4, Reason::Rule));
+    let action = |text: &str| Line::Action(text.to_owned());
+    assert_eq!(
+        trace.passes[0].steps[0].lines,
+        [action("ct(commit,zone=9)"), action("resubmit(,4)")]
+    );
+    // Of one that drops.
+    let drops = text.replace("    ct(commit,zone=9)\n", "");
+    assert_eq!(end(&Trace::parse(&drops).unwrap()), ("b".to_owned(), 0, Reason::Rule));
+}
+
+#[test]
 fn a_list_without_a_way_out_leads_nowhere() {
     for actions in [
         "drop",

@@ -349,4 +349,6 @@ fn segments_come_back_one_by_one() {
     }
 }
 
+mod fragments;
 mod lost_upcalls;
+mod told;

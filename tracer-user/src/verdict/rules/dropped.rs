@@ -1,9 +1,10 @@
 //! The kernel dropped it.
 
-use crate::model::Outcome;
+use crate::model::{HookName, Outcome};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::matter::Matter;
+use crate::verdict::rules::dropped_by_ovs::TUNNELS;
 use crate::verdict::rules::sentence;
 use crate::verdict::{Finding, matter, netfilter, next, related, words};
 
@@ -71,7 +72,16 @@ pub fn cause(flow: &Flow, loss: &Loss) -> String {
 pub fn commands(flow: &Flow, loss: &Loss) -> Vec<String> {
     let (at, before) = (&*loss.at, loss.before.as_deref());
     let (matter, _) = matter::of(at, before);
-    let by_matter = || next::commands(matter, &next::Spot::new(at, before));
+    let by_matter = || {
+        let mut commands = next::commands(matter, &next::Spot::new(at, before));
+        // The other end is what Open vSwitch says for each packet.
+        if matter == Matter::Tunnel
+            && loss.passage.last().is_some_and(|s| s.hook == HookName::OvsOutput)
+        {
+            commands.push(TUNNELS.to_owned());
+        }
+        commands
+    };
     netfilter::explain(flow, loss).map_or_else(by_matter, |explained| explained.next)
 }
 

@@ -29,14 +29,21 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
         ),
     };
     let clash = netfilter::explain(flow, loss);
+    let room =
+        if clash.is_none() && owner.and_then(pipeline::end).is_none() { room(loss) } else { None };
     let text = format!(
-        "{text}.{}{}{}{}",
+        "{text}.{}{}{}{}{}",
         clash.as_ref().map(|c| format!(" There {}.", c.words)).unwrap_or_default(),
-        owner.map(pipeline::besides).unwrap_or_default(),
+        room.as_ref().map(|(text, _)| text.as_str()).unwrap_or_default(),
+        owner.map(|o| pipeline::sender(o) + &pipeline::besides(o)).unwrap_or_default(),
         asked(loss),
         sentence::rest(flow, loss),
     );
     let mut next = owner.map(pipeline::commands).unwrap_or_default();
+    next.extend(room.into_iter().flat_map(|(_, commands)| commands));
+    if owner.is_some_and(pipeline::knows_no_port) {
+        next.push(TUNNELS.to_owned());
+    }
     next.extend(clash.into_iter().flat_map(|c| c.next));
     next.extend(next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)));
     Some(Finding {
@@ -104,6 +111,11 @@ fn asked(loss: &Loss) -> String {
 
 /// Why, as a clause: the same for the same cause whatever the kernel tells of it.
 fn cause(at: &Sight, loss: &Loss) -> String {
+    if loss.owner.as_deref().is_some_and(pipeline::knows_no_port) {
+        return "no bridge has a port for it: what comes out of a tunnel needs a tunnel port with its key, its \
+                remote and its local address, and there is none"
+            .to_owned();
+    }
     if loss.ended_asking() {
         return "ovs-vswitchd, which was asked, answered with a datapath flow that says drop, which is \
                 what the OpenFlow tables came to"
@@ -112,7 +124,7 @@ fn cause(at: &Sight, loss: &Loss) -> String {
     match at.raw_reason().filter(|r| *r != "NOT_SPECIFIED") {
         Some("OVS_DROP_LAST_ACTION" | "OVS_DROP_EXPLICIT") => by_list(loss),
         Some("OVS_DROP_METER") => METER.to_owned(),
-        Some("OVS_DROP_CONNTRACK") => CONNTRACK.to_owned(),
+        Some("OVS_DROP_CONNTRACK") => conntrack(loss),
         Some("OVS_DROP_ACTION_ERROR") => action_failed(loss),
         // `do_output`, for a port that is not there or not up.
         Some("DEV_READY") if at.symbol().is_some_and(is_output_code) => PORT_GONE.to_owned(),
@@ -126,11 +138,46 @@ fn cause(at: &Sight, loss: &Loss) -> String {
     }
 }
 
+/// Shows what tunnels Open vSwitch has.
+pub const TUNNELS: &str = "ovs-vsctl --columns=name,type,options list interface";
 const METER: &str = "a meter found its rate exceeded";
 const PORT_GONE: &str = "the port that it was to leave by is gone, or down";
-const CONNTRACK: &str = "conntrack refused it (the `ct` action failed)";
 const RECURSION: &str = "it went round through the datapath too often: a loop of ports and bridges";
 const DEFERRED: &str = "too many recirculations and clones of one packet were waiting at once";
+
+/// `ovs_ct_execute` failed. What lets it: `ovs_ct_commit`, `ovs_ct_check_limit`, `init_conntrack`.
+fn conntrack(loss: &Loss) -> String {
+    const REFUSED: &str = "conntrack refused it (the `ct` action failed)";
+    let run = datapath::last_run(&loss.passage);
+    let Some(list) = run.filter(|run| conntrack_zone(run).is_some()).and_then(datapath::quoted)
+    else {
+        return REFUSED.to_owned();
+    };
+    format!("{REFUSED} in {list}")
+}
+
+/// The zone of the last `ct` action of a list that begins or confirms a connection; 0 is that of one that
+/// names none.
+fn conntrack_zone(run: &Ovs) -> Option<u16> {
+    let list = run.actions.as_deref()?;
+    let ct = top_level(list).filter_map(|action| action.strip_prefix("ct(")).last()?;
+    let zone = ct.split([',', ')']).find_map(|part| part.strip_prefix("zone="));
+    zone.map_or(Some(0), |zone| zone.parse().ok())
+}
+
+/// Where conntrack failed and no other connection explains it: why it may have, and what shows that.
+fn room(loss: &Loss) -> Option<(String, Vec<String>)> {
+    let reason = loss.at.raw_reason();
+    let failed = matches!(loss.at.symbol(), Some("ovs_ct_execute" | "handle_fragments"));
+    let zone = datapath::last_run(&loss.passage).and_then(conntrack_zone);
+    let zone = zone.filter(|_| failed || reason == Some("OVS_DROP_CONNTRACK"))?;
+    let text = format!(
+        " Conntrack's table may be full, or zone {zone} at its limit, or the packet fits no connection there."
+    );
+    let spot = next::Spot::new(&loss.at, loss.before.as_deref());
+    let counts = "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max";
+    Some((text, vec![format!("ovs-appctl dpctl/ct-get-limits zone={zone}"), spot.run(counts)]))
+}
 
 fn by_symbol(at: &Sight, loss: &Loss) -> String {
     let symbol = at.symbol().unwrap_or_default();
@@ -140,7 +187,7 @@ fn by_symbol(at: &Sight, loss: &Loss) -> String {
         "internal_dev_recv" => "the internal port that it was to leave by is down".to_owned(),
         // The compiler makes jumps of the calls that lead there: the symbol may be any of them.
         _ if was_being_sent(loss) => too_big(at, loss),
-        "ovs_ct_execute" | "handle_fragments" => CONNTRACK.to_owned(),
+        "ovs_ct_execute" | "handle_fragments" => conntrack(loss),
         "do_output" => PORT_GONE.to_owned(),
         "ovs_fragment" | "ovs_vport_output" => {
             "it could not be cut into fragments for the port that it was to leave by".to_owned()
@@ -171,6 +218,9 @@ fn by_list(loss: &Loss) -> String {
         return METER.to_owned();
     }
     match datapath::quoted(run) {
+        Some(list) if actions.starts_with("check_pkt_len(") && actions.contains("gt(drop)") => {
+            format!("its actions, {list}, drop what is longer than the size named there")
+        }
         Some(list) => format!("its actions, {list}, sent it nowhere"),
         None => "its actions sent it nowhere".to_owned(),
     }

@@ -65,7 +65,10 @@ fn rewritten(step: &Step, loss: &Loss) -> String {
 /// Translated by a rewrite that conntrack knows nothing of: neither had its packets an entry, nor is
 /// there one.
 fn is_stateless(flow: &Flow, step: &Step) -> bool {
-    step.is_without_entry() && answer(flow, step).is_some_and(|answer| answer.entry.is_none())
+    let without_entry = step.by_rule && step.entry.is_none();
+    without_entry
+        || step.is_without_entry()
+            && answer(flow, step).is_some_and(|answer| answer.entry.is_none())
 }
 
 /// How it ended: ` as NO_SOCKET`.
@@ -160,6 +163,11 @@ fn answer<'a>(flow: &'a Flow, step: &Step) -> Option<&'a Conntrack> {
 
 /// Whether the entry is still there, where conntrack was asked.
 fn entry_now(flow: &Flow, step: &Step, is_stateless: bool) -> String {
+    if is_stateless && step.by_rule {
+        return " An OpenFlow rule set its addresses without conntrack, which nothing undoes but a rule of its own \
+                for the way back; that is missing, or did not apply."
+            .to_owned();
+    }
     if is_stateless {
         return " Its packets had no conntrack entry there, and there is none: it was translated without \
                 conntrack, by a stateless rewrite, which nothing undoes but a rule of its own for the way \
@@ -226,8 +234,13 @@ fn commands(step: &Step, passing: Option<&Sight>, loss: &Loss, is_stateless: boo
     );
     let mut commands = if is_stateless { Vec::new() } else { vec![spot.run(&list)] };
     if step.at.is_datapath() || passing.is_some_and(Sight::is_datapath) {
-        let zone = number.map(|zone| format!(" zone={zone}")).unwrap_or_default();
-        commands.push(format!("ovs-appctl dpctl/dump-conntrack{zone}"));
+        let bridge = step.at.site.dev.as_ref().and_then(|dev| dev.bridge.as_deref());
+        if is_stateless {
+            commands.extend(bridge.map(|b| format!("ovs-ofctl dump-flows {}", words::shell(b))));
+        } else {
+            let zone = number.map(|zone| format!(" zone={zone}")).unwrap_or_default();
+            commands.push(format!("ovs-appctl dpctl/dump-conntrack{zone}"));
+        }
         commands.push("ovs-appctl dpctl/dump-flows -m".to_owned());
         return commands;
     }

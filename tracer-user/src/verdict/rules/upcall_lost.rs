@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::model::{HookName, Outcome, Upcall};
+use crate::model::{HookName, Outcome, Ovs, Upcall};
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::sentence;
@@ -30,7 +30,10 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
         datapath::after_ct(&loss.passage),
         sentence::translation(&loss.first, at),
         cause(&upcall, &loss.passage),
-        loss.owner.as_deref().map(pipeline::besides).unwrap_or_default(),
+        loss.owner
+            .as_deref()
+            .map(|o| pipeline::sender(o) + &pipeline::besides(o))
+            .unwrap_or_default(),
         sentence::rest(flow, loss),
     );
     let mut commands = vec![
@@ -39,7 +42,12 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
         "ovs-appctl coverage/show".to_owned(),
     ];
     if upcall.result.is_none() {
-        commands = next::commands(matter::Matter::Ovs, &next::Spot::new(at, before));
+        commands = loss.owner.as_deref().map(pipeline::commands).unwrap_or_default();
+        if datapath::last_run(&loss.passage).and_then(controller).is_some() {
+            commands.push("ovs-vsctl list controller".to_owned());
+        }
+        commands.push("ps -o pid,stat,etime,args -C ovs-vswitchd".to_owned());
+        commands.extend(next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)));
     }
     Some(Finding {
         outcome: loss.outcome,
@@ -53,6 +61,47 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
     })
 }
 
+/// What a list tells of a packet that it hands to an `OpenFlow` controller.
+struct Controller<'a> {
+    reason: &'a str,
+    /// Of the rule that does.
+    cookie: Option<&'a str>,
+}
+
+/// From `userspace(pid=…,controller(reason=1,…,rule_cookie=0x15,…))`.
+fn controller(run: &Ovs) -> Option<Controller<'_>> {
+    let (_, told) = run.actions.as_deref()?.split_once("controller(")?;
+    let told = told.split(')').next()?;
+    let value = |name: &str| told.split(',').find_map(|pair| pair.strip_prefix(name));
+    let cookie = value("rule_cookie=").filter(|cookie| !matches!(*cookie, "0" | "0x0"));
+    Some(Controller { reason: value("reason=")?, cookie })
+}
+
+impl Controller<'_> {
+    /// `enum ofp_packet_in_reason` of Open vSwitch's `openflow/openflow-common.h`.
+    fn ending(&self) -> String {
+        let rule = |what: &str| match self.cookie {
+            Some(cookie) => format!("{what} with cookie {}", words::safe(cookie)),
+            None => what.to_owned(),
+        };
+        let to_controller = "an OpenFlow controller, and nowhere else: nothing came back, as where there is no \
+                             controller, or where it answers by itself";
+        match self.reason {
+            "0" | "6" | "7" => {
+                format!(
+                    "no rule of the OpenFlow tables matched it, so that it went to {to_controller}"
+                )
+            }
+            "2" => format!(
+                "its TTL was used up at a `dec_ttl` of {}, which ends it: the controller is told, and \
+                 nothing goes on",
+                rule("the rule")
+            ),
+            _ => format!("{} hands it to {to_controller}", rule("an OpenFlow rule")),
+        }
+    }
+}
+
 /// Why, as a clause. What `ovs_dp_upcall` returns: `net/openvswitch/datapath.c`.
 fn cause(upcall: &Upcall, passage: &[Rc<Sight>]) -> String {
     let run = datapath::last_run(passage);
@@ -60,16 +109,20 @@ fn cause(upcall: &Upcall, passage: &[Rc<Sight>]) -> String {
     let by_action = upcall.cmd.as_deref() == Some("action");
     let why_up = match (upcall.cmd.as_deref(), run.and_then(datapath::quoted)) {
         (Some("miss"), _) => "no flow of the datapath matched it".to_owned(),
+        (Some("action"), Some(_)) if run.and_then(controller).is_some() => {
+            "an action sent it up".to_owned()
+        }
         (Some("action"), Some(list)) => format!("the actions {list} sent it up"),
         (Some("action"), None) => "an action sent it up".to_owned(),
         _ => "it was sent up".to_owned(),
     };
     let outcome = match upcall.result.as_deref() {
-        None if by_action => {
-            "it was handed over, and nothing came back: it was for an OpenFlow controller, which let it \
-             end there, or ovs-vswitchd did not answer"
-                .to_owned()
-        }
+        None if by_action => match run.and_then(controller) {
+            Some(controller) => controller.ending(),
+            None => "it was handed over, and nothing came back: ovs-vswitchd let it end there, or did \
+                     not answer"
+                .to_owned(),
+        },
         None if is_answered => {
             "it was handed over, and ovs-vswitchd installed a flow for it, but did not hand it back"
                 .to_owned()

@@ -1,8 +1,11 @@
 //! Packets that went up to `ovs-vswitchd` and were not seen to come back.
 
-use super::{Told, all, at, consumed, enters, goes_up, packet, recirculated, runs, tell, verdict};
-use crate::model::HookName::Drop;
-use crate::model::{Outcome, OvsTrace, TraceKind};
+use super::{
+    Told, all, at, consumed, enters, goes_up, handed_back, leaves, packet, recirculated, runs,
+    tell, verdict,
+};
+use crate::model::HookName::{Drop, OvsUpcall};
+use crate::model::{Outcome, OvsTrace, TraceKind, Upcall};
 use crate::reconstruct::Story;
 use crate::reconstruct::asked::Answer;
 use crate::reconstruct::testing::{HopExt, hop};
@@ -97,4 +100,34 @@ fn a_journey_that_an_answer_may_change_is_told_with_the_answer() {
         let lost = (Outcome::UpcallLost, Outcome::UpcallLost);
         assert_eq!(told(TraceKind::Passes, settled_first), lost);
     }
+}
+
+#[test]
+fn what_a_controller_was_to_get_says_why_and_by_which_rule() {
+    for (reason, words) in [
+        ("reason=1", "an OpenFlow rule with cookie 0x15 hands it to an OpenFlow controller"),
+        ("reason=2", "its TTL was used up at a `dec_ttl` of the rule with cookie 0x15"),
+        ("reason=7", "no rule of the OpenFlow tables matched it"),
+    ] {
+        let list =
+            format!("userspace(pid=1,controller({reason},dont_send=0,rule_cookie=0x15,max_len=9))");
+        let up = Upcall { cmd: Some("action".to_owned()), result: None };
+        let up = at(hop(OvsUpcall, 2, 1), "va").in_ovs(|o| o.upcall = Some(up));
+        let v = verdict(all(vec![enters(1, 1), vec![runs(2, 1, &list), up, consumed(2, 1)]]));
+        assert_eq!(v.outcome, Outcome::UpcallLost);
+        assert!(v.text.contains(words), "{}", v.text);
+        assert!(v.next.contains(&"ovs-vsctl list controller".to_owned()), "{:?}", v.next);
+    }
+}
+
+#[test]
+fn what_comes_back_before_the_kernel_lets_go_of_what_went_up_is_the_same_packet() {
+    let mut up = goes_up(3, 1, None);
+    let freed = up.pop().unwrap();
+    let up = recirculated(up.remove(0), 5, "new|trk");
+    let mut hops = all(vec![enters(1, 1), vec![runs(2, 1, "hash(l4(0)),recirc(0x5)"), up]]);
+    hops.extend(all(vec![vec![handed_back(4, 2, "3")], leaves(5, 2), vec![freed]]));
+    let told = tell(hops);
+    assert_eq!(told.journeys.len(), 1, "{:?}", told.journeys);
+    assert_eq!(told.outcome_of(1), Outcome::Delivered);
 }
