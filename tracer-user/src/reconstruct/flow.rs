@@ -1,15 +1,17 @@
 //! One flow: what its packets came to, folded so that it stays small however long it lives.
 
 mod loss;
+mod side;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub use self::loss::Loss;
 use self::loss::{One, is_same_place};
+pub use self::side::Side;
 use crate::model::{Conntrack, HookName, Netfilter, Outcome, Routing};
 use crate::reconstruct::fate::Fate;
-use crate::reconstruct::kinds::{Kind, Kinds};
+use crate::reconstruct::kinds::Kinds;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::part::Parts;
@@ -33,25 +35,6 @@ pub enum Direction {
     Forward,
     /// Against it.
     Reply,
-}
-
-/// The packets of one direction.
-#[derive(Clone, Debug, Default)]
-pub struct Side {
-    /// Packets whose fate is known.
-    pub packets: u64,
-    /// Those delivered or forwarded.
-    pub good: u64,
-    /// Those forwarded.
-    pub left: u64,
-    /// Where the latest good one arrived or left.
-    pub arrived: Option<Rc<Sight>>,
-    /// When the latest good one was first seen.
-    pub last_good_ts: u64,
-    /// What they were.
-    pub kinds: Kinds,
-    /// Where the first RST that arrived was seen first.
-    pub reset: Option<Rc<Sight>>,
 }
 
 /// What counting a packet came to.
@@ -126,13 +109,6 @@ pub struct Flow {
     pub ends_here: bool,
     /// What arrived and wants an answer.
     pub questions: Questions,
-}
-
-impl Side {
-    /// Openings (SYN without ACK) among the packets.
-    pub fn syns(&self) -> u64 {
-        self.kinds.of(Kind::Syn)
-    }
 }
 
 impl Flow {
@@ -383,20 +359,5 @@ impl Flow {
             last_ts: packet.first.ts,
         });
         self.losses.len() - 1
-    }
-}
-
-impl Side {
-    /// One more that arrived, or left.
-    fn arrive(&mut self, packet: &Packet, fate: &Fate) {
-        self.good += 1;
-        self.left += u64::from(fate.outcome == Outcome::Forwarded);
-        if self.arrived.is_none() || packet.first.ts >= self.last_good_ts {
-            self.last_good_ts = packet.first.ts;
-            self.arrived = Some(fate.at.clone());
-        }
-        if self.reset.is_none() && Kind::of(&packet.first) == Kind::Reset {
-            self.reset = Some(packet.first.clone());
-        }
     }
 }
