@@ -13,7 +13,7 @@ use super::pieces::Pieces;
 /// How much is read and parsed at once, bytes: some hundred lines, which fit a processor's cache.
 const BLOCK: usize = 1 << 18;
 /// How many blocks each parser has before it.
-const AHEAD: usize = 2;
+const AHEAD: usize = 8;
 /// How many parsers there are at most: what they find is put together by one thread.
 const MAX_PARSERS: usize = 4;
 
