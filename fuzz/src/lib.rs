@@ -3,6 +3,13 @@
 
 pub mod actions;
 pub mod codec;
+pub mod conntrack;
 pub mod filter;
+pub mod flow_key;
+pub mod iproute;
+pub mod iptables;
+pub mod links;
+pub mod nft;
+pub mod ofproto_trace;
 pub mod packet;
 pub mod recording;

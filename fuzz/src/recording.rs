@@ -1,23 +1,32 @@
 //! A recording to its verdicts.
 
-use lasthop::command::explain::explain;
+use lasthop::fuzzing::explain;
 use lasthop::render::text::Text;
 use lasthop::report::{Form, Report, Shows};
 
 /// Panics where `explain` breaks a promise.
+///
+/// What costs more than one reading is held against every fourth input: by its length, so that an
+/// input that fails does so again.
 pub fn check(data: &[u8]) {
-    let (as_text, out) = run(data, Form::Text(Text::new(false)));
-    // Names in a recording may be made to move the cursor or to forge lines.
-    assert!(out.chars().all(|c| c == '\n' || !c.is_control()), "{out:?}");
-    let (as_json, out) = run(data, Form::Json);
-    assert_eq!(as_text, as_json, "the outcome depends on how it is shown");
-    for line in out.lines() {
-        serde_json::from_str::<serde_json::Value>(line).expect("each line is one JSON object");
+    let (as_json, json) = run(data, Form::Json);
+    for line in json.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
+        assert!(line.is_object(), "each line is one object");
     }
-    // Of a recording whose last line is cut off, only its reader knows that something is missing.
-    if as_json.is_some() && data.ends_with(b"\n") {
-        let (again, same) = run(out.as_bytes(), Form::Json);
-        assert_eq!((again, same), (as_json, out), "what is shown of it is not the recording");
+    match data.len() % 4 {
+        0 => {
+            let (as_text, text) = run(data, Form::Text(Text::new(false)));
+            // Names in a recording may be made to move the cursor or to forge lines.
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+            assert_eq!(as_text, as_json, "the outcome depends on how it is shown");
+        }
+        // Of a recording whose last line is cut off, only its reader knows that something is missing.
+        1 if as_json.is_some() && data.ends_with(b"\n") => {
+            let (again, same) = run(json.as_bytes(), Form::Json);
+            assert_eq!((again, same), (as_json, json), "what is shown of it is not the recording");
+        }
+        _ => {}
     }
 }
 
@@ -25,7 +34,7 @@ pub fn check(data: &[u8]) {
 fn run(data: &[u8], form: Form) -> (Option<u8>, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let report = Report::new(Box::new(&mut out), form, Shows::Everything);
-    let status = explain(std::io::Cursor::new(data.to_vec()), report, &mut err);
+    let status = explain(data, report, &mut err);
     let out = String::from_utf8(out).expect("what is printed is text");
     if let Err(why) = &status {
         let why = format!("{why:#}");

@@ -11,6 +11,8 @@ pub mod command;
 pub mod drops;
 mod few;
 pub mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod kernel;
 pub mod model;
 pub mod netfilter;

@@ -9,12 +9,16 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::packages;
-use crate::step;
-use crate::toolchain::{Version, cargo, say};
+use crate::toolchain::{Version, say};
+use crate::tools::Tool;
+use crate::{packages, step};
 
-/// The version that is built here; an older one on the path is passed over.
-const VERSION: &str = "0.13.0";
+/// What is built here; an older one on the path is passed over.
+const TOOL: Tool = Tool {
+    name: "bpf-linker",
+    version: "0.13.0",
+    options: &["--no-default-features", "--features", "llvm-22"],
+};
 /// The LLVM that Debian 12 has for it.
 const LLVM: u32 = 22;
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
@@ -26,8 +30,7 @@ pub(crate) fn reads(llvm: Version) -> bool {
 
 /// A linker that reads what a compiler with this LLVM writes.
 pub(crate) fn ensure(llvm: Version) -> Result<PathBuf> {
-    let folder = crate::root().join("target/tools");
-    let own = folder.join("bin/bpf-linker");
+    let own = TOOL.path();
     if llvm.major <= LLVM && version(&own).is_some_and(|found| found == wanted()) {
         return Ok(own);
     }
@@ -35,16 +38,9 @@ pub(crate) fn ensure(llvm: Version) -> Result<PathBuf> {
         return Ok(linker);
     }
     packages::ensure(packages::LINKER)?;
-    let mut install = Command::new(cargo());
-    install
-        .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
-        .args(["--no-default-features", "--features", &format!("llvm-{LLVM}"), "--root"])
-        .arg(&folder)
-        .env("LLVM_PREFIX", LLVM_PREFIX)
-        // These would put it elsewhere, or compile it for something else.
-        .env_remove("CARGO_INSTALL_ROOT")
-        .env_remove("CARGO_BUILD_TARGET");
-    step::run(&format!("building bpf-linker {VERSION}"), &mut install)?;
+    TOOL.build(|install| {
+        install.env("LLVM_PREFIX", LLVM_PREFIX);
+    })?;
     Ok(own)
 }
 
@@ -65,7 +61,7 @@ fn on_path(llvm: Version) -> Option<PathBuf> {
 
 fn wanted() -> Version {
     // The constant is a version; were it none, no linker would be found equal to it and one is built.
-    VERSION.parse().unwrap_or(Version { major: u32::MAX, minor: 0 })
+    TOOL.version.parse().unwrap_or(Version { major: u32::MAX, minor: 0 })
 }
 
 /// What it says of itself; `None` when it does not run.

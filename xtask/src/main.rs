@@ -1,13 +1,16 @@
 //! Builds, installs and runs lasthop: `cargo xtask COMMAND`.
 mod bench;
 mod demo;
+mod deny;
 mod ebpf;
+mod fuzz;
 mod linker;
 mod packages;
 mod scenario;
 mod step;
 mod test;
 mod toolchain;
+mod tools;
 mod vm;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +33,8 @@ enum Command {
     Demo(demo::Args),
     /// Install what is missing and pass all tests.
     Test(test::Args),
+    /// Fuzz what reads text and bytes of others.
+    Fuzz(fuzz::Args),
     /// Measure what tracing costs.
     Bench(bench::Args),
     /// Run one scenario, broken and whole, here or under another kernel.
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
         Command::Build(args) => ebpf::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Scenario(args) => scenario::run(&args),
         Command::Vm(args) => vm::run(&args),

@@ -68,6 +68,9 @@ pub(crate) const LINKER: &[Package] = &[
     package("libxml2-dev", "/usr/include/libxml2/libxml/parser.h", "libLLVM is linked with it"),
 ];
 
+/// What it takes to compile libFuzzer.
+pub(crate) const FUZZER: &[Package] = &[package("g++", "c++", "libFuzzer is written in C++")];
+
 /// Debian's own rustc with a compiled `core` for BPF.
 pub(crate) const COMPILER: &[Package] = &[
     package("rustc-web", "/usr/bin/rustc", "compiles the kernel programs"),

@@ -8,18 +8,19 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use self::count::{Count, cargo_counts};
+pub(crate) use self::count::Count;
+use self::count::cargo_counts;
 use crate::step::{self, Done};
 use crate::toolchain::{Toolchain, cargo, say};
-use crate::{Told, ebpf, packages};
+use crate::{Told, deny, ebpf, fuzz, packages};
 
 /// How much of the failures of unit tests is shown; the rest is in the log.
 const SHOWN: usize = 200;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only one part (format, lint, unit, lint-kernel, system, scenarios, guests), or one scenario
-    /// by its name.
+    /// Only one part (format, lint, unit, lint-kernel, deny, fuzz, system, scenarios, guests), or
+    /// one scenario by its name.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
 }
@@ -55,11 +56,13 @@ impl Common {
 
 type Part = fn(&mut Common) -> Result<Count>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 9] = [
     ("format", |_| format()),
     ("lint", |_| lint()),
     ("unit", |_| unit()),
     ("lint-kernel", lint_kernel),
+    ("deny", |_| deny::part()),
+    ("fuzz", |_| fuzz::part()),
     ("system", system),
     ("scenarios", scenarios),
     ("guests", guests),

@@ -1,5 +1,6 @@
 //! `lasthop explain`: the verdicts of a recording. Needs no privileges and no kernel.
 
+pub(crate) mod fuzzing;
 mod line;
 mod pieces;
 mod reader;
@@ -51,8 +52,17 @@ pub fn explain(
     report: Report<'_>,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
+    explain_by(report, err, |each| reader::read_lines(input, each))
+}
+
+/// As [`explain`], with the lines from `read`.
+fn explain_by(
+    report: Report<'_>,
+    err: &mut dyn Write,
+    read: impl FnOnce(&mut dyn FnMut(&mut Numbered) -> anyhow::Result<()>) -> anyhow::Result<()>,
+) -> anyhow::Result<u8> {
     let mut explanation = Explanation { report, head: false, cut_off: false, now: 0 };
-    reader::read_lines(input, |Numbered { number, line, is_unended }| match line {
+    read(&mut |Numbered { number, line, is_unended }| match line {
         Ok(line) => explanation.take(line),
         // The writer was killed in the middle of a line: all before it is whole.
         Err(Unread::NoRecord(_)) if *is_unended && explanation.head => {

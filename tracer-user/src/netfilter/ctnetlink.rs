@@ -133,7 +133,7 @@ impl AsRawFd for Conntrack {
 }
 
 /// `struct nlmsgerr`: the error, positive; `None` where it is none.
-fn error(answer: &[u8]) -> Option<i32> {
+pub(super) fn error(answer: &[u8]) -> Option<i32> {
     let code = i32::from_ne_bytes(answer.get(..4)?.try_into().ok()?);
     (code != 0).then_some(-code)
 }
@@ -201,7 +201,7 @@ fn encode_tuple(wanted: &Wanted) -> Option<Vec<u8>> {
     Some([attribute(1 | NESTED, &ip), attribute(2 | NESTED, &proto)].concat())
 }
 
-fn decode_entry(answer: &[u8]) -> CtEntry {
+pub(super) fn decode_entry(answer: &[u8]) -> CtEntry {
     let mut entry = CtEntry::default();
     for (kind, value) in attributes(answer) {
         match kind {

@@ -2,6 +2,7 @@
 //! answers are records, so that `explain` judges by the same facts.
 
 mod ctnetlink;
+pub(crate) mod fuzzing;
 mod reader;
 mod routing;
 mod rules;

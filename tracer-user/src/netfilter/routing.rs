@@ -66,7 +66,7 @@ fn text(value: &Value, pointer: &str) -> Option<String> {
 
 /// Which device has the address, and why it is not used (empty: nothing against it), from
 /// `ip -j addr show to ADDR`.
-fn holder(addresses: &str) -> Option<(String, String)> {
+pub(super) fn holder(addresses: &str) -> Option<(String, String)> {
     let addresses = parsed(addresses);
     addresses.as_array()?.iter().find_map(|link| {
         let address = link.pointer("/addr_info/0")?;
@@ -89,7 +89,7 @@ fn far_end(dev: &Dev, eth: Option<Eth>) -> io::Result<Option<IpAddr>> {
 }
 
 /// `vxlan_find_mac`, and for what nobody has the entry of zeros (`vxlan_xmit`).
-fn entry(entries: &str, eth: Option<Eth>) -> Option<IpAddr> {
+pub(super) fn entry(entries: &str, eth: Option<Eth>) -> Option<IpAddr> {
     let entries = parsed(entries);
     let of = |mac: &str| {
         let own = |e: &&Value| e.get("mac").and_then(Value::as_str) == Some(mac);
@@ -100,7 +100,7 @@ fn entry(entries: &str, eth: Option<Eth>) -> Option<IpAddr> {
 }
 
 /// From `ip -j -d link show`.
-fn remote(link: &str) -> Option<IpAddr> {
+pub(super) fn remote(link: &str) -> Option<IpAddr> {
     let link = parsed(link);
     let data = link.pointer("/0/linkinfo/info_data")?;
     let named = ["remote", "remote6"].iter().find_map(|key| data.get(key)?.as_str());

@@ -10,6 +10,7 @@
 //! netlink, one a netns ─ monitor ─ inventory ─ LinkEvents ─ Topology
 //! ```
 
+pub(crate) mod fuzzing;
 mod inventory;
 mod message;
 mod monitor;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// What came of a part, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
+pub(crate) struct Count {
     pub passed: usize,
     pub failed: usize,
     pub skipped: usize,

@@ -173,6 +173,31 @@ fn read_blocks(input: impl Read, parsers: &[SyncSender<Text>], spare: &Receiver<
     }
 }
 
+/// As [`read_lines`], on the calling thread alone.
+pub(super) fn read_lines_here(
+    input: impl Read,
+    mut each: impl FnMut(&mut Numbered) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut blocks = Blocks { input, begun: Vec::new() };
+    let (mut text, mut pieces) = (Text { is_first: true, ..Text::default() }, Pieces::default());
+    let (mut lines, mut taken) = (Vec::new(), 0);
+    loop {
+        let read = blocks.next(&mut text);
+        lines.clear();
+        let count = text.parse(&mut lines, &mut pieces);
+        for line in &mut lines {
+            line.number += taken;
+            each(line)?;
+        }
+        taken += count;
+        read.with_context(|| format!("cannot read line {}", taken + 1))?;
+        if text.filled == 0 {
+            return Ok(());
+        }
+        text.is_first = false;
+    }
+}
+
 /// Hands over the lines of a recording, in order, as soon as they can be read. The first one is its
 /// head.
 ///
