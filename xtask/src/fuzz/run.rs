@@ -79,7 +79,7 @@ pub(super) fn all(built: &Path, targets: &[String], limits: Limits) -> Result<Ve
     };
     let ends: Result<Vec<Vec<End>>> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..limits.at_once).map(|_| scope.spawn(work)).collect();
-        let joined = workers.into_iter().map(|worker| worker.join());
+        let joined = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
         joined.map(|end| end.unwrap_or_else(|_| bail!("a target's thread ended"))).collect()
     });
     let mut ends = ends?.concat();
@@ -173,15 +173,12 @@ fn failure(status: ExitStatus, said: &str) -> Option<String> {
     let mut lines = said.lines();
     // A panic's message is on the line behind that which says where.
     let panic = lines.by_ref().find(|line| line.contains("panicked at "));
-    let why = match panic {
-        Some(place) => {
-            let message = lines.next().unwrap_or_default();
-            format!("{} {message}", place.split("panicked at ").last().unwrap_or(place))
-        }
-        None => {
-            let error = said.lines().find_map(|line| line.split_once("ERROR: "));
-            error.map_or_else(|| format!("it ended with {status}"), |(_, what)| what.to_owned())
-        }
+    let why = if let Some(place) = panic {
+        let message = lines.next().unwrap_or_default();
+        format!("{} {message}", place.split("panicked at ").last().unwrap_or(place))
+    } else {
+        let error = said.lines().find_map(|line| line.split_once("ERROR: "));
+        error.map_or_else(|| format!("it ended with {status}"), |(_, what)| what.to_owned())
     };
     let input = said.lines().find_map(|line| line.split_once("Test unit written to "));
     Some(match input {
