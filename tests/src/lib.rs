@@ -15,6 +15,7 @@ pub mod recording;
 pub mod report;
 pub mod scenario;
 pub mod schema;
+pub mod signals;
 pub mod standing;
 pub mod trial;
 pub mod usage;

@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::signals;
+
 /// After a process has ended, how long its pipes may stay open (a child of its may hold them).
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -149,6 +151,7 @@ impl Running {
     /// Starts `command` with its output as the caller has set it.
     fn spawn(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
+        signals::default_in_children();
         let mut child =
             command.process_group(0).spawn().with_context(|| format!("cannot start {name}"))?;
         let stdout = child.stdout.take().map_or_else(Output::none, Output::of);
