@@ -32,7 +32,7 @@ use anyhow::{Context, Result, ensure};
 use aya::sys::{Stats, enable_stats};
 
 use crate::toolchain::{Toolchain, say};
-use crate::{ebpf, packages, step};
+use crate::{Told, ebpf, packages, step};
 use flood::Flood;
 use report::{Account, Attach, Program, Report, Round, RowReport};
 use rows::{Kind, Row};
@@ -68,7 +68,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut report = Report::new(args.rounds)?;
     if args.rows.is_empty() {
         step::note("counting instructions through Open vSwitch, in a guest");
-        report.guest = guest::run(&lasthop, args.rounds)?;
+        let guest = guest::run(&lasthop, args.rounds);
+        report.guest = report.or_failed("in a guest", guest).unwrap_or_default();
     }
     if !args.guest {
         here(args, &lasthop, &mut report)?;
@@ -78,7 +79,7 @@ pub fn run(args: &Args) -> Result<()> {
     fs::write(&path, serde_json::to_string_pretty(&report.json())?)
         .with_context(|| format!("cannot write {}", path.display()))?;
     println!("\n{}", path.display());
-    Ok(())
+    if report.is_failed() { Err(Told.into()) } else { Ok(()) }
 }
 
 /// What is measured on this machine's own kernel.
@@ -90,20 +91,24 @@ fn here(args: &Args, lasthop: &Path, report: &mut Report) -> Result<()> {
     step::note("counting what the programs cost, and what they write");
     let costs = empty_costs()?;
     for &row in &rows {
-        let account = account(row, lasthop, &costs).with_context(|| row.label())?;
-        report.row(row)?.account = Some(account);
+        if report.find(row).is_some() {
+            let account = account(row, lasthop, &costs);
+            report.row(row)?.take(account, |row, account| row.account = Some(account));
+        }
     }
-    if rows.contains(&Row::All) {
+    if let Some(all) = report.find(Row::All) {
+        let most = all.account.as_ref().map_or(0.0, |account| account.packets_per_second);
         step::note("looking for the rate at which nothing is lost");
-        let all = report.find(Row::All).and_then(|row| row.account.as_ref());
-        let most = all.map_or(0.0, |account| account.packets_per_second);
-        report.lossless = Some(lossless::find(lasthop, most)?);
+        let lossless = lossless::find(lasthop, most);
+        report.lossless = report.or_failed("events without loss", lossless);
         step::note("explaining a recording");
-        report.explain = Some(explain::measure(lasthop, args.rounds)?);
+        let explain = explain::measure(lasthop, args.rounds);
+        report.explain = report.or_failed("explain", explain);
     }
-    if rows.contains(&Row::Nothing) {
+    if report.find(Row::Nothing).is_some() {
         step::note("attaching to many ports");
-        report.attach = Some(attach(lasthop, args.rounds)?);
+        let attach = attach(lasthop, args.rounds);
+        report.attach = report.or_failed("attaching to many ports", attach);
     }
     Ok(())
 }
@@ -122,9 +127,14 @@ fn measure(report: &mut Report, rows: &[Row], lasthop: &Path, rounds: u8) -> Res
             report.untraced(kind).push((untraced.rate(), untraced.cost()));
             let _ = write!(said, " {} {:.0}/s", kind.untraced(), untraced.rate());
             for row in of_kind {
-                let round = round(row, lasthop, &untraced).with_context(|| row.label())?;
-                let _ = write!(said, ", {} {:.1} %", row.label(), 100.0 * round.ratio);
-                report.row(row)?.rounds.push(round);
+                if report.find(row).is_none() {
+                    continue;
+                }
+                let round = round(row, lasthop, &untraced);
+                report.row(row)?.take(round, |of, round| {
+                    let _ = write!(said, ", {} {:.1} %", row.label(), 100.0 * round.ratio);
+                    of.rounds.push(round);
+                });
             }
         }
         step::note(&said);

@@ -53,8 +53,7 @@ pub(super) fn of(report: &Report) -> Vec<Aim> {
     }
     aims.extend(guest::aims(&report.guest));
     let resident = report
-        .rows
-        .iter()
+        .measured()
         .filter(|row| row.row.is_lasthop())
         .flat_map(|row| row.rounds.iter().map(|round| round.memory))
         .max();

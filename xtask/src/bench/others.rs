@@ -1,5 +1,6 @@
 //! What people use instead, from Debian's packages, for the same question on the same ports.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -37,9 +38,23 @@ pub(super) fn bpftrace(program: &str, counted: bool) -> Result<Tracer> {
     let bpftrace = packages::command("bpftrace").context("no bpftrace, though it is installed")?;
     let ready = "interval:ms:20 /!@ready/ { @ready = 1; system(\"echo attached >&2\"); } \
                  END { clear(@ready); }";
-    let mut command = Command::new(bpftrace);
+    let mut command = with_tracefs(&bpftrace);
     command.args(["--unsafe", "-e", &format!("{program} {ready}")]);
     Tracer::start(command, "attached", counted)
+}
+
+/// A command that finds the kernel's tracepoints. Where tracefs is not mounted it gets it in a mount
+/// namespace of its own: the machine is left as it is.
+fn with_tracefs(program: &Path) -> Command {
+    const MOUNT: &str = "mount -t tracefs tracefs /sys/kernel/tracing || exit; \
+                         mount -t debugfs debugfs /sys/kernel/debug; exec \"$0\" \"$@\"";
+    let places = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
+    if places.iter().any(|place| Path::new(place).is_dir()) {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", MOUNT]).arg(program);
+    command
 }
 
 /// tcpdump on one port.

@@ -11,6 +11,7 @@ use super::explain::Explain;
 use super::guest;
 use super::lossless::Lossless;
 use super::rows::{Kind, Row};
+use crate::step;
 
 /// When and on what it was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -84,6 +85,8 @@ pub(super) struct RowReport {
     pub row: Row,
     pub rounds: Vec<Round>,
     pub account: Option<Account>,
+    /// Why it was not measured, or no further.
+    pub failed: Option<String>,
 }
 
 /// Attaching to many ports.
@@ -108,11 +111,26 @@ pub(super) struct Report {
     pub attach: Option<Attach>,
     /// Measured in a guest; empty where it was not.
     pub guest: Vec<guest::Row>,
+    /// What could not be measured beside the rows, and why.
+    pub failed: Vec<String>,
 }
 
 impl RowReport {
     pub(super) fn new(row: Row) -> Self {
-        Self { row, rounds: Vec::new(), account: None }
+        Self { row, rounds: Vec::new(), account: None, failed: None }
+    }
+
+    /// What was measured of it, taken in by `keep`. Where that failed the others are measured all the
+    /// same, and this one no further.
+    pub(super) fn take<T>(&mut self, measured: Result<T>, keep: impl FnOnce(&mut Self, T)) {
+        match measured {
+            Ok(measured) => keep(self, measured),
+            Err(error) => {
+                let why = format!("{error:#}");
+                step::note(&format!("{} cannot be measured: {why}", self.row.label()));
+                self.failed = Some(why);
+            }
+        }
     }
 
     /// The median of one figure of the rounds.
@@ -134,6 +152,7 @@ impl RowReport {
             "stop_ms": self.median(|round| round.stop_ms),
             "rounds": self.rounds,
             "account": self.account,
+            "failed": self.failed,
         })
     }
 }
@@ -149,7 +168,18 @@ impl Report {
             explain: None,
             attach: None,
             guest: Vec::new(),
+            failed: Vec::new(),
         })
+    }
+
+    /// What was measured, or `None` with a note of why it was not.
+    pub(super) fn or_failed<T>(&mut self, what: &str, measured: Result<T>) -> Option<T> {
+        let take = |error: anyhow::Error| {
+            let why = format!("{what}: {error:#}");
+            step::note(&format!("cannot be measured: {why}"));
+            self.failed.push(why);
+        };
+        measured.map_err(take).ok()
     }
 
     /// The untraced rates of a flood.
@@ -165,8 +195,20 @@ impl Report {
         self.rows.iter_mut().find(|report| report.row == row).context("a row that is not measured")
     }
 
+    /// A row that was measured.
     pub(super) fn find(&self, row: Row) -> Option<&RowReport> {
-        self.rows.iter().find(|report| report.row == row)
+        self.measured().find(|report| report.row == row)
+    }
+
+    /// The rows that were measured; those that failed are told of by themselves.
+    pub(super) fn measured(&self) -> impl Iterator<Item = &RowReport> {
+        self.rows.iter().filter(|report| report.failed.is_none())
+    }
+
+    /// What is lasthop's own, and could not be measured.
+    pub(super) fn is_failed(&self) -> bool {
+        let own = self.rows.iter().any(|row| row.failed.is_some() && row.row.is_lasthop());
+        own || !self.failed.is_empty()
     }
 
     pub(super) fn json(&self) -> Value {
@@ -196,6 +238,7 @@ impl Report {
             "rows": self.rows.iter().map(RowReport::json).collect::<Vec<_>>(),
             "attach": attach,
             "guest": self.guest,
+            "failed": self.failed,
             "aims": aims::of(self),
         })
     }
@@ -217,6 +260,7 @@ impl Report {
             text += &guest::table(&self.guest);
         }
         self.others(&mut text);
+        self.failures(&mut text);
         text += "\naims\n";
         for aim in aims::of(self) {
             let _ = writeln!(
@@ -257,7 +301,7 @@ impl Report {
             let name = kind.untraced();
             let _ =
                 writeln!(text, "{name:<28} {rate:>10.0} {:>7} {cost:>10.0} {:>7}", "1.000", "1.00");
-            for row in self.rows.iter().filter(|row| row.row.kind() == kind) {
+            for row in self.measured().filter(|row| row.row.kind() == kind) {
                 let account = row.account.as_ref();
                 let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
                 let _ = writeln!(
@@ -281,6 +325,16 @@ impl Report {
         }
         *text += "ns/packet: processor time of sending and receiving, on whatever the machine does besides\n\
                   ns/hook, events/s and lost: from one more flood, with the kernel counting\n";
+    }
+
+    fn failures(&self, text: &mut String) {
+        let rows = self.rows.iter().filter_map(|row| Some((row.row.label(), row.failed.as_ref()?)));
+        for (label, why) in rows {
+            let _ = writeln!(text, "\nnot measured: {label}: {why}");
+        }
+        for why in &self.failed {
+            let _ = writeln!(text, "\nnot measured: {why}");
+        }
     }
 
     fn others(&self, text: &mut String) {
@@ -315,7 +369,7 @@ impl Report {
     }
 
     fn accounts(&self, text: &mut String) {
-        for row in &self.rows {
+        for row in self.measured() {
             let Some(account) = row.account.as_ref().filter(|_| row.row.has_programs()) else {
                 continue;
             };
@@ -358,6 +412,18 @@ pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_that_fails_is_said_and_is_no_figure() {
+        let mut report = Report::new(1).expect("a machine");
+        report.rows = vec![RowReport::new(Row::Tcpdump), RowReport::new(Row::BpftraceDrops)];
+        report.rows[1].take(Err::<(), _>(anyhow::anyhow!("no tracepoints")), |_, ()| ());
+        assert!(report.find(Row::Tcpdump).is_some() && report.find(Row::BpftraceDrops).is_none());
+        assert!(report.table().contains("not measured: bpftrace, drops: no tracepoints"));
+        assert!(!report.is_failed(), "others' rows are not lasthop's fault");
+        assert_eq!(report.or_failed("explain", Err::<u8, _>(anyhow::anyhow!("x"))), None);
+        assert!(report.is_failed());
+    }
 
     #[test]
     #[expect(clippy::float_cmp, reason = "small whole numbers and halves are exact")]
