@@ -20,9 +20,11 @@ pub fn run(args: &Args) -> Result<()> {
         nix::unistd::geteuid().is_root(),
         "the demo makes network namespaces and attaches programs to the kernel: run it as root"
     );
+    let harness = test::harness_meanwhile()?;
     packages::ensure(packages::RUN_TIME)?;
     let binary = ebpf::build(&Toolchain::ensure()?)?;
-    let demo = test::harness("demo")?;
+    harness.wait()?;
+    let demo = test::harness_folder().join("demo");
     eprintln!();
     // In this process's place: a signal meant for it reaches the one that has to clean up.
     let error = Command::new(&demo).arg(&args.scenario).env("LASTHOP", binary).exec();

@@ -36,8 +36,10 @@ pub fn run(args: &Args) -> Result<()> {
     );
     packages::ensure(packages::RUN_TIME)?;
     packages::ensure_idle(packages::OPEN_VSWITCH)?;
+    let harness = test::harness_meanwhile()?;
     let binary = ebpf::build(&Toolchain::ensure()?)?;
-    let demo = test::harness("demo")?;
+    harness.wait()?;
+    let demo = test::harness_folder().join("demo");
     eprintln!();
     if let Some(kernel) = args.kernel {
         return in_guest(args, kernel, &binary);
@@ -60,7 +62,7 @@ fn in_guest(args: &Args, kernel: vm::Name, binary: &Path) -> Result<()> {
         memory: "2G".to_owned(),
         icount: false,
     };
-    let mut command = test::guests::program("demo", binary)?;
+    let mut command = test::guests::program("demo", binary);
     command.extend([OsString::from(&args.name)]);
     command.extend(keep(args).map(OsString::from));
     let end = if args.keep {

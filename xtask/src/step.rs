@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,46 @@ pub(crate) fn attempt(title: &str, command: &mut Command) -> Result<Done> {
     };
     line.end(status.success());
     Done::read(status, log)
+}
+
+/// A step that is done beside others, which is told of when it is waited for.
+pub(crate) struct Behind {
+    title: String,
+    began: Instant,
+    child: Child,
+    log: PathBuf,
+}
+
+/// Starts `command`, to be waited for.
+pub(crate) fn behind(title: &str, mut command: Command) -> Result<Behind> {
+    let (log, file) = open_log(title, &command)?;
+    note(&format!("{title}, meanwhile"));
+    let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
+    let child = child.with_context(|| format!("cannot start {}", program(&command)))?;
+    Ok(Behind { title: title.to_owned(), began: Instant::now(), child, log })
+}
+
+impl Behind {
+    /// Waits for its end and wants success, as [`run`].
+    pub(crate) fn wait(mut self) -> Result<Done> {
+        let line = Line { began: self.began, ..Line::start(&self.title) };
+        let status = self.child.wait()?;
+        line.end(status.success());
+        let done = Done::read(status, self.log.clone())?;
+        if !status.success() {
+            show_tail(&done);
+            bail!("{} ended with {status}", self.title);
+        }
+        Ok(done)
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        // Nothing to do once it has been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Runs `command` to its end, whatever that is, and shows its standard output as it comes.
@@ -152,6 +192,14 @@ mod tests {
         let done = attempt("own test: order", &mut sh("echo a; echo b >&2; echo c")).expect("runs");
         assert!(done.text.ends_with("a\nb\nc\n"), "{}", done.text);
         assert!(done.log.ends_with("own-test-order.log"), "{}", done.log.display());
+    }
+
+    #[test]
+    fn a_step_behind_others_is_waited_for() {
+        let began = behind("own test: behind", sh("echo done; exit 3")).expect("starts");
+        assert!(began.wait().is_err());
+        let began = behind("own test: behind", sh("echo done")).expect("starts");
+        assert!(began.wait().expect("it ends well").text.ends_with("done\n"));
     }
 
     #[test]

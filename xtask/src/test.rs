@@ -25,6 +25,9 @@ pub struct Args {
     only: Option<String>,
 }
 
+/// The harness's own profile, and the folder of `target` that it is built into.
+const HARNESS: &str = "harness";
+
 /// What the parts have in common.
 #[derive(Default)]
 struct Common {
@@ -194,7 +197,8 @@ fn system(common: &mut Common) -> Result<Count> {
     let Some(binary) = common.binary()? else {
         return Ok(Count::skipped("system", "needs root"));
     };
-    let mut tests = in_root(&["test", "--release", "--no-fail-fast", "--package", "tests"]);
+    let mut tests = in_root(&["test", "--no-fail-fast", "--package", "tests"]);
+    tests.args(["--profile", HARNESS, "--target-dir"]).arg(crate::root().join("target"));
     cargo_test("running the system tests", on(&mut tests, &binary))
 }
 
@@ -227,9 +231,31 @@ fn guests(common: &mut Common) -> Result<Count> {
 
 /// Builds the harness; the path of one of its programs.
 pub(crate) fn harness(program: &str) -> Result<PathBuf> {
-    let build = ["build", "--release", "--package", "tests", "--bins", "--target-dir"];
-    step::run("building the scenarios", in_root(&build).arg(crate::root().join("target")))?;
+    step::run("building the scenarios", &mut build_harness(HARNESS))?;
+    Ok(harness_folder().join(program))
+}
+
+/// Builds the harness while other things are done, such as linking lasthop, which takes one processor;
+/// to be waited for.
+pub(crate) fn harness_meanwhile() -> Result<step::Behind> {
+    step::behind("building the scenarios", build_harness(HARNESS))
+}
+
+/// Where the harness's programs are.
+pub(crate) fn harness_folder() -> PathBuf {
+    crate::root().join("target").join(HARNESS)
+}
+
+/// The harness with the product's profile: where its traffic is part of what is measured.
+pub(crate) fn fast_harness(program: &str) -> Result<PathBuf> {
+    step::run("building the traffic program", &mut build_harness("release"))?;
     Ok(crate::root().join("target/release").join(program))
+}
+
+fn build_harness(profile: &str) -> Command {
+    let mut cargo = in_root(&["build", "--profile", profile, "--package", "tests", "--bins"]);
+    cargo.arg("--target-dir").arg(crate::root().join("target"));
+    cargo
 }
 
 /// Points a command of the harness at the binary under test.

@@ -32,7 +32,7 @@ pub(super) struct Row {
 /// Runs the rows in one guest.
 pub(super) fn run(binary: &Path, rounds: u8) -> Result<Vec<Row>> {
     packages::ensure_idle(packages::OPEN_VSWITCH)?;
-    let peer = test::harness("peer")?;
+    let peer = test::fast_harness("peer")?;
     let script = crate::root().join("tests/bench/ovs-cost.sh");
     let command: [OsString; 4] =
         [script.into(), binary.into(), peer.into(), rounds.to_string().into()];

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::count::Count;
 use crate::step;
@@ -63,7 +63,7 @@ pub(super) fn run(binary: &Path, only: Option<&str>) -> Result<Count> {
 
 /// The command that runs a program of the harness in a guest, its arguments still to come. The
 /// checkout is slow to read there, so that what is run is copied into the guest's memory.
-pub(crate) fn program(name: &str, binary: &Path) -> Result<Vec<OsString>> {
+pub(crate) fn program(name: &str, binary: &Path) -> Vec<OsString> {
     const COPY: &str = r#"set -e
         to=/tmp/lasthop-bin
         mkdir -p "$to"
@@ -74,11 +74,11 @@ pub(crate) fn program(name: &str, binary: &Path) -> Result<Vec<OsString>> {
         folder=$3
         shift 3
         LASTHOP=$to/lasthop exec "$to/$program" --folder "$folder" "$@""#;
-    let release = binary.parent().context("a binary without a folder")?;
+    let harness = super::harness_folder();
     let folder = crate::root().join("tests/scenarios");
     let mut words: Vec<OsString> = ["sh", "-c", COPY, "sh", name].map(OsString::from).into();
-    words.extend([binary, release, &folder].map(|path| path.as_os_str().to_owned()));
-    Ok(words)
+    words.extend([binary, &harness, &folder].map(|path| path.as_os_str().to_owned()));
+    words
 }
 
 fn machine(kernel: Name, timeout: Duration) -> Machine {
@@ -91,7 +91,7 @@ fn machine(kernel: Name, timeout: Duration) -> Machine {
 /// recordings and logs come out.
 fn judged(kernel: Name, binary: &Path, only: Option<&str>) -> Result<Count> {
     let records = folder(kernel)?;
-    let mut command = program("scenarios", binary)?;
+    let mut command = program("scenarios", binary);
     command.extend(["--kernel", kernel.text(), "--records"].map(OsString::from));
     command.push(records.into());
     command.extend(only.map(OsString::from));
@@ -107,7 +107,7 @@ fn attaches(kernel: Name, binary: &Path) -> Result<Count> {
     folder(kernel)?;
     let machine = machine(kernel, ATTACH_LIMIT);
     let mut count = examined(&machine, binary)?;
-    let mut command = program("scenarios", binary)?;
+    let mut command = program("scenarios", binary);
     command.extend(OWN.map(OsString::from));
     count += counted(&machine, &command)?;
     Ok(count)
