@@ -5,6 +5,7 @@
 //! judges each flow, [`render`] prints. [`reconstruct`] and [`verdict`] are pure: no clock, no I/O,
 //! no globals.
 
+mod beneath;
 pub mod capture;
 pub mod cli;
 pub mod command;

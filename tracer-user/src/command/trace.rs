@@ -12,6 +12,7 @@ use crate::cli::TraceArgs;
 use crate::model::{Hop, Meta};
 use crate::netfilter::Asker;
 use crate::ovs::asking::Asking;
+use crate::ovs::find::Finder;
 use crate::ovs::ports::PortNames;
 use crate::privileges::{self, Duty, Hands};
 use crate::reconstruct::asked::Answer;
@@ -57,7 +58,8 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     };
     let mut session = Session::start(plan)?;
     let talk = hands.talk().context("no thread is there to ask Open vSwitch")?;
-    let names = PortNames::start(talk).await;
+    let finder = Finder::default();
+    let names = PortNames::start(talk, finder.clone()).await;
     let mut report = Report::new(
         Box::new(Output::new(std::io::stdout())),
         Form::for_stdout(args.output.json),
@@ -69,7 +71,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     announce(&session);
     let begun = stop.begin(hands, &args.live, args.output.json).await;
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
-    let open_vswitch = Asking::new(talk);
+    let open_vswitch = Asking::new(talk, finder);
     let mut owners = Owners { hands, names, open_vswitch, netfilter: Asker::default() };
     let packets = args.packets.map(std::num::NonZero::get);
     let followed = match begun {
@@ -95,7 +97,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     }
     report.flush()?;
     report.questions().into_iter().for_each(|question| owners.open_vswitch.ask(question));
-    for answer in owners.open_vswitch.rest().await {
+    for answer in owners.open_vswitch.rest(ends.stop.signalled()).await {
         report.answered(Answer::OpenVswitch(Box::new(answer)))?;
     }
     let status = report.finish(end, false)?;

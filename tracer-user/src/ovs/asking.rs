@@ -1,14 +1,17 @@
 //! Open vSwitch is asked what its tables do with a packet that died in it, while the trace goes on:
 //! one question after the other, each within a time limit.
 
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
-use crate::model::{OvsTrace, OvsVlan};
-use crate::ovs::home::Home;
+use crate::model::{Acl, LogicalFlow, OvsTrace, OvsVlan};
+use crate::ovs::find::{Finder, Missing};
+use crate::ovs::home::{DAEMON, Home};
 use crate::ovs::ovn;
 use crate::ovs::owner::{Traced, arguments, conclude, is_assumed, switched};
 use crate::ovs::pipeline::Trace;
@@ -18,26 +21,31 @@ use crate::reconstruct::owner::Question;
 
 /// How long a trace that is over waits for what is still being asked.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// The same of one that was told to end.
+const HURRY: Duration = Duration::from_millis(600);
+/// So many answers that are not understood are enough.
+const MAX_GARBLED: u8 = 3;
 
 /// Questions on their way, and answers.
 pub struct Asking {
     questions: UnboundedSender<Question>,
     answers: UnboundedReceiver<OvsTrace>,
-    waiting: usize,
+    /// The packets that are asked about, in order.
+    waiting: VecDeque<u64>,
 }
 
 impl Asking {
     /// Nothing is asked yet; the asking is done on `runtime`.
-    pub fn new(runtime: &Handle) -> Self {
-        Self::of(runtime, Home::find)
+    pub fn new(runtime: &Handle, finder: Finder) -> Self {
+        Self::of(runtime, Whom::Found(finder))
     }
 
-    /// As [`Asking::new`]; `home` finds who is asked.
-    fn of(runtime: &Handle, home: impl Fn() -> Option<Home> + Send + 'static) -> Self {
+    fn of(runtime: &Handle, whom: Whom) -> Self {
         let (questions, mut to_ask) = unbounded_channel::<Question>();
         let (told, answers) = unbounded_channel();
         runtime.spawn(async move {
-            let mut owner = Owner { home: Box::new(home), silent: None };
+            let mut owner =
+                Owner { whom, silent: None, garbled: 0, silent_ovn: None, silent_vlan: false };
             while let Some(question) = to_ask.recv().await {
                 // Who is gone wants no answer.
                 if told.send(owner.answer(&question).await).is_err() {
@@ -45,13 +53,14 @@ impl Asking {
                 }
             }
         });
-        Self { questions, answers, waiting: 0 }
+        Self { questions, answers, waiting: VecDeque::new() }
     }
 
     /// Asks, without waiting.
     pub fn ask(&mut self, question: Question) {
+        let packet = question.packet;
         if self.questions.send(question).is_ok() {
-            self.waiting += 1;
+            self.waiting.push_back(packet);
         }
     }
 
@@ -59,31 +68,71 @@ impl Asking {
     pub fn ready(&mut self) -> Vec<OvsTrace> {
         let mut answers = Vec::new();
         while let Ok(answer) = self.answers.try_recv() {
+            self.waiting.pop_front();
             answers.push(answer);
         }
-        self.waiting = self.waiting.saturating_sub(answers.len());
         answers
     }
 
-    /// The answers that are still to come, in so far as they come in time.
-    pub async fn rest(&mut self) -> Vec<OvsTrace> {
-        let (mut answers, deadline) = (self.ready(), Instant::now() + PATIENCE);
-        while self.waiting > 0 {
-            let Ok(Some(answer)) = timeout_at(deadline, self.answers.recv()).await else {
-                break;
-            };
-            answers.push(answer);
-            self.waiting -= 1;
+    /// The answers that are still to come, in so far as they come in time; of the rest it says so.
+    /// `ends`: lasthop is told to end, at once where it was told before.
+    pub async fn rest(&mut self, ends: impl Future<Output = ()>) -> Vec<OvsTrace> {
+        let (mut answers, begun) = (self.ready(), Instant::now());
+        let (mut deadline, mut ends, mut is_told) = (begun + PATIENCE, pin!(ends), false);
+        while !self.waiting.is_empty() {
+            tokio::select! {
+                biased;
+                answer = self.answers.recv() => {
+                    let Some(answer) = answer else { break };
+                    self.waiting.pop_front();
+                    answers.push(answer);
+                }
+                () = &mut ends, if !is_told => {
+                    is_told = true;
+                    deadline = deadline.min(Instant::now() + HURRY);
+                }
+                () = sleep_until(deadline) => break,
+            }
         }
+        let why = if is_told { ENDED } else { TOO_LATE };
+        let lacks = || Some(why.to_owned());
+        let unanswered = |packet| OvsTrace { packet, lacks: lacks(), ..OvsTrace::default() };
+        answers.extend(self.waiting.drain(..).map(unanswered));
         answers
+    }
+}
+
+/// Why there is no answer.
+const ENDED: &str = "lasthop was ended before ovs-vswitchd had answered";
+const TOO_LATE: &str = "ovs-vswitchd had not answered all questions when the trace was over";
+
+/// How somebody to ask is found.
+enum Whom {
+    Found(Finder),
+    #[cfg(test)]
+    At(std::path::PathBuf),
+}
+
+impl Whom {
+    async fn find(&self) -> Result<Home, Missing> {
+        match self {
+            Self::Found(finder) => finder.find_or_tell().await,
+            #[cfg(test)]
+            Self::At(rundir) => Home::at(rundir).await.ok_or(Missing::Absent),
+        }
     }
 }
 
 /// Who is asked.
 struct Owner {
-    home: Box<dyn Fn() -> Option<Home> + Send>,
-    /// It did not answer once: it is not waited for again.
+    whom: Whom,
+    /// It did not answer once, or nothing that can be used: it is not asked again.
     silent: Option<Error>,
+    garbled: u8,
+    /// The same of OVN's databases.
+    silent_ovn: Option<Error>,
+    /// The same of Open vSwitch's own.
+    silent_vlan: bool,
 }
 
 impl Owner {
@@ -93,13 +142,27 @@ impl Owner {
         found.lacks = lacks.or(found.lacks);
         found.vlan = self.vlan(question, &traced, &found).await;
         if let Some(cookie) = found.cookie.as_deref().and_then(ovn::uuid_start) {
-            match ovn::look_up(cookie).await {
+            match self.logical_flow(cookie).await {
                 Ok(Some((flow, acl))) => (found.logical_flow, found.acl) = (Some(flow), acl),
                 // No flow of OVN's, or no OVN at all.
                 Ok(None) => {}
                 Err(e) => found.lacks = Some(e.to_string()),
             }
         }
+        found
+    }
+
+    async fn logical_flow(
+        &mut self,
+        cookie: u32,
+    ) -> Result<Option<(LogicalFlow, Option<Acl>)>, Error> {
+        if let Some(silent) = &self.silent_ovn {
+            return Err(silent.clone());
+        }
+        #[cfg_attr(not(test), allow(irrefutable_let_patterns, reason = "a test has another"))]
+        let Whom::Found(finder) = &self.whom else { return Ok(None) };
+        let found = ovn::look_up(finder, cookie).await;
+        self.silent_ovn = found.as_ref().err().filter(|e| e.is_lasting()).cloned();
         found
     }
 
@@ -111,8 +174,12 @@ impl Owner {
         found: &OvsTrace,
     ) -> Option<OvsVlan> {
         let (bridge, in_port, tag) = switched(question, traced, found)?;
-        let home = (self.home)()?;
+        if self.silent_vlan {
+            return None;
+        }
+        let home = self.whom.find().await.ok()?;
         let asked = vlan::ask(&home, bridge, in_port, tag).await;
+        self.silent_vlan = asked.as_ref().is_err_and(Error::is_lasting);
         asked.inspect_err(|e| log::debug!("VLANs of {bridge}: {e}")).ok().flatten()
     }
 
@@ -121,9 +188,9 @@ impl Owner {
         if let Some(silent) = &self.silent {
             return (traced, Some(silent.to_string()));
         }
-        let Some(home) = (self.home)() else {
-            let lacks = "no running ovs-vswitchd was found (OVS_RUNDIR says where its sockets are)";
-            return (traced, Some(lacks.to_owned()));
+        let home = match self.whom.find().await {
+            Ok(home) => home,
+            Err(missing) => return (traced, Some(missing.to_string())),
         };
         let lacks = match self.run(&home, question, &question.key, true).await {
             Ok(trace) => {
@@ -164,11 +231,17 @@ impl Owner {
             // Its own name for the only datapath may be another.
             text = home.appctl("ofproto/trace", words.get(1..).unwrap_or_default()).await;
         }
-        if let Err(e @ Error::Slow(_)) = &text {
-            self.silent = Some(e.clone());
+        let garbled = |why| Error::garbled(DAEMON, "ofproto/trace", why);
+        let trace = text.and_then(|text| Trace::parse(&text).map_err(garbled));
+        if let Err(e) = &trace {
+            let is_garbled = matches!(e, Error::Garbled(..));
+            self.garbled += u8::from(is_garbled);
+            // One that is odd may be of that packet alone.
+            if e.is_lasting() && (!is_garbled || self.garbled >= MAX_GARBLED) {
+                self.silent = Some(e.clone());
+            }
         }
-        let garbled = || Error::Garbled("ofproto/trace".to_owned());
-        text.and_then(|text| Trace::parse(&text).ok_or_else(garbled))
+        trace
     }
 }
 

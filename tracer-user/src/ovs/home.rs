@@ -1,131 +1,142 @@
-//! Where Open vSwitch lives on this node: its run directory, its process, its sockets.
+//! Open vSwitch on this node: its run directory, its process, its sockets, as far as they can be
+//! trusted ([`super::trust`]).
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::rpc::{self, Error};
+use super::answer::{Row, SHORT};
+use super::find::{Candidate, control_name};
+use super::rpc::{Address, Error, Server};
+use super::trust::Trust;
+use crate::beneath::{Dir, Socket};
 
-/// Where distributions, snaps and containers keep its sockets.
-const USUAL: &[&str] = &[
-    "/var/run/openvswitch",
-    "/run/openvswitch",
-    "/usr/local/var/run/openvswitch",
-    "/var/lib/openvswitch",
-    "/var/snap/openstack-hypervisor/common/run/openvswitch",
-    "/var/snap/microovn/common/run/switch",
-    "/host/var/run/openvswitch",
-    "/host/run/openvswitch",
-];
-const PIDFILE: &str = "ovs-vswitchd.pid";
 /// The daemon's name, for messages too.
-const DAEMON: &str = "ovs-vswitchd";
+pub const DAEMON: &str = "ovs-vswitchd";
+const DATABASE: &str = "ovsdb-server";
+const DATABASE_SOCKET: &str = "db.sock";
 
-/// A running `ovs-vswitchd`, as far as its files tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A running `ovs-vswitchd`.
+#[derive(Clone, Debug)]
 pub struct Home {
     /// Its run directory.
     pub rundir: PathBuf,
-    /// The socket that `ovs-appctl` talks to.
-    pub control: PathBuf,
-    /// The database's socket, where it is in the same directory.
-    pub db: PathBuf,
     /// inode of the network namespace that it runs in, and so of its datapath.
     pub netns: Option<u32>,
+    /// Somebody listens there.
+    pub is_alive: bool,
+    /// The root directory that its paths begin at.
+    root: Arc<Dir>,
+    dir: Arc<Dir>,
+    /// The name of the socket that `ovs-appctl` talks to.
+    name: String,
+    socket: Arc<Socket>,
+    control: Server,
+    /// Who may speak for its database.
+    trust: Trust,
 }
 
 impl Home {
-    /// The first that is there: `OVS_RUNDIR`, the usual places, then the run directories of processes
-    /// of that name, which may be in a container.
-    pub fn find() -> Option<Self> {
-        if let Some(dir) = std::env::var_os("OVS_RUNDIR").filter(|dir| !dir.is_empty()) {
-            return Self::at(Path::new(&dir));
-        }
-        let usual = USUAL.iter().map(PathBuf::from);
-        usual.chain(of_processes()).find_map(|dir| Self::at(&dir))
+    /// Connects to it, and looks at who listens there.
+    ///
+    /// # Errors
+    /// That is not who may speak for it.
+    pub async fn of(found: Candidate) -> Result<Self, Error> {
+        let Candidate { rundir, root, dir, name, socket, owner, anywhere } = found;
+        let trust = Trust { owner, anywhere, daemon: None, network: true };
+        let at = Address::Unix(socket.clone(), trust.clone());
+        let control = Server { name: DAEMON, at };
+        let who = match control.connect().await {
+            Ok((_, who)) => who,
+            Err(e @ Error::Distrusted(..)) => return Err(e),
+            // It has ended, or has so much to do that none may queue. Nothing is asked of it by this.
+            Err(_) => None,
+        };
+        let daemon = who.as_ref().map(|who| who.uid);
+        // Who hands the socket on for it is in a namespace of its own.
+        let is_it = |name: &String| name == DAEMON;
+        let itself = who.filter(|who| who.comm.as_ref().is_some_and(is_it));
+        let trust = Trust { daemon, network: false, ..trust };
+        let netns = itself.and_then(|who| who.netns);
+        let is_alive = daemon.is_some();
+        Ok(Self { rundir, netns, is_alive, root, dir, name, socket, control, trust })
     }
 
-    /// The one of this run directory. What has a process's file but no process has ended.
-    pub fn at(rundir: &Path) -> Option<Self> {
-        let pid: u32 = fs::read_to_string(rundir.join(PIDFILE)).ok()?.trim().parse().ok()?;
-        let control = rundir.join(format!("{DAEMON}.{pid}.ctl"));
-        // A container counts its processes by itself: the number may be another's out here.
-        let is_it = comm(pid).is_some_and(|name| name == DAEMON);
-        let netns = is_it.then(|| netns_of(pid)).flatten();
-        control.exists().then(|| Self {
-            rundir: rundir.to_owned(),
-            control,
-            db: rundir.join("db.sock"),
-            netns,
-        })
+    /// It has not been started again: its process and its socket are still those that they were.
+    pub fn is_there(&self) -> bool {
+        control_name(&self.dir).is_ok_and(|name| name == self.name)
+            && self.dir.socket(&self.name).is_ok_and(|socket| socket.is(&self.socket))
+    }
+
+    /// The root directory that its paths begin at.
+    pub fn root(&self) -> &Dir {
+        &self.root
     }
 
     /// Runs a command as `ovs-appctl` does; its text.
     pub async fn appctl(&self, command: &str, arguments: &[&str]) -> Result<String, Error> {
-        match rpc::unix(DAEMON, &self.control, command, json!(arguments)).await? {
-            Value::String(text) => Ok(text),
-            _ => Err(Error::Garbled(DAEMON.to_owned())),
-        }
+        self.control.call(command, command, json!(arguments), SHORT).await
     }
 
     /// All rows of some columns of a table of its database.
-    pub async fn table(&self, table: &str, columns: &[&str]) -> Result<Vec<Value>, Error> {
-        let select = json!({"op": "select", "table": table, "where": [], "columns": columns});
-        let params = json!(["Open_vSwitch", select]);
-        let whom = "ovsdb-server";
-        let mut answer = rpc::unix(whom, &self.db, "transact", params).await?;
-        match answer[0]["rows"].take() {
-            Value::Array(rows) => Ok(rows),
-            _ => Err(Error::Garbled(whom.to_owned())),
-        }
+    pub async fn table<R: Row + Send + 'static>(
+        &self,
+        table: &str,
+        columns: &[&str],
+    ) -> Result<Vec<R>, Error> {
+        let unreachable = |e: std::io::Error| {
+            let at = self.rundir.join(DATABASE_SOCKET);
+            Error::Unreachable(DATABASE.to_owned(), format!("{}: {e}", at.display()))
+        };
+        let socket = self.dir.socket(DATABASE_SOCKET).map_err(unreachable)?;
+        let at = Address::Unix(Arc::new(socket), self.trust.clone());
+        let database = Server { name: DATABASE, at };
+        database.table("Open_vSwitch", table, columns).await
     }
-}
 
-fn comm(pid: u32) -> Option<String> {
-    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
-}
-
-fn netns_of(pid: u32) -> Option<u32> {
-    u32::try_from(fs::metadata(format!("/proc/{pid}/ns/net")).ok()?.ino()).ok()
-}
-
-/// Run directories as processes called `ovs-vswitchd` see them.
-fn of_processes() -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    let daemons = pids.filter(|pid| comm(*pid).is_some_and(|name| name == DAEMON));
-    daemons.flat_map(dirs_of).collect()
-}
-
-fn dirs_of(pid: u32) -> Vec<PathBuf> {
-    let root = PathBuf::from(format!("/proc/{pid}/root"));
-    let inside = |dir: &str| root.join(dir.trim_start_matches('/'));
-    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let named = environ
-        .split(|b| *b == 0)
-        .filter_map(|var| std::str::from_utf8(var).ok()?.strip_prefix("OVS_RUNDIR="))
-        .map(inside);
-    named.chain(USUAL.iter().map(|dir| inside(dir))).collect()
+    /// The one of this run directory, whoever named it.
+    #[cfg(test)]
+    pub async fn at(rundir: &std::path::Path) -> Option<Self> {
+        Self::of(Candidate::named(rundir).ok()??).await.ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
-    #[test]
-    fn a_run_directory_has_a_process_and_its_socket() {
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_home_is_who_listens_on_its_socket() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Home::at(dir.path()), None);
-        fs::write(dir.path().join(PIDFILE), "4194400\n").unwrap();
-        assert_eq!(Home::at(dir.path()), None, "no socket");
-        fs::write(dir.path().join("ovs-vswitchd.4194400.ctl"), "").unwrap();
-        let home = Home::at(dir.path()).unwrap();
-        assert_eq!(home.control, dir.path().join("ovs-vswitchd.4194400.ctl"));
-        assert_eq!(home.db, dir.path().join("db.sock"));
-        assert_eq!(home.netns, None, "no such process");
-        fs::write(dir.path().join(PIDFILE), "nonsense").unwrap();
-        assert_eq!(Home::at(dir.path()), None);
+        assert!(Home::at(dir.path()).await.is_none());
+        fs::write(dir.path().join("ovs-vswitchd.pid"), "4194400\n").unwrap();
+        assert!(Home::at(dir.path()).await.is_none(), "no socket");
+        let control = dir.path().join("ovs-vswitchd.4194400.ctl");
+        let listener = UnixListener::bind(&control).unwrap();
+        let home = Home::at(dir.path()).await.unwrap();
+        assert_eq!(home.trust.daemon, Some(nix::unistd::geteuid().as_raw()));
+        assert_eq!(home.netns, None, "it is not called so");
+        assert!(home.is_there());
+        drop(listener);
+        let dead = Home::at(dir.path()).await.unwrap();
+        assert_eq!(dead.trust.daemon, None);
+        let why = dead.appctl("version", &[]).await.unwrap_err().to_string();
+        assert!(why.starts_with("ovs-vswitchd cannot be reached ("), "{why}");
+        let why = dead.table::<Nothing>("Bridge", &[]).await.unwrap_err().to_string();
+        assert!(why.starts_with("ovsdb-server cannot be reached ("), "{why}");
+        fs::remove_file(&control).unwrap();
+        let _another = UnixListener::bind(&control).unwrap();
+        assert!(!home.is_there());
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Nothing {}
+
+    impl Row for Nothing {
+        const MAX: usize = 1;
     }
 }

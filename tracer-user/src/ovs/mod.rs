@@ -2,7 +2,10 @@
 //! rule that a packet met its end in.
 
 pub mod actions;
+pub mod answer;
 pub mod asking;
+mod columns;
+pub mod find;
 pub mod flow_key;
 pub mod home;
 pub mod ovn;
@@ -10,4 +13,5 @@ pub mod owner;
 pub mod pipeline;
 pub mod ports;
 pub mod rpc;
+mod trust;
 pub mod vlan;

@@ -5,11 +5,17 @@
 //! row that it was made of (`ovn-sb(5)`, table `Logical_Flow`).
 
 use std::path::Path;
+use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
-use super::home::Home;
-use super::rpc::{self, Error};
+use super::answer::{Row, SHORT};
+use super::columns::{Atoms, Texts, Uuid};
+use super::find::Finder;
+use super::rpc::{Address, Error, Server};
+use super::trust::Trust;
+use crate::beneath::Dir;
 use crate::model::{Acl, LogicalFlow};
 
 /// Where the databases' sockets are.
@@ -22,6 +28,8 @@ const USUAL: &[&str] = &[
     "/var/snap/microovn/common/run/ovn",
     "/var/run/ovn-ic",
 ];
+/// How much of a match or of actions is told, bytes: those of a load balancer name each backend.
+const MAX_TEXT: usize = 8192;
 
 /// One of OVN's databases.
 struct Database {
@@ -35,95 +43,141 @@ const SOUTH: Database =
 const NORTH: Database =
     Database { name: "OVN_Northbound", socket: "ovnnb_db.sock", variable: "OVN_NB_DB" };
 
-/// The first 32 bits of a UUID, as hex; `None` for a cookie that is none.
-pub fn uuid_start(cookie: &str) -> Option<String> {
+/// The first 32 bits of a UUID; `None` for a cookie that is none.
+pub fn uuid_start(cookie: &str) -> Option<u32> {
     let number = u64::from_str_radix(cookie.strip_prefix("0x")?, 16).ok()?;
-    let number = u32::try_from(number).ok().filter(|n| *n != 0)?;
-    Some(format!("{number:08x}"))
+    u32::try_from(number).ok().filter(|n| *n != 0)
 }
 
 /// Where the southbound database is, if one is in reach.
-pub async fn southbound() -> Option<String> {
-    SOUTH.remote().await
-}
-
-/// The logical flow whose UUID begins with `start`, and its ACL where it has one that can be found.
-/// `None`: there is no such flow, or no database in reach.
-pub async fn look_up(start: String) -> Result<Option<(LogicalFlow, Option<Acl>)>, Error> {
-    match SOUTH.remote().await {
-        Some(south) => look_up_at(&south, NORTH.remote().await.as_deref(), &start).await,
+///
+/// # Errors
+/// It is not to be asked.
+pub async fn southbound(finder: &Finder) -> Result<Option<String>, Error> {
+    match SOUTH.remote(finder).await? {
+        Some((at, server)) => server.connect().await.map(|_| Some(at)),
         None => Ok(None),
     }
 }
 
+/// The logical flow whose UUID begins with `start`, and its ACL where it has one that can be found.
+/// `None`: there is no such flow, or no database in reach.
+pub async fn look_up(
+    finder: &Finder,
+    start: u32,
+) -> Result<Option<(LogicalFlow, Option<Acl>)>, Error> {
+    let Some((_, south)) = SOUTH.remote(finder).await? else { return Ok(None) };
+    // What cannot be asked there is left out: the flow is found.
+    let north = NORTH.remote(finder).await.ok().flatten();
+    look_up_at(&south, north.map(|(_, north)| north).as_ref(), start).await
+}
+
 async fn look_up_at(
-    south: &str,
-    north: Option<&str>,
-    start: &str,
+    south: &Server,
+    north: Option<&Server>,
+    start: u32,
 ) -> Result<Option<(LogicalFlow, Option<Acl>)>, Error> {
     let Some(uuid) = SOUTH.uuid(south, "Logical_Flow", start).await? else { return Ok(None) };
-    let Some(row) = SOUTH.row(south, "Logical_Flow", &uuid).await? else { return Ok(None) };
-    let mut flow = logical_flow(&row, &uuid);
-    if let Some(datapath) = reference(&row["logical_datapath"]) {
-        let binding = SOUTH.row(south, "Datapath_Binding", &datapath).await?;
-        flow.datapath = binding.and_then(|row| map_value(&row["external_ids"], "name"));
+    let row = SOUTH.row::<FlowRow>(south, "Logical_Flow", uuid).await?;
+    let Some(mut row) = row else { return Ok(None) };
+    let (datapath, hints) = (row.logical_datapath.first(), std::mem::take(&mut row.external_ids));
+    let mut flow = row.logical_flow(uuid, &hints);
+    if let Some(datapath) = datapath {
+        let binding = SOUTH.row::<BindingRow>(south, "Datapath_Binding", datapath).await?;
+        flow.datapath = binding.and_then(|row| row.external_ids.value("name").map(str::to_owned));
     }
-    let acl = match (map_value(&row["external_ids"], "stage-hint"), north) {
-        // Hints of other stages are of other tables. What cannot be asked there is left out: the
-        // flow is found.
-        (Some(hint), Some(north)) => acl_of(north, &hint).await.unwrap_or_default(),
+    let hint = hints.value("stage-hint").and_then(|hint| u32::from_str_radix(hint, 16).ok());
+    let acl = match (hint, north) {
+        // Hints of other stages are of other tables.
+        (Some(hint), Some(north)) => acl_of(north, hint).await.unwrap_or_default(),
         _ => None,
     };
     Ok(Some((flow, acl)))
 }
 
-async fn acl_of(north: &str, hint: &str) -> Result<Option<Acl>, Error> {
+async fn acl_of(north: &Server, hint: u32) -> Result<Option<Acl>, Error> {
     let Some(uuid) = NORTH.uuid(north, "ACL", hint).await? else { return Ok(None) };
-    Ok(NORTH.row(north, "ACL", &uuid).await?.map(|row| acl(&row, &uuid)))
+    Ok(NORTH.row::<AclRow>(north, "ACL", uuid).await?.map(|row| row.acl(uuid)))
 }
 
 impl Database {
-    /// How it is reached: `unix:PATH` or `tcp:HOST:PORT`.
-    async fn remote(&self) -> Option<String> {
+    /// How it is reached, as it is configured (`unix:PATH` or `tcp:HOST:PORT`), and who is there.
+    async fn remote(&self, finder: &Finder) -> Result<Option<(String, Server)>, Error> {
+        let root = || Dir::at(Path::new("/")).map_err(|e| self.unreachable("/", &e));
         if let Ok(remotes) = std::env::var(self.variable) {
-            return reachable(&remotes);
+            let Some(remote) = reachable(&remotes) else { return Ok(None) };
+            let server = self.server(&root()?, &remote, true)?;
+            return Ok(Some((remote, server)));
         }
-        let socket = USUAL.iter().map(|dir| Path::new(dir).join(self.socket));
-        if let Some(path) = socket.into_iter().find(|path| path.exists()) {
-            return Some(format!("unix:{}", path.display()));
+        let (own, mut refused) = (root()?, None);
+        for dir in USUAL {
+            let remote = format!("unix:{dir}/{}", self.socket);
+            match self.server(&own, &remote, false) {
+                Ok(server) => return Ok(Some((remote, server))),
+                Err(e @ Error::Distrusted(..)) => refused = refused.or(Some(e)),
+                Err(_) => {}
+            }
         }
         // A chassis knows its southbound database.
-        let home = Home::find().filter(|_| self.name == SOUTH.name)?;
-        let rows = home.table("Open_vSwitch", &["external_ids"]).await.ok()?;
-        reachable(&map_value(&rows.first()?["external_ids"], "ovn-remote")?)
+        if self.name == SOUTH.name
+            && let Ok(home) = finder.find().await
+            && let Ok(rows) = home.table::<ChassisRow>("Open_vSwitch", &["external_ids"]).await
+            && let Some(remotes) = rows.first().and_then(|row| row.external_ids.value("ovn-remote"))
+            && let Some(remote) = reachable(remotes)
+        {
+            let server = self.server(home.root(), &remote, false)?;
+            return Ok(Some((remote, server)));
+        }
+        refused.map_or(Ok(None), Err)
     }
 
-    async fn call(&self, remote: &str, operation: Value) -> Result<Value, Error> {
-        let params = json!([self.name, operation]);
-        let mut answer = match remote.split_once(':') {
-            Some(("unix", path)) => {
-                rpc::unix(self.name, Path::new(path), "transact", params).await?
-            }
-            _ => rpc::tcp(self.name, remote.trim_start_matches("tcp:"), "transact", params).await?,
+    /// `told`: lasthop itself was told this remote.
+    fn server(&self, root: &Dir, remote: &str, told: bool) -> Result<Server, Error> {
+        let Some(path) = remote.strip_prefix("unix:").map(Path::new) else {
+            let at = Address::Tcp(remote.trim_start_matches("tcp:").to_owned());
+            return Ok(Server { name: self.name, at });
         };
-        Ok(answer[0]["rows"].take())
+        let unreachable = |e: std::io::Error| self.unreachable(remote, &e);
+        let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let above = path.parent().unwrap_or(Path::new("/"));
+        let dir = if told { Dir::at(above) } else { root.enter(above) };
+        let dir = dir.map_err(unreachable)?;
+        let socket = dir.socket(file).map_err(|e| match e.kind() {
+            std::io::ErrorKind::InvalidData => {
+                Error::Distrusted(self.name.to_owned(), format!("{remote}: {e}"))
+            }
+            _ => unreachable(e),
+        })?;
+        let owner = dir.stat().map_err(unreachable)?.st_uid;
+        let trust = Trust {
+            owner: (told || dir.is_roots_to_give()).then_some(owner),
+            anywhere: told,
+            ..Trust::default()
+        };
+        Ok(Server { name: self.name, at: Address::Unix(Arc::new(socket), trust) })
+    }
+
+    fn unreachable(&self, at: &str, error: &std::io::Error) -> Error {
+        Error::Unreachable(self.name.to_owned(), format!("{at}: {error}"))
     }
 
     /// The UUID of the one row that begins like this.
-    async fn uuid(&self, remote: &str, table: &str, start: &str) -> Result<Option<String>, Error> {
-        let all = json!({"op": "select", "table": table, "where": [], "columns": ["_uuid"]});
-        let rows = self.call(remote, all).await?;
-        let found =
-            rows.as_array().into_iter().flatten().filter_map(|row| reference(&row["_uuid"]));
-        let mut found = found.filter(|uuid| uuid.starts_with(start));
+    async fn uuid(&self, at: &Server, table: &str, start: u32) -> Result<Option<Uuid>, Error> {
+        let rows: Vec<UuidRow> = at.table(self.name, table, &["_uuid"]).await?;
+        let mut found = rows.iter().map(|row| row.uuid).filter(|uuid| uuid.start() == start);
         // Of two that begin alike neither is taken.
         Ok(found.next().filter(|_| found.next().is_none()))
     }
 
-    async fn row(&self, remote: &str, table: &str, uuid: &str) -> Result<Option<Value>, Error> {
-        let condition = json!([["_uuid", "==", ["uuid", uuid]]]);
-        let select = json!({"op": "select", "table": table, "where": condition});
-        Ok(self.call(remote, select).await?.get_mut(0).map(Value::take))
+    async fn row<R: Row + Send + 'static>(
+        &self,
+        at: &Server,
+        table: &str,
+        uuid: Uuid,
+    ) -> Result<Option<R>, Error> {
+        let condition = json!({"where": [["_uuid", "==", ["uuid", uuid.to_string()]]]});
+        let rows: Vec<R> = at.select(self.name, table, condition, SHORT).await?;
+        Ok(rows.into_iter().next())
     }
 }
 
@@ -133,51 +187,89 @@ fn reachable(remotes: &str) -> Option<String> {
     remotes.split(',').map(str::trim).find(known).map(str::to_owned)
 }
 
-/// A reference to a row: `["uuid", "…"]`, alone or as the only member of a set.
-fn reference(value: &Value) -> Option<String> {
-    match (value[0].as_str()?, &value[1]) {
-        ("uuid", Value::String(uuid)) => Some(uuid.clone()),
-        ("set", Value::Array(members)) => reference(members.first()?),
-        _ => None,
+#[derive(Deserialize)]
+struct UuidRow {
+    #[serde(rename = "_uuid")]
+    uuid: Uuid,
+}
+
+#[derive(Deserialize)]
+struct ChassisRow {
+    external_ids: Texts,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct BindingRow {
+    external_ids: Texts,
+}
+
+/// What older schemas lack is left out.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct FlowRow {
+    logical_datapath: Atoms<Uuid>,
+    pipeline: String,
+    table_id: Atoms<u32>,
+    priority: Atoms<u32>,
+    r#match: String,
+    actions: String,
+    external_ids: Texts,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AclRow {
+    name: Atoms<String>,
+    direction: String,
+    priority: Atoms<u32>,
+    r#match: String,
+    action: String,
+}
+
+impl Row for UuidRow {
+    const MAX: usize = 1 << 20;
+}
+
+/// Those that are asked for are one.
+macro_rules! single {
+    ($($row:ty),*) => { $(impl Row for $row {
+        const MAX: usize = 16;
+    })* };
+}
+single!(ChassisRow, BindingRow, FlowRow, AclRow);
+
+impl FlowRow {
+    fn logical_flow(self, uuid: Uuid, hints: &Texts) -> LogicalFlow {
+        LogicalFlow {
+            uuid: uuid.to_string(),
+            pipeline: cut(self.pipeline),
+            table: self.table_id.first().unwrap_or_default(),
+            stage: hints.value("stage-name").map(|stage| cut(stage.to_owned())),
+            datapath: None,
+            priority: self.priority.first().unwrap_or_default(),
+            r#match: cut(self.r#match),
+            actions: cut(self.actions),
+        }
     }
 }
 
-/// The value of a key in `["map", [["key", "value"], …]]` (RFC 7047, 5.1).
-pub fn map_value(map: &Value, key: &str) -> Option<String> {
-    let pairs = map[1].as_array()?.iter();
-    pairs.filter(|pair| pair[0] == key).find_map(|pair| Some(pair[1].as_str()?.to_owned()))
-}
-
-fn logical_flow(row: &Value, uuid: &str) -> LogicalFlow {
-    LogicalFlow {
-        uuid: uuid.to_owned(),
-        pipeline: text(&row["pipeline"]),
-        table: number(&row["table_id"]),
-        stage: map_value(&row["external_ids"], "stage-name"),
-        datapath: None,
-        priority: number(&row["priority"]),
-        r#match: text(&row["match"]),
-        actions: text(&row["actions"]),
+impl AclRow {
+    fn acl(self, uuid: Uuid) -> Acl {
+        Acl {
+            uuid: uuid.to_string(),
+            name: self.name.first().map(cut),
+            direction: cut(self.direction),
+            priority: self.priority.first().unwrap_or_default(),
+            r#match: cut(self.r#match),
+            action: cut(self.action),
+        }
     }
 }
 
-fn acl(row: &Value, uuid: &str) -> Acl {
-    Acl {
-        uuid: uuid.to_owned(),
-        name: row["name"].as_str().map(str::to_owned),
-        direction: text(&row["direction"]),
-        priority: number(&row["priority"]),
-        r#match: text(&row["match"]),
-        action: text(&row["action"]),
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn number(value: &Value) -> u32 {
-    value.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default()
+/// The beginning of a text, with a sign where it is not whole.
+fn cut(text: String) -> String {
+    super::pipeline::cut(&text, MAX_TEXT).unwrap_or(text)
 }
 
 #[cfg(test)]

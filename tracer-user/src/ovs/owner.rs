@@ -2,7 +2,7 @@
 //! [`super::asking`].
 
 use crate::model::{OvsTrace, TraceKind};
-use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Step, Trace, sends_out, words};
+use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Step, Trace, cut, sends_out, words};
 use crate::reconstruct::owner::Question;
 use crate::verdict::words::shell;
 
@@ -29,6 +29,8 @@ const UNFOLLOWED: &str = "ofproto/trace does not follow the packet to its end";
 
 /// How much of an action list goes into a sentence, characters.
 const QUOTED: usize = 160;
+/// How much of one goes on record, bytes.
+const MAX_ACTIONS: usize = 8192;
 
 /// The record of what was found out about a packet.
 pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
@@ -127,7 +129,8 @@ impl Trace {
 
     /// Its last actions choose by a hash how to go on.
     fn hashes(&self) -> bool {
-        last_actions(self).is_some_and(|actions| names(&actions).contains(&"hash"))
+        let last = self.passes.last().and_then(|pass| pass.actions.as_deref());
+        last.is_some_and(|actions| names(actions).contains(&"hash"))
     }
 
     /// The table whose rule sends the packet on in the end.
@@ -169,7 +172,13 @@ fn names(actions: &str) -> Vec<&str> {
 }
 
 fn last_actions(trace: &Trace) -> Option<String> {
-    trace.passes.last()?.actions.clone()
+    let actions = trace.passes.last()?.actions.as_deref()?;
+    Some(recorded(actions))
+}
+
+/// A list as it goes on record.
+fn recorded(actions: &str) -> String {
+    cut(actions, MAX_ACTIONS).unwrap_or_else(|| actions.to_owned())
 }
 
 fn name(found: &mut OvsTrace, end: &End<'_>) {
@@ -196,7 +205,7 @@ fn name(found: &mut OvsTrace, end: &End<'_>) {
 
 /// The bridge and the table, and the rule that was met there.
 fn name_rule(found: &mut OvsTrace, step: &Step) {
-    found.bridge = Some(step.bridge.clone());
+    found.bridge = Some(step.bridge.to_string());
     found.table = Some(step.table);
     let Met::Rule(rule) = &step.met else { return };
     found.priority = Some(rule.priority);
@@ -206,7 +215,7 @@ fn name_rule(found: &mut OvsTrace, step: &Step) {
         Line::Action(action) => Some(action.as_str()),
         _ => None,
     });
-    found.rule_actions = Some(actions.collect::<Vec<_>>().join(","));
+    found.rule_actions = Some(recorded(&actions.collect::<Vec<_>>().join(",")));
 }
 
 /// What the bridge made of a frame that a rule leaves it to switch, in Open vSwitch's words.
@@ -259,6 +268,10 @@ fn show(found: &OvsTrace) -> String {
 /// matches nothing, it is told to switch. A rule that drops may be there for a reason.
 fn fix(found: &OvsTrace) -> Option<String> {
     let bridge = shell(found.bridge.as_deref()?);
+    // Of a match that is not whole no command is made.
+    if found.r#match.as_deref().is_some_and(|matching| matching.ends_with('…')) {
+        return None;
+    }
     match (found.kind, found.table?) {
         // One that takes the port from a register serves others too.
         (TraceKind::MissingPort, table) if names_port(found) => {
@@ -315,7 +328,8 @@ pub fn is_assumed(state: &str) -> bool {
 fn unlike_live(question: &Question, trace: &Trace) -> Option<String> {
     let live = question.actions.as_deref()?;
     let lists = || trace.passes.iter().filter_map(|pass| pass.actions.as_deref());
-    if lists().any(|now| same_actions(live, now)) {
+    let plain_live = plain(live);
+    if lists().any(|now| plain(now) == plain_live) {
         return None;
     }
     let now = lists().next_back()?;
@@ -327,14 +341,12 @@ fn unlike_live(question: &Question, trace: &Trace) -> Option<String> {
     ))
 }
 
-/// Whether two lists do the same; the numbers of recirculations differ from one trace to the next.
-fn same_actions(a: &str, b: &str) -> bool {
-    let plain = |text: &str| {
-        let mut parts = text.split("recirc(");
-        let first = parts.next().unwrap_or_default().to_owned();
-        parts.fold(first, |all, part| all + "recirc" + part.split_once(')').map_or("", |p| p.1))
-    };
-    plain(a) == plain(b)
+/// A list without the numbers of recirculations, which differ from one trace to the next: two that are
+/// alike do the same.
+fn plain(actions: &str) -> String {
+    let mut parts = actions.split("recirc(");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + "recirc" + part.split_once(')').map_or("", |p| p.1))
 }
 
 fn short(actions: &str) -> String {

@@ -5,11 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+use super::answer::Row;
+use super::columns::{Atoms, Uuid};
+use super::find::Finder;
 use super::home::Home;
 use super::rpc::Error;
 use crate::model::{Dev, Hop};
@@ -21,31 +24,34 @@ const SOON: Duration = Duration::from_secs(1);
 /// … and how late at least: bridges and bonds change without a device's doing.
 const LATE: Duration = Duration::from_secs(15);
 
+/// How many devices may be remembered beside two for each port.
+const SPARE: usize = 64;
+
 /// What a device is to Open vSwitch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     /// Its bridge.
-    pub bridge: String,
+    pub bridge: Arc<str>,
     /// Its `OpenFlow` port number; absent where it has none yet.
     pub ofport: Option<u32>,
     /// The bond that it is a member of.
-    pub bond: Option<String>,
+    pub bond: Option<Arc<str>>,
 }
 
 impl Port {
     /// The device with what it is to Open vSwitch.
     fn tell(&self, dev: &Dev) -> Dev {
         Dev {
-            bridge: Some(self.bridge.clone()),
+            bridge: Some(self.bridge.to_string()),
             ofport: self.ofport,
-            bond: self.bond.clone(),
+            bond: self.bond.as_deref().map(str::to_owned),
             ..dev.clone()
         }
     }
 
     fn is_told_by(&self, dev: &Dev) -> bool {
-        dev.bridge.as_deref() == Some(&self.bridge)
-            && (dev.ofport, &dev.bond) == (self.ofport, &self.bond)
+        dev.bridge.as_deref() == Some(&*self.bridge)
+            && (dev.ofport, dev.bond.as_deref()) == (self.ofport, self.bond.as_deref())
     }
 }
 
@@ -63,31 +69,38 @@ impl Ports {
         let interfaces = home.table("Interface", &["_uuid", "name", "ofport"]).await?;
         let ports = home.table("Port", &["_uuid", "name", "interfaces"]).await?;
         let bridges = home.table("Bridge", &["name", "ports"]).await?;
-        Ok(Self::join(&interfaces, &ports, &bridges, home.netns))
+        Ok(Self::join(interfaces, ports, bridges, home.netns))
     }
 
-    fn join(interfaces: &[Value], ports: &[Value], bridges: &[Value], netns: Option<u32>) -> Self {
-        let by_uuid = |rows: &[Value]| -> HashMap<String, Value> {
-            rows.iter().filter_map(|row| Some((uuids(&row["_uuid"]).pop()?, row.clone()))).collect()
-        };
-        let (interfaces, ports) = (by_uuid(interfaces), by_uuid(ports));
-        let mut by_name = HashMap::default();
-        for bridge in bridges {
-            let of_bridge = uuids(&bridge["ports"]);
-            for port in of_bridge.iter().filter_map(|uuid| ports.get(uuid)) {
-                let members = uuids(&port["interfaces"]);
-                let bond = (members.len() > 1).then(|| text(&port["name"])).flatten();
-                for member in members.iter().filter_map(|uuid| interfaces.get(uuid)) {
-                    let ofport = member["ofport"].as_u64().and_then(|n| u32::try_from(n).ok());
-                    if let (Some(name), Some(bridge)) =
-                        (text(&member["name"]), text(&bridge["name"]))
-                    {
-                        by_name.insert(name, Port { bridge, ofport, bond: bond.clone() });
-                    }
-                }
+    /// Each interface is of one port, and each port of one bridge, as `ovs-vswitchd` has it; of several
+    /// the first counts.
+    fn join(
+        interfaces: Vec<InterfaceRow>,
+        ports: Vec<PortRow>,
+        bridges: Vec<BridgeRow>,
+        netns: Option<u32>,
+    ) -> Self {
+        let mut bridge_of = HashMap::new();
+        for row in bridges {
+            let name = Arc::<str>::from(row.name);
+            for port in row.ports.0 {
+                bridge_of.entry(port).or_insert_with(|| name.clone());
             }
         }
-        Self { by_name, netns }
+        let mut port_of = HashMap::new();
+        for row in ports {
+            let Some(bridge) = bridge_of.get(&row.uuid) else { continue };
+            let bond = (row.interfaces.0.len() > 1).then(|| Arc::from(row.name));
+            for member in row.interfaces.0 {
+                let port = || Port { bridge: bridge.clone(), ofport: None, bond: bond.clone() };
+                port_of.entry(member).or_insert_with(port);
+            }
+        }
+        let named = |row: InterfaceRow| {
+            let port = port_of.remove(&row.uuid)?;
+            Some((row.name, Port { ofport: row.ofport.first(), ..port }))
+        };
+        Self { by_name: interfaces.into_iter().filter_map(named).collect(), netns }
     }
 
     /// What the device of that name is, in the network namespace with that inode.
@@ -108,25 +121,48 @@ impl Ports {
 
     /// The names of the bridges, in order.
     pub fn bridges(&self) -> Vec<&str> {
-        let mut names: Vec<_> = self.by_name.values().map(|port| port.bridge.as_str()).collect();
+        let mut names: Vec<_> = self.by_name.values().map(|port| &*port.bridge).collect();
         names.sort_unstable();
         names.dedup();
         names
     }
 }
 
-/// A column of text, where it has one.
-pub fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned)
+/// How many rows are taken of a table of interfaces, ports or bridges.
+pub(super) const MAX_ROWS: usize = 65_536;
+
+#[derive(Deserialize)]
+struct InterfaceRow {
+    #[serde(rename = "_uuid")]
+    uuid: Uuid,
+    name: String,
+    ofport: Atoms<u32>,
 }
 
-/// The UUIDs of a column: one, or a set of them (RFC 7047, 5.1).
-pub fn uuids(value: &Value) -> Vec<String> {
-    match (value[0].as_str(), &value[1]) {
-        (Some("uuid"), Value::String(uuid)) => vec![uuid.clone()],
-        (Some("set"), Value::Array(members)) => members.iter().flat_map(uuids).collect(),
-        _ => Vec::new(),
-    }
+#[derive(Deserialize)]
+struct PortRow {
+    #[serde(rename = "_uuid")]
+    uuid: Uuid,
+    name: String,
+    interfaces: Atoms<Uuid>,
+}
+
+#[derive(Deserialize)]
+struct BridgeRow {
+    name: String,
+    ports: Atoms<Uuid>,
+}
+
+impl Row for InterfaceRow {
+    const MAX: usize = MAX_ROWS;
+}
+
+impl Row for PortRow {
+    const MAX: usize = MAX_ROWS;
+}
+
+impl Row for BridgeRow {
+    const MAX: usize = MAX_ROWS;
 }
 
 /// The names, kept up to date by a task of its own: whoever reads them never waits.
@@ -139,10 +175,10 @@ pub struct PortNames {
 
 impl PortNames {
     /// Asks for the first time; the asking is done on `runtime`.
-    pub async fn start(runtime: &Handle) -> Self {
+    pub async fn start(runtime: &Handle, finder: Finder) -> Self {
         let (sender, mut latest) = watch::channel(Arc::new(Ports::default()));
         let stale = Arc::new(Notify::new());
-        runtime.spawn(follow(sender, stale.clone()));
+        runtime.spawn(follow(finder, sender, stale.clone()));
         // What comes later is taken up later.
         let _ = timeout(FIRST, latest.changed()).await;
         Self { latest, stale, named: HashMap::default() }
@@ -164,7 +200,10 @@ impl PortNames {
                     named.clone()
                 } else {
                     let named = Arc::new(port.tell(dev));
-                    self.named.retain(|_, [_, named]| ports.by_name.contains_key(&named.name));
+                    // With those that are gone, of which it would be full in the end.
+                    if self.named.len() > 2 * ports.len() + SPARE {
+                        self.named.clear();
+                    }
                     self.named.insert(key, [dev.clone(), named.clone()]);
                     named
                 };
@@ -181,17 +220,24 @@ fn is_port(dev: &Dev) -> bool {
     dev.kind.as_deref() == Some("openvswitch") || dev.master.as_deref() == Some("ovs-system")
 }
 
-async fn follow(latest: watch::Sender<Arc<Ports>>, stale: Arc<Notify>) {
+async fn follow(finder: Finder, latest: watch::Sender<Arc<Ports>>, stale: Arc<Notify>) {
+    let mut is_told = false;
     while !latest.is_closed() {
-        let read = match Home::find() {
-            Some(home) => Ports::read(&home).await.ok(),
+        let home = finder.find_or_tell().await.ok();
+        let read = match &home {
+            Some(home) => Some(Ports::read(home).await),
             None => None,
         };
         // While it does not answer, what it said holds.
         match read {
-            Some(ports) => drop(latest.send(Arc::new(ports))),
-            None => latest.send_modify(|_| ()),
+            Some(Ok(ports)) => drop(latest.send(Arc::new(ports))),
+            Some(Err(e)) if e.is_lasting() && !is_told => {
+                is_told = true;
+                log::warn!("devices are not shown with their bridges and ports: {e}");
+            }
+            Some(Err(_)) | None => {}
         }
+        latest.send_modify(|_| ());
         sleep(SOON).await;
         let _ = timeout(LATE, stale.notified()).await;
     }
@@ -199,12 +245,17 @@ async fn follow(latest: watch::Sender<Arc<Ports>>, stale: Arc<Notify>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, from_value, json};
 
     use super::*;
 
     fn uuid(n: u32) -> Value {
         json!(["uuid", format!("{n:08x}-0000-0000-0000-000000000000")])
+    }
+
+    fn rows<R: DeserializeOwned>(rows: impl IntoIterator<Item = Value>) -> Vec<R> {
+        rows.into_iter().map(|row| from_value(row).unwrap()).collect()
     }
 
     fn ports(netns: Option<u32>) -> Ports {
@@ -213,6 +264,7 @@ mod tests {
             json!({"_uuid": uuid(2), "name": "eth0", "ofport": 1}),
             json!({"_uuid": uuid(3), "name": "eth1", "ofport": 2}),
             json!({"_uuid": uuid(4), "name": "gone", "ofport": -1}),
+            json!({"_uuid": uuid(5), "name": "new", "ofport": ["set", []]}),
         ];
         let ports = [
             json!({"_uuid": uuid(11), "name": "br-bond", "interfaces": uuid(1)}),
@@ -222,14 +274,31 @@ mod tests {
         let bridges = [
             json!({"name": "br-bond", "ports": ["set", [uuid(11), uuid(12), uuid(13), uuid(99)]]}),
         ];
-        Ports::join(&interfaces, &ports, &bridges, netns)
+        Ports::join(rows(interfaces), rows(ports), rows(bridges), netns)
+    }
+
+    #[test]
+    fn twenty_thousand_bridges_with_one_port_of_as_many_devices_take_no_time() {
+        let n = 20_000;
+        let interfaces =
+            (0..n).map(|i| json!({"_uuid": uuid(i), "name": format!("e{i}"), "ofport": i}));
+        let members: Vec<_> = (0..n).map(uuid).collect();
+        let port = json!({"_uuid": uuid(n), "name": "p", "interfaces": ["set", members]});
+        let bridges =
+            (0..n).map(|i| json!({"name": format!("br{i}"), "ports": ["set", [uuid(n)]]}));
+        let (interfaces, bridges) = (rows(interfaces), rows(bridges));
+        let begun = std::time::Instant::now();
+        let ports = Ports::join(interfaces, rows([port]), bridges, None);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert_eq!((ports.len(), ports.bridges()), (20_000, vec!["br0"]));
+        assert_eq!(ports.find(None, "e7").unwrap().ofport, Some(7));
     }
 
     #[test]
     fn a_device_is_a_port_of_a_bridge_and_maybe_of_a_bond() {
         let ports = ports(Some(7));
-        let bond = Some("bond1".to_owned());
-        let expected = Port { bridge: "br-bond".to_owned(), ofport: Some(2), bond };
+        let bond = Some("bond1".into());
+        let expected = Port { bridge: "br-bond".into(), ofport: Some(2), bond };
         assert_eq!(ports.find(Some(7), "eth1"), Some(&expected));
         assert_eq!(ports.find(Some(7), "br-bond").unwrap().bond, None);
         assert_eq!(ports.find(Some(7), "gone").unwrap().ofport, None);

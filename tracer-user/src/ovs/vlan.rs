@@ -1,11 +1,15 @@
 //! Which VLAN a frame is in on a bridge that switches normally, and which ports are in it too: from
 //! the columns `tag`, `trunks` and `vlan_mode` of the database's table `Port`.
 
-use serde_json::Value;
+use std::collections::HashSet;
 
+use serde::Deserialize;
+
+use super::answer::Row;
+use super::columns::{Atoms, Uuid};
+use super::ports::MAX_ROWS;
 use crate::model::{OvsVlan, OvsVlanPort};
 use crate::ovs::home::Home;
-use crate::ovs::ports::{text, uuids};
 use crate::ovs::rpc::Error;
 
 /// How many ports are named of each kind.
@@ -21,13 +25,13 @@ struct Port {
 }
 
 impl Port {
-    fn read(row: &Value) -> Option<Self> {
-        Some(Self {
-            name: text(&row["name"])?,
-            tag: numbers(&row["tag"]).first().copied(),
-            trunks: numbers(&row["trunks"]),
-            mode: text(&row["vlan_mode"]),
-        })
+    fn of(row: &PortRow) -> Self {
+        Self {
+            name: row.name.clone(),
+            tag: row.tag.first(),
+            trunks: row.trunks.0.clone(),
+            mode: row.vlan_mode.first(),
+        }
     }
 
     /// Without a mode of its own a port with a tag is an access port, any other a trunk.
@@ -77,22 +81,56 @@ pub async fn ask(
 
 /// Rows of the three tables.
 struct Rows {
-    interfaces: Vec<Value>,
-    ports: Vec<Value>,
-    bridges: Vec<Value>,
+    interfaces: Vec<InterfaceRow>,
+    ports: Vec<PortRow>,
+    bridges: Vec<BridgeRow>,
+}
+
+#[derive(Deserialize)]
+struct InterfaceRow {
+    #[serde(rename = "_uuid")]
+    uuid: Uuid,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct PortRow {
+    #[serde(rename = "_uuid")]
+    uuid: Uuid,
+    name: String,
+    interfaces: Atoms<Uuid>,
+    tag: Atoms<u16>,
+    trunks: Atoms<u16>,
+    vlan_mode: Atoms<String>,
+}
+
+#[derive(Deserialize)]
+struct BridgeRow {
+    name: String,
+    ports: Atoms<Uuid>,
+}
+
+impl Row for InterfaceRow {
+    const MAX: usize = MAX_ROWS;
+}
+
+impl Row for PortRow {
+    const MAX: usize = MAX_ROWS;
+}
+
+impl Row for BridgeRow {
+    const MAX: usize = MAX_ROWS;
 }
 
 fn explain(rows: &Rows, bridge: &str, in_port: &str, tagged: Option<u16>) -> Option<OvsVlan> {
-    let of_name = |row: &&Value, name: &str| row["name"].as_str() == Some(name);
-    let device = rows.interfaces.iter().find(|row| of_name(row, in_port))?;
-    let device = uuids(&device["_uuid"]).pop()?;
-    let members = uuids(&rows.bridges.iter().find(|row| of_name(row, bridge))?["ports"]);
-    let is_member = |row: &&Value| uuids(&row["_uuid"]).iter().any(|id| members.contains(id));
-    let has_device = |row: &&Value| uuids(&row["interfaces"]).contains(&device);
-    let of_bridge = || rows.ports.iter().filter(is_member);
-    let entered = of_bridge().find(has_device).and_then(Port::read)?;
+    let device = rows.interfaces.iter().find(|row| row.name == in_port)?.uuid;
+    let members = &rows.bridges.iter().find(|row| row.name == bridge)?.ports.0;
+    let members: HashSet<_> = members.iter().collect();
+    let has_device = |row: &&PortRow| row.interfaces.0.contains(&device);
+    let of_bridge = || rows.ports.iter().filter(|row| members.contains(&row.uuid));
+    let entered = of_bridge().find(has_device).map(Port::of)?;
     let id = entered.puts_in(tagged)?;
-    let others = of_bridge().filter(|row| !has_device(row)).filter_map(Port::read);
+    let others = of_bridge().filter(|row| !has_device(row)).map(Port::of);
     let (inside, outside): (Vec<_>, Vec<_>) = others.partition(|port| port.is_in(id));
     if inside.iter().any(|port| port.name != bridge) {
         return None;
@@ -107,23 +145,14 @@ fn explain(rows: &Rows, bridge: &str, in_port: &str, tagged: Option<u16>) -> Opt
     })
 }
 
-/// A column with a number, a set of numbers, or none (RFC 7047, 5.1).
-fn numbers(value: &Value) -> Vec<u16> {
-    match (value.as_u64(), value[0].as_str(), &value[1]) {
-        (Some(n), ..) => u16::try_from(n).ok().into_iter().collect(),
-        (None, Some("set"), Value::Array(all)) => all.iter().flat_map(numbers).collect(),
-        _ => Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, from_value, json};
 
     use super::*;
 
     fn rows(c: &Value, s: &Value) -> Rows {
-        let uuid = |n: u32| json!(["uuid", n.to_string()]);
+        let uuid = |n: u32| json!(["uuid", format!("{n:08x}-0000-0000-0000-000000000000")]);
         let port = |n: u32, name: &str, set: &Value| {
             let none = json!(["set", []]);
             let or_none = |key: &str| set.get(key).unwrap_or(&none).clone();
@@ -132,10 +161,12 @@ mod tests {
         };
         let names = ["br0", "p-c", "p-s"];
         let interfaces = names.iter().zip(1..).map(|(n, i)| json!({"_uuid": uuid(i), "name": n}));
+        let ports = [port(1, "br0", &json!({})), port(2, "p-c", c), port(3, "p-s", s)];
+        let bridge = json!({"name": "br0", "ports": ["set", [uuid(11), uuid(12), uuid(13)]]});
         Rows {
-            interfaces: interfaces.collect(),
-            ports: vec![port(1, "br0", &json!({})), port(2, "p-c", c), port(3, "p-s", s)],
-            bridges: vec![json!({"name": "br0", "ports": ["set", [uuid(11), uuid(12), uuid(13)]]})],
+            interfaces: interfaces.map(|row| from_value(row).unwrap()).collect(),
+            ports: ports.map(|row| from_value(row).unwrap()).into(),
+            bridges: vec![from_value(bridge).unwrap()],
         }
     }
 

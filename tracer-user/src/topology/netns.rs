@@ -1,6 +1,6 @@
 //! A network namespace: a descriptor that can be let go of, and code run inside.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
+
+use crate::beneath;
 
 /// A network namespace. Equal are those of the same inode and name.
 #[derive(Debug)]
@@ -37,9 +39,11 @@ impl Netns {
     /// It cannot be opened, or is no namespace: a file, say, left behind by an `ip netns add` that
     /// was interrupted before it mounted the namespace there ([`io::ErrorKind::InvalidInput`]).
     pub(super) fn open(path: &Path, name: Option<String>) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let inode = namespace_inode(&file.metadata()?, nsfs_device()?)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no namespace"))?;
+        let nsfs = nsfs_device()?;
+        let none = || io::Error::new(io::ErrorKind::InvalidInput, "it is no namespace");
+        // Another file is not even opened: a FIFO there would be waited for.
+        let file = beneath::on_device(path, nsfs)?.ok_or_else(none)?;
+        let inode = namespace_inode(&file.metadata()?, nsfs).ok_or_else(none)?;
         Ok(Self { inode, name, fd: Arc::new(Mutex::new(Some(file.into()))) })
     }
 

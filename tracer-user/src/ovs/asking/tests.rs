@@ -62,11 +62,11 @@ fn question(ct_states: &[&str], last_key: Option<&str>) -> Question {
 
 async fn ask(dir: &tempfile::TempDir, questions: Vec<Question>) -> Vec<OvsTrace> {
     let path = dir.path().to_owned();
-    let mut asking = Asking::of(&Handle::current(), move || Home::at(&path));
+    let mut asking = Asking::of(&Handle::current(), Whom::At(path));
     for question in questions {
         asking.ask(question);
     }
-    asking.rest().await
+    asking.rest(std::future::pending()).await
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -136,4 +136,25 @@ async fn without_a_daemon_the_answer_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let found = ask(&dir, vec![question(&[], None)]).await.remove(0);
     assert!(found.lacks.unwrap().starts_with("no running ovs-vswitchd"));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn who_is_told_to_end_waits_no_longer_and_says_so() {
+    let (dir, _) = daemon(|_| None);
+    let mut asking = Asking::of(&Handle::current(), Whom::At(dir.path().to_owned()));
+    (0..3).for_each(|packet| asking.ask(Question { packet, ..question(&[], None) }));
+    let begun = std::time::Instant::now();
+    let answers = asking.rest(std::future::ready(())).await;
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!(answers.iter().map(|a| a.packet).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(answers.iter().all(|a| a.lacks.as_deref() == Some(ENDED) && !a.drops()));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_trace_that_is_none_is_told_and_not_asked_for_again() {
+    let (dir, calls) = daemon(|_| Some(Ok(format!("Datapath actions: {}", "x".repeat(1 << 19)))));
+    let answers = ask(&dir, (0..5).map(|_| question(&["inv|trk"], Some("x"))).collect()).await;
+    let lacks = "the answer of ovs-vswitchd to ofproto/trace is not understood (";
+    assert!(answers.iter().all(|a| a.lacks.as_deref().unwrap().starts_with(lacks)), "{answers:?}");
+    assert_eq!(calls.lock().unwrap().len(), usize::from(MAX_GARBLED));
 }

@@ -121,18 +121,21 @@ fn reasons(step: &Step) -> impl Iterator<Item = (u8, Reason)> {
         }
         Met::Rule(_) => (0, Reason::Rule),
     };
-    let refused = step.lines.iter().enumerate().filter_map(|(i, line)| match line {
-        Line::Warning(why) => Some(refused(why, &step.lines[..i])),
-        _ => None,
+    let mut named = None;
+    let refused = step.lines.iter().filter_map(move |line| match line {
+        Line::Warning(why) => Some(refused(why, named)),
+        _ => {
+            named = port(line).or(named);
+            None
+        }
     });
     std::iter::once(met).chain(refused)
 }
 
-/// `before`: the lines above the warning, the nearest last.
-fn refused(why: &str, before: &[Line]) -> (u8, Reason) {
+/// `named`: the port that was named last before the warning.
+fn refused(why: &str, named: Option<&str>) -> (u8, Reason) {
     if why.contains("Nonexistent output port") {
-        let port = before.iter().rev().find_map(port).unwrap_or_default();
-        return (3, Reason::MissingPort(port));
+        return (3, Reason::MissingPort(named.unwrap_or_default().to_owned()));
     }
     // `skipping output to input port` and the like are said of each of many ports.
     let weight = if why.contains("skipping") { 1 } else { 3 };
@@ -140,7 +143,7 @@ fn refused(why: &str, before: &[Line]) -> (u8, Reason) {
 }
 
 /// The port that a line names: `output:775`, or ` -> output port is 775` where a register has it.
-fn port(line: &Line) -> Option<String> {
+fn port(line: &Line) -> Option<&str> {
     let found = match line {
         Line::Detail(text) => text.strip_prefix("output port is ")?,
         Line::Action(text) => {
@@ -150,5 +153,5 @@ fn port(line: &Line) -> Option<String> {
         }
         Line::Warning(_) => return None,
     };
-    Some(found.trim().to_owned())
+    Some(found.trim())
 }

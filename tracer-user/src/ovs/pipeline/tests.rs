@@ -9,11 +9,11 @@ macro_rules! printed {
 
 fn end(trace: &Trace) -> (String, u8, Reason) {
     let end = trace.passes.last().unwrap().end().unwrap();
-    (end.step.bridge.clone(), end.step.table, end.reason)
+    (end.step.bridge.to_string(), end.step.table, end.reason)
 }
 
 fn rule(matching: &str, priority: u16, cookie: u64) -> Met {
-    Met::Rule(Rule { matching: matching.to_owned(), priority, cookie })
+    Met::Rule(Arc::new(Rule { matching: matching.to_owned(), priority, cookie }))
 }
 
 #[test]
@@ -22,8 +22,7 @@ fn a_patch_port_leads_to_a_bridge_without_a_matching_flow() {
     let states: Vec<_> = trace.passes.iter().map(|p| p.ct_state.as_deref()).collect();
     assert_eq!(states, [None, Some("trk|new"), Some("trk|new")]);
     assert_eq!(end(&trace), ("br-local".to_owned(), 0, Reason::NoMatch));
-    let tables: Vec<_> =
-        trace.passes[2].steps.iter().map(|s| (s.bridge.as_str(), s.table)).collect();
+    let tables: Vec<_> = trace.passes[2].steps.iter().map(|s| (&*s.bridge, s.table)).collect();
     assert_eq!(tables, [("br-int", 20), ("br-int", 30), ("br-local", 0)]);
     assert_eq!(trace.passes[2].steps[1].met, rule("", 1, 0x77));
     assert!(trace.passes[0].end().is_none(), "it goes on after the recirculation");
@@ -51,7 +50,7 @@ fn a_port_that_is_gone_is_named() {
 fn a_line_belongs_to_its_table_however_deep_others_go_in_between() {
     let trace = printed!("nested");
     let steps = &trace.passes[0].steps;
-    let shape: Vec<_> = steps.iter().map(|s| (s.bridge.as_str(), s.table, s.lines.len())).collect();
+    let shape: Vec<_> = steps.iter().map(|s| (&*s.bridge, s.table, s.lines.len())).collect();
     assert_eq!(
         shape,
         [
@@ -197,6 +196,55 @@ fn other_text_is_no_trace() {
     for text in
         ["", "Cannot find the datapath", "bridge(\"x\")\n 0. priority 1\n    drop\n", "====\n"]
     {
-        assert_eq!(Trace::parse(text), None, "{text:?}");
+        assert!(Trace::parse(text).is_err(), "{text:?}");
     }
+}
+
+fn printed(actions: &str, tables: &str) -> String {
+    format!("Flow: udp\n\nbridge(\"b\")\n-----\n{tables}\nDatapath actions: {actions}\n")
+}
+
+#[test]
+fn lists_may_be_nested_as_deep_as_they_like() {
+    for list in
+        ["clone(", "check_pkt_len(size=1,gt(", "sample(", "{", "userspace(", "userspace(sFlow("]
+    {
+        for end in ["", "1", "drop", ")", ")))),1"] {
+            let actions = list.repeat(180_000 / list.len()) + end;
+            let text = printed(&actions, " 0. priority 100, cookie 0x1\n    drop\n");
+            let trace = Trace::parse(&text).unwrap();
+            let leads = !list.starts_with("userspace(") && list.starts_with('c') && end == "1";
+            let leads = leads || list == "userspace(";
+            assert_eq!(trace.end().is_none(), leads, "{list} {end}");
+        }
+    }
+    let longest = printed(&"drop,".repeat(60_000), "");
+    assert_eq!(Trace::parse(&longest), Err("a list of actions in it is longer than 256 KiB"));
+}
+
+/// Of a megabyte, which is all that is taken of an answer.
+#[test]
+fn the_longest_text_is_read_at_once() {
+    let long = "x".repeat(500_000);
+    let many = |line: &str| line.repeat(500_000 / line.len());
+    let rule = " 0. priority 1\n";
+    for tables in [
+        many(" 0. priority 1\n    drop\n"),
+        format!(" 0. {long}, priority 1\n    group:1\n{}", many("    bucket 1\n")),
+        format!("bridge(\"{long}\n{}", many(rule)),
+        format!("{rule}    ct({long}\n{}", many("    x\n")),
+        format!("{rule}{}", many("    output:1\n     >> Nonexistent output port\n")),
+        format!("{rule}{}", many("     -> x\n     >> Nonexistent output port\n")),
+        many(" 0. priority 1\n      x\n    y\n"),
+        many("====\n==== \n"),
+    ] {
+        let begun = std::time::Instant::now();
+        let trace = Trace::parse(&printed("drop", &tables));
+        let kept = trace.as_ref().map_or(0, |trace| trace.passes.len());
+        drop(trace.as_ref().map(Trace::end));
+        let took = begun.elapsed();
+        assert!(took < std::time::Duration::from_secs(3), "{kept} {took:?} {}", &tables[..40]);
+    }
+    let lines = "x\n".repeat(MAX_LINES + 1);
+    assert!(Trace::parse(&printed("drop", &lines)).is_err());
 }
