@@ -8,6 +8,7 @@ pub mod filter;
 pub mod flow_key;
 pub mod iproute;
 pub mod iptables;
+pub mod json_rpc;
 pub mod links;
 pub mod nft;
 pub mod ofproto_trace;

@@ -9,7 +9,7 @@ use lasthop::reconstruct::owner::Question;
 /// packet as it was, of its last pass, and of the packet as somebody traces it by hand.
 pub fn check(text: &str) {
     let mut texts = text.splitn(3, '\0');
-    let mut trace = || texts.next().and_then(Trace::parse);
+    let mut trace = || texts.next().and_then(|text| Trace::parse(text).ok());
     let traced = Traced { live: trace(), last: trace(), plain: trace() };
     for trace in [&traced.live, &traced.last, &traced.plain].into_iter().flatten() {
         sane(trace);

@@ -6,4 +6,5 @@
 
 pub use crate::command::explain::fuzzing::explain;
 pub use crate::netfilter::fuzzing::{Blamed, conntrack, iproute, iptables, nft};
+pub use crate::ovs::fuzzing::{flow, ports, vlan};
 pub use crate::topology::fuzzing::links;

@@ -12,6 +12,8 @@ mod flow_key;
 mod iproute;
 #[path = "../../fuzz/src/iptables.rs"]
 mod iptables;
+#[path = "../../fuzz/src/json_rpc.rs"]
+mod json_rpc;
 #[path = "../../fuzz/src/links.rs"]
 mod links;
 #[path = "../../fuzz/src/nft.rs"]
@@ -67,6 +69,11 @@ fn iproute_seeds() {
 #[test]
 fn iptables_seeds() {
     each("fuzz/seeds/iptables", text!(iptables));
+}
+
+#[test]
+fn json_rpc_seeds() {
+    each("fuzz/seeds/json_rpc", json_rpc::check);
 }
 
 #[test]

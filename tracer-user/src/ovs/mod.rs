@@ -7,6 +7,7 @@ pub mod asking;
 mod columns;
 pub mod find;
 pub mod flow_key;
+pub(crate) mod fuzzing;
 pub mod home;
 pub mod ovn;
 pub mod owner;

@@ -272,5 +272,7 @@ fn cut(text: String) -> String {
     super::pipeline::cut(&text, MAX_TEXT).unwrap_or(text)
 }
 
+pub(crate) mod fuzzing;
+
 #[cfg(test)]
 mod tests;

@@ -243,6 +243,8 @@ async fn follow(finder: Finder, latest: watch::Sender<Arc<Ports>>, stale: Arc<No
     }
 }
 
+pub(crate) mod fuzzing;
+
 #[cfg(test)]
 mod tests {
     use serde::de::DeserializeOwned;

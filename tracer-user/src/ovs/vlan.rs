@@ -145,6 +145,8 @@ fn explain(rows: &Rows, bridge: &str, in_port: &str, tagged: Option<u16>) -> Opt
     })
 }
 
+pub(crate) mod fuzzing;
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, from_value, json};
