@@ -24,6 +24,8 @@ pub struct Stop {
     child: Option<Child>,
     /// It was over before it began.
     over: bool,
+    /// A signal has come.
+    signalled: bool,
 }
 
 /// What has happened.
@@ -48,6 +50,7 @@ impl Stop {
             deadline: None,
             child: None,
             over: false,
+            signalled: false,
         })
     }
 
@@ -85,14 +88,31 @@ impl Stop {
             return Ended::All;
         }
         tokio::select! {
-            _ = self.interrupt.recv() => Ended::All,
-            _ = self.terminate.recv() => Ended::All,
-            _ = or_never(self.hangup.as_mut().map(Signal::recv)) => Ended::All,
+            _ = self.interrupt.recv() => self.note_signal(),
+            _ = self.terminate.recv() => self.note_signal(),
+            _ = or_never(self.hangup.as_mut().map(Signal::recv)) => self.note_signal(),
             () = or_never(self.deadline.map(sleep_until)) => Ended::All,
             () = or_never(self.child.as_mut().map(Child::exited)) => {
                 self.child = None;
                 Ended::Child
             }
+        }
+    }
+
+    fn note_signal(&mut self) -> Ended {
+        self.signalled = true;
+        Ended::All
+    }
+
+    /// Waits for a signal; at once where one has come. May be dropped and called again.
+    pub async fn signal(&mut self) {
+        if !self.signalled {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+                _ = or_never(self.hangup.as_mut().map(Signal::recv)) => {}
+            }
+            self.signalled = true;
         }
     }
 
