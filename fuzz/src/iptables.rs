@@ -4,7 +4,7 @@ use lasthop::fuzzing::{Blamed, iptables};
 
 /// Panics where the reader of rules breaks a promise.
 pub fn check(text: &str) {
-    for blamed in iptables(text) {
+    for blamed in iptables(text.as_bytes()).into_iter().flatten() {
         sane(&blamed);
         for (rule, _) in &blamed.rules {
             let shown = rule.text.as_deref().unwrap_or_default();

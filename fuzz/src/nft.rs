@@ -8,9 +8,8 @@ use lasthop::fuzzing::nft;
 pub fn check(data: &[u8]) {
     let mut parts = data.splitn(3, |byte| *byte == 0);
     let mut part = || parts.next().unwrap_or_default();
-    let json = part();
-    let (readable, saved) = (String::from_utf8_lossy(part()), String::from_utf8_lossy(part()));
-    for blamed in nft(json, &readable, &saved).into_iter().flatten() {
+    let (json, readable, saved) = (part(), part(), part());
+    for blamed in nft(json, readable, saved).into_iter().flatten() {
         sane(&blamed);
     }
 }

@@ -23,6 +23,8 @@ fn allowed(command: &str, thread: &str) -> u64 {
         // It reads maps and names of functions, and ends CMD.
         ("drops", "hands") => BPF | SYSLOG | KILL,
         (_, "topology") => SYS_ADMIN | SYS_PTRACE | DAC_OVERRIDE,
+        // Once there is something to read.
+        ("trace", "rules" | "routes") => NET_ADMIN | SYS_ADMIN,
         ("trace", "asking") => SYS_PTRACE | DAC_OVERRIDE,
         _ => 0,
     }

@@ -31,6 +31,12 @@ const HOOKING: Kept = &[
     (Capability::CAP_SYS_ADMIN, "to enter network namespaces for it"),
 ];
 
+/// Of the thread that reads rules and routes with the node's programs.
+pub const READING: Kept = &[
+    (Capability::CAP_NET_ADMIN, "to read rules"),
+    (Capability::CAP_SYS_ADMIN, "to enter network namespaces, and to confine programs"),
+];
+
 /// Of the hands where drops are counted.
 const COUNTING: Kept = &[
     (Capability::CAP_BPF, "to read maps"),
@@ -132,6 +138,33 @@ pub fn confined<T: Send>(kept: &[Kept], work: impl FnOnce() -> T + Send) -> anyh
 /// The kernel's.
 pub fn narrow() -> anyhow::Result<()> {
     keep(&[FOLLOWING, HOOKING, COUNTING, ENDING, ASKING, STARTING])
+}
+
+/// Gives up all privileges of this thread but these: of one that is started by one that has more.
+///
+/// # Errors
+/// The kernel's.
+pub fn keep_only(kept: Kept) -> anyhow::Result<()> {
+    keep(&[kept])
+}
+
+/// Leaves this thread, and what it executes, with these privileges and no way to others: for root,
+/// whose programs would have all of the bounding set, by `PR_SET_NO_NEW_PRIVS`; for others, whose programs would have
+/// none, by the ambient set (capabilities(7), "Transformation of capabilities during execve").
+///
+/// # Errors
+/// The kernel's.
+pub fn hand_down(kept: &[Capability]) -> anyhow::Result<()> {
+    let hand_down_some = || {
+        let permitted = caps::read(None, CapSet::Permitted)?;
+        let both: HashSet<_> = kept.iter().filter(|c| permitted.contains(*c)).copied().collect();
+        caps::set(None, CapSet::Inheritable, &both)?;
+        caps::set(None, CapSet::Effective, &both)?;
+        caps::set(None, CapSet::Permitted, &both)?;
+        caps::set(None, CapSet::Ambient, &both)
+    };
+    hand_down_some().context(REFUSED)?;
+    nix::sys::prctl::set_no_new_privs().context(REFUSED)
 }
 
 /// Gives up all privileges of this thread but these.

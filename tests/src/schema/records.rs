@@ -301,6 +301,7 @@ pub(super) const NETFILTER: &[Field] = &[
     must("way", Kind::Text),
     must("rules", Kind::List(&RULE)),
     may("certain", Kind::Flag),
+    may("partial", Kind::Flag),
     may("read", Kind::List(&Kind::Text)),
     may("failed", Kind::Text),
 ];

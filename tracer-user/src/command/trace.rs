@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::output::Output;
 use super::stop::{Ended, Stop};
@@ -28,6 +28,13 @@ const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// After CMD has exited: how long traffic that goes on is followed.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// How long rules and routes that are still being read are waited for, …
+const READING: Duration = Duration::from_secs(10);
+/// … and how long once a signal has come.
+const HASTE: Duration = Duration::from_millis(250);
+/// How long conntrack is asked at the end.
+const LAST_QUESTIONS: Duration = Duration::from_millis(200);
 
 /// Runs the trace; the exit status.
 ///
@@ -84,14 +91,14 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     hands.run(|| session.detach());
     followed?;
     while owners.take_in(&mut session, &mut report) {}
-    let mut answers = owners.answers(&session);
-    answers.extend(owners.netfilter.wait());
+    let answers = owners.rest(&session, &mut ends.stop).await;
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
     for lost in hands.run(|| session.lost())? {
         report.lost(&lost)?;
     }
     let end = session.now();
-    for question in report.close(end)? {
+    let until = Instant::now() + LAST_QUESTIONS;
+    for question in report.close(end)?.into_iter().take_while(|_| Instant::now() < until) {
         let answer = hands.run(|| session.ask(&question));
         answer.map_or(Ok(()), |answer| report.answered(answer))?;
     }
@@ -129,6 +136,33 @@ impl Owners<'_> {
     fn answers(&mut self, session: &Session) -> Vec<Answer> {
         let Self { hands, netfilter, .. } = self;
         if netfilter.is_idle() { Vec::new() } else { hands.run(|| session.answers(netfilter)) }
+    }
+
+    /// The answers that are still to come, in so far as they come in time: less of it once a signal has
+    /// come.
+    async fn rest(&mut self, session: &Session, stop: &mut Stop) -> Vec<Answer> {
+        const LOOK: Duration = Duration::from_millis(5);
+        let mut until = Instant::now() + READING;
+        let (mut is_hurried, mut is_halted) = (false, false);
+        let mut answers = Vec::new();
+        loop {
+            answers.extend(self.answers(session));
+            let now = Instant::now();
+            if self.netfilter.is_idle() || (is_halted && now >= until) {
+                return answers;
+            }
+            if now >= until {
+                // What is not known is told, too.
+                self.netfilter.halt();
+                (is_halted, until) = (true, now + HASTE);
+            }
+            if timeout(LOOK, stop.signalled()).await.is_ok() {
+                if !is_hurried {
+                    (is_hurried, until) = (true, until.min(now + HASTE));
+                }
+                sleep(LOOK).await;
+            }
+        }
     }
 }
 

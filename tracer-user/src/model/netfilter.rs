@@ -1,5 +1,7 @@
 //! Which rule dropped a packet.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
@@ -9,7 +11,8 @@ use super::{Netns, Tuple};
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Netfilter {
-    /// Nanoseconds since the trace began: when the rules were read.
+    /// Nanoseconds since the trace began: when the rules were read, or found to be still those that
+    /// were read before.
     pub ts: u64,
     /// The namespace.
     pub netns: Netns,
@@ -22,10 +25,13 @@ pub struct Netfilter {
     pub way: String,
     /// The candidates, in the order in which the packet met them. One: that is the rule.
     #[serde(default)]
-    pub rules: Vec<Rule>,
+    pub rules: Arc<[Rule]>,
     /// Whether the packet surely comes to the first of them, and surely matches it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub certain: bool,
+    /// There are so many rules that not all were held against the packet, or so many candidates that not all are here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Whose rules were held against the packet: families of nftables, and `iptables` or
     /// `ip6tables` for those of the older kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

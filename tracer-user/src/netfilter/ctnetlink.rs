@@ -4,25 +4,20 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd;
 
-use netlink_sys::{Socket, SocketAddr};
-
+use super::nfnetlink::{
+    NESTED, NLMSG_ERROR, Nfnetlink, attribute, attributes, be16, be32, error, nested,
+};
 use crate::model::{CtEntry, Tuple};
 
-/// `NETLINK_NETFILTER`.
-const NETLINK_NETFILTER: isize = 12;
 /// `NFNL_SUBSYS_CTNETLINK << 8`.
 const SUBSYSTEM: u16 = 1 << 8;
 const CT_NEW: u16 = 0;
 const CT_GET: u16 = 1;
 const CT_GET_STATS: u16 = 5;
-const NLMSG_ERROR: u16 = 2;
-const NLM_F_REQUEST: u16 = 1;
 /// `nfgenmsg.nfgen_family`.
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
-const NESTED: u16 = 0x8000;
 
 /// Attributes of an entry, `enum ctattr_type`.
 mod cta {
@@ -34,13 +29,9 @@ mod cta {
     pub const ZONE: u16 = 18;
 }
 
-/// How long an answer is waited for, milliseconds.
-const PATIENCE_MS: u16 = 500;
-const HEADER: usize = 20;
-
 /// A socket to the conntrack of the namespace that it was opened in.
 pub struct Conntrack {
-    socket: Socket,
+    socket: Nfnetlink,
 }
 
 /// What is asked for: a tuple as its packets look, with the ICMP identifier where that is one.
@@ -60,10 +51,7 @@ impl Conntrack {
     /// # Errors
     /// The kernel has no `nfnetlink`.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket })
+        Ok(Self { socket: Nfnetlink::open()? })
     }
 
     /// The entry that has this tuple, in either direction; `None` when there is none.
@@ -77,7 +65,7 @@ impl Conntrack {
         let mut body = attribute(cta::TUPLE_ORIG | NESTED, &tuple);
         body.extend(attribute(cta::ZONE, &wanted.zone.to_be_bytes()));
         let family = if wanted.tuple.src.is_ipv4() { AF_INET } else { AF_INET6 };
-        let (kind, answer) = self.ask(CT_GET, family, &body)?;
+        let (kind, answer) = self.socket.ask(SUBSYSTEM | CT_GET, family, &body)?;
         match (kind, error(&answer)) {
             (NLMSG_ERROR, Some(e)) if e == libc::ENOENT => Ok(None),
             (NLMSG_ERROR, Some(e)) => Err(io::Error::from_raw_os_error(e)),
@@ -93,83 +81,16 @@ impl Conntrack {
     pub fn size(&self) -> io::Result<(Option<u32>, Option<u32>)> {
         const ENTRIES: u16 = 1;
         const MAX_ENTRIES: u16 = 2;
-        let (_, answer) = self.ask(CT_GET_STATS, 0, &[])?;
+        let (kind, answer) = self.socket.ask(SUBSYSTEM | CT_GET_STATS, 0, &[])?;
+        if kind == NLMSG_ERROR {
+            return Err(io::Error::from_raw_os_error(error(&answer).unwrap_or(libc::EPROTO)));
+        }
         let find = |wanted| {
             let (_, value) = attributes(&answer).find(|(kind, _)| *kind == wanted)?;
             be32(value)
         };
         Ok((find(ENTRIES), find(MAX_ENTRIES)))
     }
-
-    /// One message there and one back: its type, and what is behind its headers.
-    fn ask(&self, kind: u16, family: u8, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
-        let mut message = Vec::with_capacity(HEADER + body.len());
-        let len = u32::try_from(HEADER + body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        message.extend(len.to_ne_bytes());
-        message.extend((SUBSYSTEM | kind).to_ne_bytes());
-        message.extend(NLM_F_REQUEST.to_ne_bytes());
-        message.extend([0; 8]); // sequence number and port id
-        message.extend([family, 0, 0, 0]); // struct nfgenmsg
-        message.extend(body);
-        self.socket.send(&message, 0)?;
-        let mut poll = [nix::poll::PollFd::new(
-            std::os::fd::AsFd::as_fd(&self.socket),
-            nix::poll::PollFlags::POLLIN,
-        )];
-        if nix::poll::poll(&mut poll, PATIENCE_MS)? == 0 {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        let (answer, _) = self.socket.recv_from_full()?;
-        let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        let kind = answer.get(4..6).and_then(|b| b.try_into().ok()).ok_or_else(short)?;
-        Ok((u16::from_ne_bytes(kind), answer.get(16..).ok_or_else(short)?.to_vec()))
-    }
-}
-
-impl AsRawFd for Conntrack {
-    fn as_raw_fd(&self) -> i32 {
-        self.socket.as_raw_fd()
-    }
-}
-
-/// `struct nlmsgerr`: the error, positive; `None` where it is none.
-pub(super) fn error(answer: &[u8]) -> Option<i32> {
-    let code = i32::from_ne_bytes(answer.get(..4)?.try_into().ok()?);
-    (code != 0).then_some(-code)
-}
-
-/// `struct nlattr` and its value, padded to four bytes.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len() + 7);
-    out.extend((value.len() as u16 + 4).to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend(value);
-    out.resize(out.len().next_multiple_of(4), 0);
-    out
-}
-
-/// The attributes behind `struct nfgenmsg`.
-fn attributes(answer: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    nested(answer.get(4..).unwrap_or(&[]))
-}
-
-/// Attributes one after the other; ends where one does not fit.
-fn nested(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let len = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?) & 0x3fff;
-        let value = rest.get(4..len)?;
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
-        Some((kind, value))
-    })
-}
-
-fn be16(value: &[u8]) -> Option<u16> {
-    Some(u16::from_be_bytes(value.get(..2)?.try_into().ok()?))
-}
-
-fn be32(value: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(value.get(..4)?.try_into().ok()?))
 }
 
 /// `CTA_TUPLE_IP` and `CTA_TUPLE_PROTO`; `None` for a protocol whose tuples are not known here.
@@ -273,13 +194,5 @@ mod tests {
         ] {
             assert_eq!(decode_tuple(&encode_tuple(&w).unwrap()), Some(w.tuple));
         }
-    }
-
-    #[test]
-    fn attributes_that_do_not_fit_end_the_list() {
-        let mut bytes = attribute(1, &[1, 2, 3]);
-        bytes.extend([9, 0, 1, 0, 5]);
-        assert_eq!(nested(&bytes).collect::<Vec<_>>(), [(1, &[1_u8, 2, 3][..])]);
-        assert_eq!(nested(&[0; 8]).count(), 0);
     }
 }

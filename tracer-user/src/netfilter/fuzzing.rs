@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use super::rules::{Candidate, Facts, Ruleset, parse_saved};
-use super::{ctnetlink, routing};
+use super::rules::{Candidate, Facts, Ruleset, Steps, parse_saved};
+use super::{ctnetlink, nfnetlink, routing};
 use crate::model::{CtEntry, Eth, Hop, Mac, Rule};
 use crate::verdict::hook::{Hook, HookPoint, Layer};
 
@@ -45,16 +45,23 @@ static FACTS: LazyLock<Vec<Facts>> = LazyLock::new(|| {
 });
 
 /// For each of some packets the rules that may have dropped it, by `nft -j list ruleset`,
-/// `nft -a list ruleset` and `iptables-nft-save`. `None`: nothing of nft's.
-pub fn nft(json: &[u8], readable: &str, saved: &str) -> Option<Vec<Blamed>> {
-    let rules = Ruleset::parse(json, readable, parse_saved(saved))?;
-    Some(FACTS.iter().map(|facts| blamed(rules.candidates(facts, &FAMILIES))).collect())
+/// `nft -a list ruleset` and `iptables-nft-save`. `None`: one of them is not understood.
+pub fn nft(json: &[u8], readable: &[u8], saved: &[u8]) -> Option<Vec<Blamed>> {
+    let mut rules = Ruleset::parse(json).ok()?;
+    rules.learn_texts(readable).ok()?;
+    for v6 in [false, true] {
+        rules.learn_foreign(v6, parse_saved(saved).ok()?);
+    }
+    let mut steps = Steps::default();
+    let blame = |facts| blamed(rules.candidates(facts, &FAMILIES, &mut steps));
+    Some(FACTS.iter().map(blame).collect())
 }
 
 /// The same by `iptables-save`.
-pub fn iptables(saved: &str) -> Vec<Blamed> {
-    let rules = parse_saved(saved);
-    FACTS.iter().map(|facts| blamed(rules.candidates(facts))).collect()
+pub fn iptables(saved: &[u8]) -> Option<Vec<Blamed>> {
+    let rules = parse_saved(saved).ok()?;
+    let mut steps = Steps::default();
+    Some(FACTS.iter().map(|facts| blamed(rules.candidates(facts, &mut steps))).collect())
 }
 
 fn blamed(candidates: Vec<Candidate>) -> Blamed {
@@ -63,13 +70,14 @@ fn blamed(candidates: Vec<Candidate>) -> Blamed {
 
 /// What follows the header of a netlink message of conntrack's: an error, or an entry.
 pub fn conntrack(answer: &[u8]) -> (Option<i32>, CtEntry) {
-    (ctnetlink::error(answer), ctnetlink::decode_entry(answer))
+    (nfnetlink::error(answer), ctnetlink::decode_entry(answer))
 }
 
 /// `ip -j addr`, `bridge -j fdb` and `ip -j -d link`, each of which may be given for the other.
 pub fn iproute(json: &str) -> (Option<(String, String)>, [Option<IpAddr>; 2]) {
     let eth = Eth { src: Mac([0; 6]), dst: Mac([2, 0, 0, 0, 0, 9]) };
-    (routing::holder(json), [routing::entry(json, Some(eth)), routing::remote(json)])
+    let far_end = routing::entry(json.as_bytes(), Some(eth)).ok().flatten();
+    (routing::holder(json), [far_end, routing::remote(json)])
 }
 
 #[cfg(test)]

@@ -2,26 +2,41 @@
 //! answers are records, so that `explain` judges by the same facts.
 
 mod ctnetlink;
+mod dropped;
 pub(crate) mod fuzzing;
+mod latest;
+mod nfnetlink;
+mod program;
 mod reader;
 mod routing;
 mod rules;
+mod tame;
+mod turn;
+mod worker;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use self::dropped::Dropped;
+use self::latest::Latest;
+use self::worker::{Job, Workers};
+use crate::few::Few;
 use crate::model::{Conntrack, Hop, Tuple};
 use crate::reconstruct::asked::{self, Answer, Question};
 use crate::topology::{Topology, enter};
 
 /// How long an answer is good for, nanoseconds.
 const FRESH: u64 = 1_000_000_000;
-/// How many questions one trace asks while it runs.
+/// How many questions one trace asks conntrack in that time.
 const MAX_QUESTIONS: u32 = 256;
-/// How many times one trace reads rules.
-const MAX_READS: u32 = 32;
+/// How long conntrack is asked before other things get their turn: the rest is asked next time.
+const ONE_ROUND: Duration = Duration::from_millis(50);
+/// How many packets may wait to have their rule found, and destinations to be asked about: about others nothing is
+/// asked, which is said.
+const MAX_WAITING: usize = 16_384;
+const MAX_SOUGHT: usize = 256;
 
 /// Asks while the trace runs what will not be there to be asked at its end.
 #[derive(Debug, Default)]
@@ -29,88 +44,101 @@ pub struct Asker {
     pending: Vec<Question>,
     /// When a namespace was asked about a tuple last.
     asked: HashMap<Question, u64>,
-    questions: u32,
-    /// Packets whose rule is to be found.
-    unblamed: Vec<Hop>,
+    /// How many questions there were since then.
+    questions: (u64, u32),
+    /// Packets whose rule is to be found, by namespace.
+    unblamed: HashMap<u32, Vec<Dropped>>,
     /// Where rules were looked for: namespace, tuple, function that dropped.
-    blamed: HashSet<(u32, Tuple, Option<String>)>,
+    blamed: Latest<(u32, Tuple, Option<String>)>,
     /// Packets whose destination is to be asked about.
     unsent: Vec<Hop>,
     /// About which it was asked: namespace, device, destination.
-    sought: HashSet<(u32, u32, IpAddr)>,
-    readers: Vec<JoinHandle<Option<Answer>>>,
+    sought: Latest<(u32, u32, IpAddr)>,
+    workers: Workers,
+    unasked: Few,
 }
 
 impl Asker {
     /// A hop was seen: a packet that netfilter dropped raises questions, and one that was not sent on.
     pub fn see(&mut self, hop: &Hop) {
+        let Some(drop) = &hop.drop else { return };
         self.seek(hop);
+        let (reason, symbol) = (drop.reason.as_deref(), drop.symbol.as_deref());
+        if asked::is_netfilter(reason, symbol) && !asked::is_datapath(reason, symbol) {
+            self.blame(hop);
+        }
         for question in asked::raised_by(hop) {
             let known = self.asked.get(&question);
-            let fresh = known.is_some_and(|at| hop.ts.saturating_sub(*at) < FRESH);
-            if fresh || self.questions >= MAX_QUESTIONS {
+            if known.is_some_and(|at| hop.ts.saturating_sub(*at) < FRESH) {
                 continue;
             }
-            self.questions += 1;
-            self.asked.insert(question.clone(), hop.ts);
-            self.pending.push(question);
-            self.blame(hop);
+            if hop.ts.saturating_sub(self.questions.0) >= FRESH {
+                self.questions = (hop.ts, 0);
+                self.asked.retain(|_, at| hop.ts.saturating_sub(*at) < FRESH);
+            }
+            if self.questions.1 < MAX_QUESTIONS {
+                self.questions.1 += 1;
+                self.asked.insert(question.clone(), hop.ts);
+                self.pending.push(question);
+            }
         }
     }
 
     fn seek(&mut self, hop: &Hop) {
-        if hop.drop.is_none() || asked::lacks(hop).is_none() {
+        if asked::lacks(hop).is_none() || self.unsent.len() + self.workers.sought() >= MAX_SOUGHT {
             return;
         }
         let (Some(netns), Some(dev), Some(tuple)) = (&hop.netns, &hop.dev, &hop.tuple) else {
             return;
         };
-        if (self.sought.len() as u32) < MAX_READS
-            && self.sought.insert((netns.inode, dev.ifindex, tuple.dst))
-        {
+        if self.sought.insert((netns.inode, dev.ifindex, tuple.dst)) {
             self.unsent.push(hop.clone());
         }
     }
 
     fn blame(&mut self, hop: &Hop) {
-        let (Some(netns), Some(tuple)) = (&hop.netns, &hop.tuple) else { return };
-        let Some(drop) = &hop.drop else { return };
-        if asked::is_datapath(drop.reason.as_deref(), drop.symbol.as_deref()) {
+        let (Some(netns), Some(tuple), Some(drop)) = (&hop.netns, &hop.tuple, &hop.drop) else {
+            return;
+        };
+        let key = (netns.inode, *tuple, drop.symbol.clone());
+        if self.blamed.has(&key) {
             return;
         }
-        let symbol = drop.symbol.clone();
-        let new = (self.blamed.len() as u32) < MAX_READS
-            && self.blamed.insert((netns.inode, *tuple, symbol));
-        if new {
-            self.unblamed.push(hop.clone());
+        let waiting = self.unblamed.values().map(Vec::len).sum::<usize>() + self.workers.blamed();
+        if waiting >= MAX_WAITING {
+            self.unasked.warn("more packets are dropped than rules can be held against");
+            return;
+        }
+        self.blamed.insert(key);
+        if let Some(dropped) = Dropped::of(hop) {
+            self.unblamed.entry(netns.inode).or_default().push(dropped);
         }
     }
 
-    /// Asks what was not asked yet; rules are read on threads of their own. The answers that there
-    /// are by now.
+    /// Asks what was not asked yet; rules and routes are read on threads of their own. The answers that
+    /// there are by now.
     pub fn ask(&mut self, topology: &Topology, now: u64) -> Vec<Answer> {
-        let unblamed = self.unblamed.drain(..).map(|hop| (hop, Reading::Rules));
-        let unsent = self.unsent.drain(..).map(|hop| (hop, Reading::Routing));
-        for (hop, what) in unblamed.chain(unsent) {
-            let Some(netns) = hop.netns.as_ref().and_then(|n| topology.netns(n.inode)) else {
-                continue;
-            };
-            let name = topology.model_netns(netns.inode);
-            let reader = std::thread::Builder::new().name("rules".to_owned());
-            let read = move || match what {
-                Reading::Rules => reader::blame(&netns, name, &hop, now).map(Answer::Netfilter),
-                Reading::Routing => routing::seek(&netns, name, &hop, now).map(Answer::Routing),
-            };
-            if let Ok(reader) = reader.spawn(read) {
-                self.readers.push(reader);
+        for (inode, dropped) in self.unblamed.drain() {
+            if let Some(netns) = topology.netns(inode) {
+                let name = topology.model_netns(inode);
+                self.workers.give(Job::Rules { netns, name, dropped, now });
             }
         }
-        let pending = self.pending.drain(..);
-        let asked = pending.filter_map(|question| ask(topology, &question, now));
-        let mut answers: Vec<_> = asked.map(Answer::Conntrack).collect();
-        let (done, busy) = self.readers.drain(..).partition(|r: &JoinHandle<_>| r.is_finished());
-        self.readers = busy;
-        answers.extend(joined(done));
+        for hop in self.unsent.drain(..) {
+            if let Some(netns) = hop.netns.as_ref().and_then(|n| topology.netns(n.inode)) {
+                let name = topology.model_netns(netns.inode);
+                self.workers.give(Job::Routes { netns, name, hop: Box::new(hop), now });
+            }
+        }
+        let until = Instant::now() + ONE_ROUND;
+        let mut answers = Vec::new();
+        while let Some(question) = self.pending.pop() {
+            answers.extend(ask(topology, &question, now).map(Answer::Conntrack));
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        answers.extend(self.workers.ready());
         answers
     }
 
@@ -119,24 +147,14 @@ impl Asker {
         self.pending.is_empty()
             && self.unblamed.is_empty()
             && self.unsent.is_empty()
-            && self.readers.is_empty()
+            && self.workers.are_idle()
     }
 
-    /// The answers that are still to come.
-    pub fn wait(&mut self) -> Vec<Answer> {
-        joined(std::mem::take(&mut self.readers)).collect()
+    /// Gives up what is still being read; what waits for it is answered with that.
+    pub fn halt(&mut self) {
+        self.pending.clear();
+        self.workers.halt();
     }
-}
-
-/// What is read with the tools that own it.
-#[derive(Clone, Copy, Debug)]
-enum Reading {
-    Rules,
-    Routing,
-}
-
-fn joined(readers: Vec<JoinHandle<Option<Answer>>>) -> impl Iterator<Item = Answer> {
-    readers.into_iter().filter_map(|r| r.join().ok().flatten())
 }
 
 /// Asks; `now` is in nanoseconds since the trace began. `None` where the namespace is not known.

@@ -1,18 +1,26 @@
 //! Asks a namespace about the destination of a packet that it did not send on.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::IpAddr;
 
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::reader::output;
+use super::program::{Limits, Needs, run};
+use super::tame::{Each, json};
 use crate::model::{Dev, Eth, Hop, Netns, Routing};
 use crate::reconstruct::asked::{Lack, lacks};
 use crate::topology;
 
 /// What the namespace says. `now`: nanoseconds since the trace began. `None` where the hop shows
 /// nothing to ask about.
-pub fn seek(netns: &topology::Netns, name: Netns, hop: &Hop, now: u64) -> Option<Routing> {
+pub fn seek(
+    netns: &topology::Netns,
+    name: Netns,
+    hop: &Hop,
+    now: u64,
+    limits: &Limits,
+) -> Option<Routing> {
     let (lack, dev, dst) = (lacks(hop)?, hop.dev.as_deref()?, hop.tuple?.dst);
     let mut record = Routing {
         ts: now,
@@ -26,35 +34,69 @@ pub fn seek(netns: &topology::Netns, name: Netns, hop: &Hop, now: u64) -> Option
         far_end: None,
         failed: None,
     };
-    let asked = topology::enter(netns, || match lack {
-        Lack::Host => ask_host(&mut record),
-        Lack::FarEnd => {
-            record.far_end = far_end(dev, hop.eth)?;
-            Ok(())
-        }
-    });
-    if let Ok(Err(e)) | Err(e) = asked {
+    let programs = Programs { netns, limits };
+    let asked = match lack {
+        Lack::Host => programs.ask_host(&mut record),
+        Lack::FarEnd => programs.far_end(dev, hop.eth).map(|far_end| record.far_end = far_end),
+    };
+    if let Err(e) = asked {
         record.failed = Some(e.to_string());
     }
     Some(record)
 }
 
-fn ask_host(record: &mut Routing) -> io::Result<()> {
-    let place = match record.dst {
-        IpAddr::V4(_) => format!("ipv4/conf/{}", record.dev),
-        IpAddr::V6(_) => "ipv6/conf/all".to_owned(),
-    };
-    let forwarding = std::fs::read_to_string(format!("/proc/sys/net/{place}/forwarding"))?;
-    record.forwarding = Some(forwarding.trim() != "0");
-    let dst = record.dst.to_string();
-    let addresses = output("ip", &["-j", "addr", "show", "to", &dst])?;
-    (record.holder, record.state) = holder(&addresses).unzip();
-    record.state = record.state.take().filter(|state| !state.is_empty());
-    // There may be none: then the command fails.
-    let way = output("ip", &["-j", "route", "get", &dst]).unwrap_or_default();
-    record.out = text(&parsed(&way), "/0/dev");
-    Ok(())
+/// The programs that know, in one namespace.
+struct Programs<'a> {
+    netns: &'a topology::Netns,
+    limits: &'a Limits,
 }
+
+impl Programs<'_> {
+    /// What one prints, as text.
+    fn output(&self, program: &str, arguments: &[&str]) -> io::Result<String> {
+        let mut text = String::new();
+        run(self.netns, (program, arguments), Needs::Nothing, self.limits, |out| {
+            out.read_to_string(&mut text)
+        })?;
+        Ok(text)
+    }
+
+    fn ask_host(&self, record: &mut Routing) -> io::Result<()> {
+        let place = match record.dst {
+            IpAddr::V4(_) => format!("ipv4/conf/{}", record.dev),
+            IpAddr::V6(_) => "ipv6/conf/all".to_owned(),
+        };
+        let path = format!("/proc/sys/net/{place}/forwarding");
+        let forwarding = topology::enter(self.netns, || std::fs::read_to_string(path))??;
+        record.forwarding = Some(forwarding.trim() != "0");
+        let dst = record.dst.to_string();
+        let addresses = self.output("ip", &["-j", "addr", "show", "to", &dst])?;
+        (record.holder, record.state) = holder(&addresses).unzip();
+        record.state = record.state.take().filter(|state| !state.is_empty());
+        // There may be none: then the command fails.
+        let way = self.output("ip", &["-j", "route", "get", &dst]).unwrap_or_default();
+        record.out = text(&parsed(&way), "/0/dev");
+        Ok(())
+    }
+
+    /// The other end for a frame: that of its forwarding entry (VXLAN), or the device's own.
+    fn far_end(&self, dev: &Dev, eth: Option<Eth>) -> io::Result<Option<IpAddr>> {
+        if dev.kind.as_deref() == Some("vxlan") {
+            let entries = ("bridge", &["-j", "fdb", "show", "dev", &dev.name][..]);
+            // Of a hundred thousand entries one is wanted.
+            let limits = Limits { bytes: MAX_ENTRIES, ..self.limits.clone() };
+            let found = run(self.netns, entries, Needs::Nothing, &limits, |out| entry(out, eth))?;
+            if let Some(found) = found {
+                return Ok(Some(found));
+            }
+        }
+        let link = self.output("ip", &["-j", "-d", "link", "show", "dev", &dev.name])?;
+        Ok(remote(&link))
+    }
+}
+
+/// How much a listing of forwarding entries may have, bytes. It is not held.
+const MAX_ENTRIES: u64 = 64 << 20;
 
 fn parsed(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_default()
@@ -76,27 +118,27 @@ pub(super) fn holder(addresses: &str) -> Option<(String, String)> {
     })
 }
 
-/// The other end for a frame: that of its forwarding entry (VXLAN), or the device's own.
-fn far_end(dev: &Dev, eth: Option<Eth>) -> io::Result<Option<IpAddr>> {
-    if dev.kind.as_deref() == Some("vxlan") {
-        let entries = output("bridge", &["-j", "fdb", "show", "dev", &dev.name])?;
-        if let Some(found) = entry(&entries, eth) {
-            return Ok(Some(found));
-        }
-    }
-    let link = output("ip", &["-j", "-d", "link", "show", "dev", &dev.name])?;
-    Ok(remote(&link))
+/// A forwarding entry.
+#[derive(Deserialize)]
+struct Entry {
+    mac: Option<String>,
+    dst: Option<String>,
 }
 
 /// `vxlan_find_mac`, and for what nobody has the entry of zeros (`vxlan_xmit`).
-pub(super) fn entry(entries: &str, eth: Option<Eth>) -> Option<IpAddr> {
-    let entries = parsed(entries);
-    let of = |mac: &str| {
-        let own = |e: &&Value| e.get("mac").and_then(Value::as_str) == Some(mac);
-        let mut dst = entries.as_array()?.iter().filter(own).filter_map(|e| e.get("dst")?.as_str());
-        dst.next()?.parse().ok()
+pub(super) fn entry(entries: impl io::BufRead, eth: Option<Eth>) -> io::Result<Option<IpAddr>> {
+    let wanted = eth.map(|eth| eth.dst.to_string());
+    let (mut own, mut of_all) = (None, None);
+    let take = |entry: Entry| {
+        let addr = entry.dst.and_then(|dst| dst.parse().ok());
+        if entry.mac.is_some() && entry.mac == wanted {
+            own = own.or(addr);
+        } else if entry.mac.as_deref() == Some("00:00:00:00:00:00") {
+            of_all = of_all.or(addr);
+        }
     };
-    eth.and_then(|eth| of(&eth.dst.to_string())).or_else(|| of("00:00:00:00:00:00"))
+    json(entries, Each::new(take))?;
+    Ok(own.or(of_all))
 }
 
 /// From `ip -j -d link show`.
@@ -138,6 +180,7 @@ mod tests {
             {"mac":"00:00:00:00:00:00","dst":"10.9.0.9","flags":["self"]}]"#;
         let to = |last| Some(Eth { src: Mac([0; 6]), dst: Mac([2, 0, 0, 0, 0, last]) });
         let addr = |text: &str| text.parse::<IpAddr>().ok();
+        let entry = |entries: &str, eth| entry(entries.as_bytes(), eth).unwrap();
         assert_eq!(entry(entries, to(9)), addr("172.16.9.9"));
         assert_eq!(entry(entries, to(8)), addr("10.9.0.9"));
         assert_eq!(entry(entries, None), addr("10.9.0.9"));

@@ -1,7 +1,7 @@
 //! What netfilter is asked, and what was answered: pure, the asking is done elsewhere. What Open
 //! vSwitch is asked is in [`owner`](crate::reconstruct::owner).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{Conntrack, Hop, Netfilter, Outcome, OvsTrace, Routing, Tuple};
@@ -11,6 +11,8 @@ use crate::reconstruct::tuple::FlowTuple;
 
 /// How many answers are kept.
 const MAX_ANSWERS: usize = 512;
+/// How many about rules, one a flow: four times as many as flows are held.
+const MAX_RULES: usize = 16_384;
 
 /// What was answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,7 +166,7 @@ pub fn left_by(flow: &Flow) -> Vec<Question> {
 #[derive(Debug, Default)]
 pub struct Answers {
     conntrack: VecDeque<Arc<Conntrack>>,
-    netfilter: VecDeque<Arc<Netfilter>>,
+    netfilter: ByPlace,
     routing: VecDeque<Arc<Routing>>,
 }
 
@@ -175,12 +177,40 @@ fn keep<T>(all: &mut VecDeque<Arc<T>>, one: T) {
     all.push_back(Arc::new(one));
 }
 
+/// Answers about rules, by what they are about.
+#[derive(Debug, Default)]
+struct ByPlace {
+    answers: HashMap<Place, Vec<Arc<Netfilter>>>,
+    /// In the order in which they came.
+    order: VecDeque<Place>,
+}
+
+/// A namespace, and a tuple in it.
+type Place = (u32, Tuple);
+
+impl ByPlace {
+    fn add(&mut self, answer: Netfilter) {
+        if self.order.len() >= MAX_RULES
+            && let Some(oldest) = self.order.pop_front()
+            && let Some(all) = self.answers.get_mut(&oldest)
+        {
+            all.remove(0);
+            if all.is_empty() {
+                self.answers.remove(&oldest);
+            }
+        }
+        let place = (answer.netns.inode, answer.tuple);
+        self.order.push_back(place);
+        self.answers.entry(place).or_default().push(Arc::new(answer));
+    }
+}
+
 impl Answers {
     /// One more.
     pub fn add(&mut self, answer: Answer) {
         match answer {
             Answer::Conntrack(answer) => keep(&mut self.conntrack, answer),
-            Answer::Netfilter(answer) => keep(&mut self.netfilter, answer),
+            Answer::Netfilter(answer) => self.netfilter.add(answer),
             Answer::Routing(answer) => keep(&mut self.routing, answer),
             Answer::OpenVswitch(_) => {}
         }
@@ -189,14 +219,10 @@ impl Answers {
     /// What is known of the rules that dropped packets of a flow, or ICMP errors about it.
     pub fn rules_about(&self, flow: &Flow) -> Vec<Arc<Netfilter>> {
         let places = flow.losses.iter().map(|l| &l.at).chain(flow.related.iter().map(|r| &r.at));
-        let places: Vec<_> =
+        let places: HashSet<Place> =
             places.filter_map(|s| Some((s.site.netns.as_ref()?.inode, s.tuple?))).collect();
-        let concerns = |answer: &&Arc<Netfilter>| {
-            places
-                .iter()
-                .any(|(netns, tuple)| *netns == answer.netns.inode && *tuple == answer.tuple)
-        };
-        self.netfilter.iter().filter(concerns).cloned().collect()
+        let own = places.iter().filter_map(|place| self.netfilter.answers.get(place));
+        own.flatten().cloned().collect()
     }
 
     /// What the namespaces in which a flow's packets were not sent on said of their destinations.

@@ -3,7 +3,7 @@
 use crate::reconstruct::sight::Cause;
 
 /// A place in the network stack where netfilter's hooks are called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "named as nft names its hooks")]
 pub enum HookPoint {
     Ingress,
@@ -16,7 +16,7 @@ pub enum HookPoint {
 }
 
 /// Whose hook it is: what the rules there look at, and which families of rules there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layer {
     /// A device's own, before and behind all protocols (`NFPROTO_NETDEV`).
     Device,
@@ -46,7 +46,7 @@ impl HookPoint {
 }
 
 /// One of netfilter's hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hook {
     /// Where on the packet's way.
     pub point: HookPoint,

@@ -131,16 +131,21 @@ pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
             next: all_rules(hook, &spot),
         });
     };
-    let words = match answer.rules.as_slice() {
+    let words = match &answer.rules[..] {
+        [] if answer.partial => format!(
+            "netfilter refused it in its {name} hook, by one of more rules than could be held against it"
+        ),
         [] => format!("netfilter refused it in its {name} hook, {}", no_rule(&answer.read)),
         [one] if answer.certain => format!("{} refused it in the {name} hook", rule(one)),
-        [one] => {
+        [one] if !answer.partial => {
             format!("{} is the only one in the {name} hook that can have refused it", rule(one))
         }
         several => {
             let all: Vec<_> = several.iter().take(SHOWN).map(rule).collect();
+            let more = if answer.partial { "more than " } else { "" };
             format!(
-                "one of {} rules in the {name} hook refused it, and the record does not tell which: {}",
+                "one of {more}{} rules in the {name} hook refused it, and the record does not tell \
+                 which: {}",
                 several.len(),
                 all.join("; ")
             )

@@ -1,12 +1,14 @@
 //! The rules of iptables, as `iptables-save` prints them.
 
 use std::collections::HashMap;
+use std::io::{self, BufRead};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Candidate, Facts, Tri};
+use super::{Candidate, Facts, Steps, Tri};
 use crate::model::{Jump, Proto, Rule};
+use crate::netfilter::tame;
 use crate::verdict::hook::HookPoint;
 
 /// How deep chains may call each other.
@@ -16,40 +18,89 @@ const MAX_DEPTH: usize = 16;
 const TABLES: [(&str, i64); 5] =
     [("raw", -300), ("mangle", -150), ("nat", -100), ("filter", 0), ("security", 50)];
 
+/// How much the rules of one address family may take, bytes.
+const MAX_SIZE: usize = 24 << 20;
+/// How much of the rules' own text is kept, bytes.
+const MAX_TEXTS: usize = 6 << 20;
+
 /// One rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SavedRule {
-    words: Vec<String>,
-    line: String,
+    tests: Box<[(bool, Test)]>,
+    /// It goes to its target (`-g`), and does not come back.
+    goes: bool,
+    target: Option<Box<str>>,
+    /// As it is printed, where it may have to be named.
+    line: Option<Box<str>>,
+}
+
+/// What a rule asks of a packet.
+#[derive(Debug)]
+enum Test {
+    /// A protocol's number; none: any.
+    Proto(Option<u8>),
+    From(IpNet),
+    To(IpNet),
+    Input(Box<str>),
+    Output(Box<str>),
+    SourcePort(Box<str>),
+    Port(Box<str>),
+    EitherPort(Box<str>),
+    State(Box<str>),
+    Flags(Box<(String, String)>),
+    Icmp(Box<str>),
+    Fragment,
+    Unknown,
+}
+
+/// A chain: its policy, where it has one, and its rules.
+#[derive(Debug, Default)]
+struct Chain {
+    policy: Option<Box<str>>,
+    rules: Vec<SavedRule>,
 }
 
 /// All rules of one address family.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Saved {
-    chains: HashMap<(String, String), Vec<SavedRule>>,
-    policies: HashMap<(String, String), String>,
+    /// Chains by table and name.
+    tables: HashMap<Box<str>, HashMap<Box<str>, Chain>>,
+    asks_for_source_port: bool,
+    size: usize,
+    texts: usize,
 }
 
 /// Reads what `iptables-save` prints, with or without `-c`.
-pub fn parse(text: &str) -> Saved {
+///
+/// # Errors
+/// There are more rules than are held, or one too long to be one; or those of `text`.
+pub fn parse(text: impl BufRead) -> io::Result<Saved> {
     let mut all = Saved::default();
-    let mut table = String::new();
-    for line in text.lines() {
+    let mut table: Box<str> = "".into();
+    tame::lines(text, |line, is_whole| {
+        let line = line.trim_end();
         if let Some(name) = line.strip_prefix('*') {
-            name.trim().clone_into(&mut table);
+            table = name.trim().into();
         } else if let Some(chain) = line.strip_prefix(':') {
             let mut words = chain.split_whitespace();
             if let (Some(name), Some(policy)) = (words.next(), words.next()) {
-                all.policies.insert((table.clone(), name.to_owned()), policy.to_owned());
+                all.chain(&table, name).policy = Some(policy.into());
             }
-        } else if let Some((_, rule)) = line.split_once("-A ") {
-            let words = split(rule);
-            let Some((chain, rest)) = words.split_first() else { continue };
-            let rule = SavedRule { words: rest.to_vec(), line: format!("-A {rule}") };
-            all.chains.entry((table.clone(), chain.clone())).or_default().push(rule);
+        } else if let Some(rule) = after_counters(line).strip_prefix("-A ") {
+            if !is_whole {
+                return Err(io::Error::other("a rule is too long"));
+            }
+            all.add(&table, rule);
         }
-    }
-    all
+        if all.size > MAX_SIZE { Err(io::Error::other("there are too many rules")) } else { Ok(()) }
+    })?;
+    Ok(all)
+}
+
+/// A line without its `[packets:bytes]`.
+fn after_counters(line: &str) -> &str {
+    let counted = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    counted.map_or(line, |(_, rest)| rest)
 }
 
 /// Words, of which quoted ones are one.
@@ -80,13 +131,54 @@ fn split(line: &str) -> Vec<String> {
 }
 
 impl Saved {
+    fn chain(&mut self, table: &str, chain: &str) -> &mut Chain {
+        if !self.tables.contains_key(table) {
+            self.tables.insert(table.into(), HashMap::new());
+        }
+        if !self.tables.get(table).is_some_and(|chains| chains.contains_key(chain)) {
+            self.size += 256;
+        }
+        let chains = self.tables.entry(table.into()).or_default();
+        chains.entry(chain.into()).or_default()
+    }
+
+    fn add(&mut self, table: &str, rule: &str) {
+        let words = split(rule);
+        let Some((chain, words)) = words.split_first() else { return };
+        let mut kept = SavedRule::of(words);
+        self.size += size_of::<SavedRule>() + 96 * kept.tests.len();
+        self.asks_for_source_port |= kept
+            .tests
+            .iter()
+            .any(|(_, test)| matches!(test, Test::SourcePort(_) | Test::EitherPort(_)));
+        let may_be_named = kept.target.as_deref().is_some_and(|target| {
+            !matches!(target, "ACCEPT" | "RETURN") && !goes_on(target) && !translates(target)
+        });
+        if may_be_named && self.texts + rule.len() <= MAX_TEXTS {
+            self.texts += rule.len();
+            self.size += rule.len() + 16;
+            kept.line = Some(format!("-A {rule}").into());
+        }
+        self.chain(table, chain).rules.push(kept);
+    }
+
     /// The rule with this number in its chain, from 0.
     pub fn rule(&self, table: &str, chain: &str, number: usize) -> Option<&SavedRule> {
-        self.chains.get(&(table.to_owned(), chain.to_owned()))?.get(number)
+        self.tables.get(table)?.get(chain)?.rules.get(number)
+    }
+
+    /// Bytes that it takes, about.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether some rule asks for a source port.
+    pub fn asks_for_source_port(&self) -> bool {
+        self.asks_for_source_port
     }
 
     /// The rules that may have dropped the packet, as [`super::Ruleset::candidates`].
-    pub fn candidates(&self, facts: &Facts) -> Vec<Candidate> {
+    pub fn candidates(&self, facts: &Facts, steps: &mut Steps) -> Vec<Candidate> {
         let chain = match facts.hook.point {
             HookPoint::Prerouting => "PREROUTING",
             HookPoint::Input => "INPUT",
@@ -97,22 +189,27 @@ impl Saved {
         };
         let mut found = Vec::new();
         for (table, priority) in TABLES {
-            let (via, found_here) = (Vec::new(), Vec::new());
-            let mut search = Search { saved: self, facts, table, priority, via, found: found_here };
+            let Some(chains) = self.tables.get(table) else { continue };
+            let (via, here) = (Vec::new(), Vec::new());
+            let mut search = Search { chains, facts, table, priority, steps, via, found: here };
             let end = search.chain(chain, Tri::Yes, 0);
-            let policy = self.policies.get(&(table.to_owned(), chain.to_owned()));
-            if policy.is_some_and(|p| p == "DROP") && end != Some(Tri::No) {
-                let certain = end.is_none();
-                search.found.push(search.candidate(chain, None, certain));
+            let policy = chains.get(chain).and_then(|chain| chain.policy.as_deref());
+            if policy == Some("DROP") && end != Some(Tri::No) {
+                search.find(chain, None, end.is_none());
             }
-            let surely = search.found.iter().any(|c| c.certain);
-            found.append(&mut search.found);
+            let mut here = search.found;
+            let surely = here.iter().any(|c| c.certain);
+            found.append(&mut here);
             if surely {
                 break;
             }
         }
         found
     }
+}
+
+fn translates(target: &str) -> bool {
+    matches!(target, "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP")
 }
 
 /// Whether a packet goes on to the next rule after this target (iptables-extensions(8)).
@@ -139,32 +236,35 @@ pub(super) fn goes_on(target: &str) -> bool {
 }
 
 struct Search<'a> {
-    saved: &'a Saved,
+    chains: &'a HashMap<Box<str>, Chain>,
     facts: &'a Facts,
     table: &'static str,
     priority: i64,
-    /// The jumps that led to the chain that is being looked at.
-    via: Vec<Jump>,
+    steps: &'a mut Steps,
+    /// The rules that led to the chain that is being looked at, each with its chain.
+    via: Vec<(&'a str, &'a SavedRule)>,
     found: Vec<Candidate>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
     /// Whether the packet comes to the end of the chain: `None` surely, `Maybe`, `No`.
-    fn chain(&mut self, chain: &str, reached: Tri, depth: usize) -> Option<Tri> {
-        let key = (self.table.to_owned(), chain.to_owned());
-        let rules = self.saved.chains.get(&key).map_or(&[][..], Vec::as_slice);
+    fn chain(&mut self, chain: &'a str, reached: Tri, depth: usize) -> Option<Tri> {
         if depth >= MAX_DEPTH {
             return Some(Tri::Maybe);
         }
+        let rules = self.chains.get(chain).map_or(&[][..], |chain| chain.rules.as_slice());
         let (mut reached, mut end) = (reached, None);
         for (number, rule) in rules.iter().enumerate() {
+            if !self.steps.take() {
+                return Some(Tri::Maybe);
+            }
             let holds = rule.holds(self.facts);
-            let Some((goto, target)) = rule.target().filter(|_| holds != Tri::No) else { continue };
+            let Some(target) = rule.target_name().filter(|_| holds != Tri::No) else { continue };
             let surely = holds == Tri::Yes;
             let after = match target {
                 "DROP" | "REJECT" => {
                     let certain = reached.and(holds) == Tri::Yes;
-                    self.found.push(self.candidate(chain, Some((number, rule)), certain));
+                    self.find(chain, Some((number, rule)), certain);
                     Some(Tri::No)
                 }
                 "ACCEPT" => Some(Tri::No),
@@ -173,22 +273,17 @@ impl Search<'_> {
                     reached = Tri::Maybe;
                     continue;
                 }
-                own if self
-                    .saved
-                    .policies
-                    .contains_key(&(self.table.to_owned(), own.to_owned())) =>
-                {
-                    let text = Some(rule.line.clone());
-                    self.via.push(Jump { chain: chain.to_owned(), text });
+                own if self.chains.contains_key(own) => {
+                    self.via.push((chain, rule));
                     let after = self.chain(own, reached.and(holds), depth + 1);
                     self.via.pop();
-                    if goto && surely && after != Some(Tri::No) {
+                    if rule.goes && surely && after != Some(Tri::No) {
                         return after.or(end);
                     }
                     after
                 }
                 target if goes_on(target) => continue,
-                "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" => Some(Tri::No),
+                target if translates(target) => Some(Tri::No),
                 _ => Some(Tri::Maybe),
             };
             match after {
@@ -200,73 +295,123 @@ impl Search<'_> {
         end
     }
 
-    fn candidate(
-        &self,
-        chain: &str,
-        rule: Option<(usize, &SavedRule)>,
-        certain: bool,
-    ) -> Candidate {
-        let family = if self.facts.src.is_ipv4() { "iptables" } else { "ip6tables" };
-        let rule = Rule {
-            family: family.to_owned(),
-            table: self.table.to_owned(),
-            chain: chain.to_owned(),
-            handle: None,
-            number: rule.map(|(number, _)| number as u64 + 1),
-            priority: Some(self.priority),
-            text: Some(rule.map_or_else(|| "policy DROP".to_owned(), |(_, r)| r.line.clone())),
-            via: self.via.clone(),
+    fn find(&mut self, chain: &str, rule: Option<(usize, &SavedRule)>, certain: bool) {
+        let certain = certain && !self.steps.are_used_up();
+        if !self.steps.allow(&self.found) {
+            return;
+        }
+        let Self { facts, table, priority, via, .. } = &*self;
+        let candidate = {
+            let family = if facts.src.is_ipv4() { "iptables" } else { "ip6tables" };
+            let line = |rule: &SavedRule| rule.line.as_deref().map(str::to_owned);
+            let jump = |(chain, rule): &(&str, &SavedRule)| Jump {
+                chain: (*chain).to_owned(),
+                text: line(rule),
+            };
+            let rule = Rule {
+                family: family.to_owned(),
+                table: (*table).to_owned(),
+                chain: chain.to_owned(),
+                handle: None,
+                number: rule.map(|(number, _)| number as u64 + 1),
+                priority: Some(*priority),
+                text: rule.map_or_else(|| Some("policy DROP".to_owned()), |(_, r)| line(r)),
+                via: via.iter().map(jump).collect(),
+            };
+            Candidate { rule, certain }
         };
-        Candidate { rule, certain }
+        self.found.push(candidate);
     }
 }
 
 impl SavedRule {
-    /// Where it jumps (`-j`) or goes (`-g`) to.
-    pub(super) fn target(&self) -> Option<(bool, &str)> {
-        let at = self.words.iter().position(|w| w == "-j" || w == "-g")?;
-        Some((self.words.get(at)? == "-g", self.words.get(at + 1)?))
+    fn of(words: &[String]) -> Self {
+        let mut rule = Self { tests: Box::new([]), goes: false, target: None, line: None };
+        let mut tests = Vec::new();
+        let mut negated = false;
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().unwrap_or_default();
+            let test = match word {
+                "!" => {
+                    negated = true;
+                    continue;
+                }
+                "-j" | "-g" => {
+                    rule.goes = word == "-g";
+                    rule.target = Some(value().into());
+                    break;
+                }
+                "-m" if is_known_match(value()) => None,
+                "--comment" => {
+                    value();
+                    None
+                }
+                "-p" => proto(value()),
+                "-s" => Some(net(value()).map_or(Test::Unknown, Test::From)),
+                "-d" => Some(net(value()).map_or(Test::Unknown, Test::To)),
+                "-i" => Some(Test::Input(value().into())),
+                "-o" => Some(Test::Output(value().into())),
+                "--sport" | "--sports" => Some(Test::SourcePort(value().into())),
+                "--dport" | "--dports" => Some(Test::Port(value().into())),
+                "--ports" => Some(Test::EitherPort(value().into())),
+                "--ctstate" | "--state" => Some(Test::State(value().into())),
+                "--tcp-flags" => Some(Test::Flags(Box::new((value().into(), value().into())))),
+                "--icmp-type" | "--icmpv6-type" => Some(Test::Icmp(value().into())),
+                "-f" => Some(Test::Fragment),
+                _ => Some(Test::Unknown),
+            };
+            match (test, negated) {
+                (Some(test), negated) => tests.push((negated, test)),
+                // Not what always holds.
+                (None, true) => tests.push((true, Test::Proto(None))),
+                (None, false) => {}
+            }
+            negated = false;
+        }
+        rule.tests = tests.into();
+        rule
+    }
+
+    /// Where it jumps or goes to.
+    pub(super) fn target_name(&self) -> Option<&str> {
+        self.target.as_deref()
     }
 
     /// Whether the packet matches.
     pub fn holds(&self, facts: &Facts) -> Tri {
         let mut all = Tri::Yes;
-        let mut negated = false;
-        let mut words = self.words.iter().map(String::as_str);
-        while let Some(word) = words.next() {
-            let mut value = || words.next().unwrap_or_default();
-            let told = match word {
-                "!" => {
-                    negated = true;
-                    continue;
-                }
-                "-j" | "-g" => break,
-                "-m" => Tri::of(is_known_match(value())).or(Tri::Maybe),
-                "--comment" => {
-                    value();
-                    Tri::Yes
-                }
-                "-p" => is_proto(value(), facts),
-                "-s" => is_in(value(), facts.src),
-                "-d" => is_in(value(), facts.dst),
-                "-i" => is_device(value(), facts.iif.as_deref()),
-                "-o" => is_device(value(), facts.oif.as_deref()),
-                "--sport" | "--sports" => is_port(value(), facts.sport, facts),
-                "--dport" | "--dports" => is_port(value(), facts.dport, facts),
-                "--ports" => {
-                    let ports = value();
-                    is_port(ports, facts.sport, facts).or(is_port(ports, facts.dport, facts))
-                }
-                "--ctstate" | "--state" => is_state(value(), facts),
-                "--tcp-flags" => has_flags(value(), value(), facts),
-                "--icmp-type" | "--icmpv6-type" => is_icmp(value(), facts),
-                "-f" => Tri::of(facts.fragment != 0),
-                _ => Tri::Maybe,
-            };
-            all = all.and(if negated { told.not() } else { told });
-            negated = false;
+        for (negated, test) in &self.tests {
+            let told = test.holds(facts);
+            all = all.and(if *negated { told.not() } else { told });
+            if all == Tri::No {
+                break;
+            }
         }
         all
+    }
+}
+
+impl Test {
+    fn holds(&self, facts: &Facts) -> Tri {
+        match self {
+            Self::Proto(None) => Tri::Yes,
+            Self::Proto(number) => Tri::of(facts.proto.number() == *number),
+            Self::From(net) => Tri::of(net.contains(&facts.src)),
+            Self::To(net) => Tri::of(net.contains(&facts.dst)),
+            Self::Input(name) => is_device(name, facts.iif.as_deref()),
+            Self::Output(name) => is_device(name, facts.oif.as_deref()),
+            Self::SourcePort(ports) => is_port(ports, facts.sport, facts),
+            Self::Port(ports) => is_port(ports, facts.dport, facts),
+            Self::EitherPort(ports) => {
+                is_port(ports, facts.sport, facts).or(is_port(ports, facts.dport, facts))
+            }
+            Self::State(states) => is_state(states, facts),
+            Self::Flags(flags) => has_flags(&flags.0, &flags.1, facts),
+            Self::Icmp(kind) => is_icmp(kind, facts),
+            Self::Fragment => Tri::of(facts.fragment != 0),
+            Self::Unknown => Tri::Maybe,
+        }
     }
 }
 
@@ -277,18 +422,18 @@ fn is_known_match(name: &str) -> bool {
     )
 }
 
-fn is_proto(name: &str, facts: &Facts) -> Tri {
+/// `None`: all of them.
+fn proto(name: &str) -> Option<Test> {
     let number = match name {
-        "all" => return Tri::Yes,
+        "all" => return None,
         "ipv6-icmp" | "icmpv6" => Some(58),
         _ => name.parse().ok().or_else(|| Proto::parse(name)?.number()),
     };
-    number.map_or(Tri::Maybe, |n| Tri::of(facts.proto.number() == Some(n)))
+    Some(number.map_or(Test::Unknown, |n| Test::Proto(Some(n))))
 }
 
-fn is_in(net: &str, addr: IpAddr) -> Tri {
-    let parsed = net.parse::<IpNet>().ok().or_else(|| net.parse::<IpAddr>().ok().map(IpNet::from));
-    parsed.map_or(Tri::Maybe, |net| Tri::of(net.contains(&addr)))
+fn net(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn is_device(wanted: &str, name: Option<&str>) -> Tri {

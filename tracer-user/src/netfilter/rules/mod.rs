@@ -3,13 +3,15 @@
 //! Pure. What cannot be told from the record (a mark, a rate limit, a match that is not known here)
 //! is neither true nor false: every rule that may have dropped the packet stays a candidate.
 
+mod elements;
 mod iptables;
+mod lean;
 mod nft;
 mod value;
 
 use std::net::IpAddr;
 
-pub use iptables::parse as parse_saved;
+pub use iptables::{Saved, parse as parse_saved};
 pub use nft::Ruleset;
 
 use crate::model::{Eth, Hop, Proto, Rule, Tunnel};
@@ -53,7 +55,7 @@ impl Tri {
 }
 
 /// What rules can ask of a packet: what its outermost headers say, where one carries another.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// The hook at which the rules are run.
     pub hook: Hook,
@@ -87,6 +89,11 @@ impl Facts {
     /// IPv4, and not IPv6.
     pub fn is_v4(&self) -> bool {
         self.src.is_ipv4()
+    }
+
+    /// Without its source port: for rules that do not ask for one, all flows that differ in nothing else are one.
+    pub fn forget_source_port(&mut self) {
+        self.sport = self.sport.map(|_| 0);
     }
 
     /// From the hop where it died; `None` where that is neither an IP packet nor one of ARP.
@@ -146,6 +153,48 @@ fn devices(hop: &Hop, hook: Hook) -> (Option<String>, Option<String>) {
         (Layer::Ip, HookPoint::Forward)
         | (_, HookPoint::Ingress | HookPoint::Prerouting | HookPoint::Input) => (own, None),
         _ => (None, own),
+    }
+}
+
+/// How many rules are looked at for one packet: chains that call each other sixteen deep can make
+/// more of a few lines than there is time for.
+const MAX_STEPS: u32 = 1_000_000;
+/// How many rules that may have dropped a packet are named.
+const MAX_CANDIDATES: usize = 64;
+
+/// What may be looked at for one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps(u32);
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self(MAX_STEPS)
+    }
+}
+
+impl Steps {
+    /// One step; `false` where there is none left.
+    fn take(&mut self) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 != 0
+    }
+
+    /// Something was not looked at, or is not told.
+    pub fn are_used_up(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many were taken.
+    pub fn taken(self) -> u32 {
+        MAX_STEPS - self.0
+    }
+
+    /// Whether there is room for one more candidate. Where there is none, it ends.
+    fn allow(&mut self, found: &[Candidate]) -> bool {
+        if found.len() >= MAX_CANDIDATES {
+            self.0 = 0;
+        }
+        found.len() < MAX_CANDIDATES
     }
 }
 

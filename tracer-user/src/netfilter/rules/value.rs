@@ -1,60 +1,163 @@
 //! One expression of a rule against one packet. The expressions are those of `nft -j -n`
 //! (libnftables-json(5)), numbers for names.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde_json::Value;
 
+use super::elements::Elements;
+use super::lean::{self, Lean};
 use super::{Facts, Tri};
 use crate::model::{Eth, Mac, Proto};
 use crate::verdict::hook::Layer;
 
 /// A value that a packet shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum Shown<'a> {
     Addr(IpAddr),
     Number(u64),
     /// Bits of which several may be asked for.
     Bits(u64),
     /// A frame's type, which nft prints in whichever byte order the rule was given it.
     EtherType(u16),
-    Name(String),
+    Name(Cow<'a, str>),
     /// The packet has no such thing: no comparison holds.
     Absent,
     /// The record does not tell.
     Unknown,
 }
 
-/// The left side of a comparison.
-pub(super) fn shown(left: &Value, facts: &Facts) -> Shown {
-    if let Some(payload) = left.get("payload") {
-        let word = |key| payload.get(key).and_then(Value::as_str).unwrap_or_default();
-        return payload_field(word("protocol"), word("field"), facts);
+/// The left side of a comparison: what it looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Left {
+    Payload(Box<str>, Box<str>),
+    Meta(Box<str>),
+    CtState,
+    FragOff,
+    Masked(Box<Self>, u64),
+    Unknown,
+}
+
+impl Left {
+    /// From its JSON.
+    pub fn of(value: &Lean) -> Self {
+        if let Some(payload) = value.get("payload") {
+            return Self::Payload(payload.text("protocol").into(), payload.text("field").into());
+        }
+        if let Some(key) = value.get("meta").and_then(|meta| meta.get("key")?.as_text()) {
+            return Self::Meta(key.into());
+        }
+        if value.get("ct").is_some_and(|ct| ct.text("key") == "state") {
+            return Self::CtState;
+        }
+        if let Some(header) = value.get("exthdr") {
+            return match (header.text("name"), header.text("field")) {
+                ("frag", "frag-off") => Self::FragOff,
+                _ => Self::Unknown,
+            };
+        }
+        if let Some([inner, mask]) = value.get("&").and_then(Lean::as_list)
+            && let Some(mask) = bits(mask)
+        {
+            return Self::Masked(Box::new(Self::of(inner)), mask);
+        }
+        Self::Unknown
     }
-    if let Some(key) = left.pointer("/meta/key").and_then(Value::as_str) {
-        return meta(key, facts);
+
+    /// Whether it is a source port, which differs from one flow to the next.
+    pub fn is_source_port(&self) -> bool {
+        match self {
+            Self::Payload(_, field) => **field == *"sport",
+            Self::Masked(inner, _) => inner.is_source_port(),
+            _ => false,
+        }
     }
-    if left.pointer("/ct/key").and_then(Value::as_str) == Some("state") {
-        return ct_state(facts);
+
+    /// What the packet shows there.
+    pub fn shown<'a>(&self, facts: &'a Facts) -> Shown<'a> {
+        match self {
+            Self::Payload(protocol, field) => payload_field(protocol, field, facts),
+            Self::Meta(key) => meta(key, facts),
+            Self::CtState => ct_state(facts),
+            Self::FragOff if facts.src.is_ipv6() => Shown::Number(u64::from(facts.fragment / 8)),
+            Self::FragOff | Self::Unknown => Shown::Unknown,
+            Self::Masked(inner, mask) => match inner.shown(facts) {
+                Shown::Number(n) | Shown::Bits(n) => Shown::Number(n & mask),
+                Shown::Absent => Shown::Absent,
+                _ => Shown::Unknown,
+            },
+        }
     }
-    if let Some(header) = left.get("exthdr") {
-        let word = |key| header.get(key).and_then(Value::as_str);
-        return match (word("name"), word("field")) {
-            (Some("frag"), Some("frag-off")) if facts.src.is_ipv6() => {
-                Shown::Number(u64::from(facts.fragment / 8))
+}
+
+/// The right side of a comparison: what it is held against.
+#[derive(Debug)]
+pub(super) enum Right {
+    Number(u64),
+    Addr(IpAddr),
+    Text(Box<str>),
+    Net(IpNet),
+    /// From and to.
+    Range(Box<(Self, Self)>),
+    List(Box<[Self]>),
+    /// An anonymous set.
+    Elements(Box<Elements>),
+    /// A named one, by the number of its name.
+    Named(u32),
+    Unknown,
+}
+
+impl Right {
+    /// From its JSON; `number` numbers the names of sets.
+    pub fn of(value: &Lean, number: &mut dyn FnMut(&str) -> u32) -> Self {
+        match value {
+            Lean::Number(n) => Self::Number(*n),
+            Lean::Text(text) => match text.strip_prefix('@') {
+                Some(name) => Self::Named(number(name)),
+                None => text.parse().map_or_else(|_| Self::Text(text.clone()), Self::Addr),
+            },
+            Lean::Net(net) => Self::Net(*net),
+            Lean::List(all) => Self::List(all.iter().map(|one| Self::of(one, number)).collect()),
+            Lean::Map(_) => {
+                if let Some(set) = value.get("set") {
+                    let Some(all) = set.as_list() else { return Self::of(set, number) };
+                    let mut elements = Elements::default();
+                    for one in all {
+                        elements.push(Self::of(one, number));
+                    }
+                    elements.sort();
+                    return Self::Elements(Box::new(elements));
+                }
+                match value.get("range").and_then(Lean::as_list) {
+                    Some([from, to]) => {
+                        Self::Range(Box::new((Self::of(from, number), Self::of(to, number))))
+                    }
+                    _ => Self::Unknown,
+                }
             }
-            _ => Shown::Unknown,
-        };
+            Lean::Negative(_) | Lean::Other => Self::Unknown,
+        }
     }
-    if let Some([inner, mask]) = left.get("&").and_then(Value::as_array).map(Vec::as_slice) {
-        return match (shown(inner, facts), bits(mask)) {
-            (Shown::Number(n) | Shown::Bits(n), Some(mask)) => Shown::Number(n & mask),
-            (Shown::Absent, _) => Shown::Absent,
-            _ => Shown::Unknown,
-        };
+
+    /// Bytes that it takes beside its own, about.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len() + 16,
+            Self::Range(_) => 64,
+            Self::List(all) => all.iter().map(|one| 24 + one.size()).sum(),
+            Self::Elements(elements) => 128 + elements.size(),
+            _ => 0,
+        }
     }
-    Shown::Unknown
+
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(n) => Some(*n),
+            Self::Text(text) => lean::number(text),
+            _ => None,
+        }
+    }
 }
 
 /// `ETH_P_*` of what the frame carries.
@@ -66,9 +169,9 @@ fn ether_type(facts: &Facts) -> u16 {
     }
 }
 
-fn link_field(field: &str, facts: &Facts) -> Shown {
+fn link_field<'a>(field: &str, facts: &'a Facts) -> Shown<'a> {
     let mac = |of: fn(&Eth) -> Mac| {
-        facts.eth.as_ref().map_or(Shown::Unknown, |eth| Shown::Name(of(eth).to_string()))
+        facts.eth.as_ref().map_or(Shown::Unknown, |eth| Shown::Name(of(eth).to_string().into()))
     };
     match field {
         "saddr" => mac(|eth| eth.src),
@@ -78,7 +181,7 @@ fn link_field(field: &str, facts: &Facts) -> Shown {
     }
 }
 
-fn payload_field(protocol: &str, field: &str, facts: &Facts) -> Shown {
+fn payload_field<'a>(protocol: &str, field: &str, facts: &'a Facts) -> Shown<'a> {
     let number = |n: Option<u64>| n.map_or(Shown::Absent, Shown::Number);
     let port = |wanted: bool, port: Option<u16>| match port {
         None if wanted && facts.is_tunnel => Shown::Unknown,
@@ -120,8 +223,10 @@ fn payload_field(protocol: &str, field: &str, facts: &Facts) -> Shown {
     }
 }
 
-fn meta(key: &str, facts: &Facts) -> Shown {
-    let name = |name: &Option<String>| name.clone().map_or(Shown::Unknown, Shown::Name);
+fn meta<'a>(key: &str, facts: &'a Facts) -> Shown<'a> {
+    let name = |name: &'a Option<String>| {
+        name.as_deref().map_or(Shown::Unknown, |name| Shown::Name(name.into()))
+    };
     match key {
         "l4proto" => facts.proto.number().map_or(Shown::Unknown, |n| Shown::Number(u64::from(n))),
         "nfproto" => Shown::Number(match (facts.hook.layer, facts.is_v4()) {
@@ -141,7 +246,7 @@ fn meta(key: &str, facts: &Facts) -> Shown {
 }
 
 /// `NF_CT_STATE_BIT` of `include/net/netfilter/nf_tables.h`, by `enum ip_conntrack_info`.
-fn ct_state(facts: &Facts) -> Shown {
+fn ct_state(facts: &Facts) -> Shown<'static> {
     Shown::Bits(match facts.ct_state.as_deref() {
         None => 1, // invalid: conntrack could make nothing of it
         Some("established" | "reply") => 2,
@@ -153,128 +258,124 @@ fn ct_state(facts: &Facts) -> Shown {
 }
 
 /// A number, or the bits of several.
-fn bits(value: &Value) -> Option<u64> {
+fn bits(value: &Lean) -> Option<u64> {
     match value {
-        Value::Array(all) => all.iter().try_fold(0, |sum, one| Some(sum | number(one)?)),
-        one => number(one),
+        Lean::List(all) => all.iter().try_fold(0, |sum, one| Some(sum | one.number()?)),
+        one => one.number(),
     }
 }
 
-fn number(value: &Value) -> Option<u64> {
-    if let Some(number) = value.as_u64() {
-        return Some(number);
-    }
-    let text = value.as_str()?;
-    match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
+/// How two sides are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    Is,
+    /// Of bits, any will do.
+    In,
+    IsNot,
+    Less,
+    More,
+    AtMost,
+    AtLeast,
+    Unknown,
+}
+
+impl Op {
+    /// As nft prints it.
+    pub fn of(op: &str) -> Self {
+        match op {
+            "==" => Self::Is,
+            "in" => Self::In,
+            "!=" => Self::IsNot,
+            "<" => Self::Less,
+            ">" => Self::More,
+            "<=" => Self::AtMost,
+            ">=" => Self::AtLeast,
+            _ => Self::Unknown,
+        }
     }
 }
 
-/// A comparison; `named` finds the elements of a named set.
-pub(super) fn compare(
-    op: &str,
-    shown: &Shown,
-    right: &Value,
-    named: &dyn Fn(&str) -> Option<Value>,
-) -> Tri {
+/// Finds the elements of a named set.
+pub(super) type Named<'a> = &'a dyn Fn(u32) -> Option<&'a Elements>;
+
+/// A comparison.
+pub(super) fn compare(op: Op, shown: &Shown<'_>, right: &Right, named: Named<'_>) -> Tri {
     if *shown == Shown::Absent {
         return Tri::No;
     }
-    match op {
-        "==" | "in" => equals(shown, right, op == "in", named),
-        "!=" => equals(shown, right, false, named).not(),
-        "<" | ">" | "<=" | ">=" => match (shown, number_of(right)) {
-            (Shown::Number(n), Some(than)) => Tri::of(match op {
-                "<" => *n < than,
-                ">" => *n > than,
-                "<=" => *n <= than,
-                _ => *n >= than,
-            }),
-            _ => Tri::Maybe,
-        },
+    let holds = match op {
+        Op::Is | Op::In => return equals(shown, right, op == Op::In, named),
+        Op::IsNot => return equals(shown, right, false, named).not(),
+        Op::Less => u64::lt,
+        Op::More => u64::gt,
+        Op::AtMost => u64::le,
+        Op::AtLeast => u64::ge,
+        Op::Unknown => return Tri::Maybe,
+    };
+    match (shown, right.number()) {
+        (Shown::Number(n), Some(than)) => Tri::of(holds(n, &than)),
         _ => Tri::Maybe,
     }
 }
 
-fn number_of(value: &Value) -> Option<u64> {
-    number(value)
-}
-
-fn equals(
-    shown: &Shown,
-    right: &Value,
-    any_bit: bool,
-    named: &dyn Fn(&str) -> Option<Value>,
-) -> Tri {
+/// Whether it is the same, or one of several.
+pub(super) fn equals(shown: &Shown<'_>, right: &Right, any_bit: bool, named: Named<'_>) -> Tri {
     if *shown == Shown::Unknown {
         return Tri::Maybe;
     }
-    let any = |values: &[Value]| {
-        let each = values
-            .iter()
-            .map(|v| equals(shown, v.pointer("/elem/val").unwrap_or(v), any_bit, named));
-        each.fold(Tri::No, Tri::or)
-    };
     match right {
-        Value::Array(values) => match shown {
+        Right::List(values) => match shown {
             // A list of bits is all of them, unless any will do.
-            Shown::Bits(_) | Shown::Number(_) if !any_bit => match all_bits(values) {
-                Some(bits) => equals(shown, &Value::from(bits), false, named),
-                None => Tri::Maybe,
-            },
-            _ => any(values),
+            Shown::Bits(_) | Shown::Number(_) if !any_bit => {
+                let sum = values.iter().try_fold(0, |sum, one| Some(sum | one.number()?));
+                sum.map_or(Tri::Maybe, |bits| is(shown, &Right::Number(bits), false))
+            }
+            _ => {
+                let each = values.iter().map(|one| equals(shown, one, any_bit, named));
+                each.fold(Tri::No, Tri::or)
+            }
         },
-        Value::Object(object) => {
-            if let Some(set) = object.get("set") {
-                return set
-                    .as_array()
-                    .map_or_else(|| equals(shown, set, any_bit, named), |values| any(values));
-            }
-            if let Some(prefix) = object.get("prefix") {
-                return in_prefix(shown, prefix);
-            }
-            match object.get("range").and_then(Value::as_array).map(Vec::as_slice) {
-                Some([from, to]) => in_range(shown, from, to),
-                _ => Tri::Maybe,
-            }
-        }
-        Value::String(text) if text.starts_with('@') => {
-            match named(&text[1..]).as_ref().and_then(Value::as_array) {
-                Some(values) => any(values),
-                None => Tri::Maybe,
+        Right::Elements(elements) => elements.hold(shown, any_bit),
+        Right::Named(name) => named(*name).map_or(Tri::Maybe, |set| set.hold(shown, any_bit)),
+        Right::Net(net) => match shown {
+            Shown::Addr(addr) => Tri::of(net.contains(addr)),
+            _ => Tri::Maybe,
+        },
+        Right::Range(ends) => in_range(shown, &ends.0, &ends.1),
+        Right::Unknown => {
+            if *shown == Shown::Absent {
+                Tri::No
+            } else {
+                Tri::Maybe
             }
         }
         one => is(shown, one, any_bit),
     }
 }
 
-fn all_bits(values: &[Value]) -> Option<u64> {
-    values.iter().try_fold(0, |sum, one| Some(sum | number_of(one)?))
-}
-
-fn is(shown: &Shown, one: &Value, any_bit: bool) -> Tri {
+fn is(shown: &Shown<'_>, one: &Right, any_bit: bool) -> Tri {
+    let number = |holds: &dyn Fn(u64) -> bool| {
+        one.number().map_or(Tri::Maybe, |wanted| Tri::of(holds(wanted)))
+    };
     match shown {
-        Shown::Addr(addr) => {
-            let wanted = one.as_str().and_then(|text| text.parse::<IpAddr>().ok());
-            wanted.map_or(Tri::Maybe, |wanted| Tri::of(wanted == *addr))
-        }
-        Shown::Number(n) => number_of(one).map_or(Tri::Maybe, |wanted| Tri::of(wanted == *n)),
-        Shown::Bits(n) => number_of(one).map_or(Tri::Maybe, |wanted| {
-            Tri::of(if any_bit { n & wanted != 0 } else { *n == wanted })
-        }),
-        Shown::EtherType(n) => match one.as_str() {
-            Some(name @ ("ip" | "arp" | "ip6")) => {
-                let wanted = [("ip", 0x0800), ("arp", 0x0806), ("ip6", 0x86dd)];
-                Tri::of(wanted.contains(&(name, *n)))
-            }
-            _ => number_of(one).map_or(Tri::Maybe, |wanted| {
-                Tri::of([*n, n.swap_bytes()].map(u64::from).contains(&wanted))
-            }),
+        Shown::Addr(addr) => match one {
+            Right::Addr(wanted) => Tri::of(wanted == addr),
+            _ => Tri::Maybe,
         },
-        Shown::Name(name) => {
-            one.as_str().map_or(Tri::Maybe, |wanted| Tri::of(is_name(name, wanted)))
-        }
+        Shown::Number(n) => number(&|wanted| wanted == *n),
+        Shown::Bits(n) => number(&|wanted| if any_bit { n & wanted != 0 } else { *n == wanted }),
+        Shown::EtherType(n) => match one {
+            Right::Text(name) if matches!(&**name, "ip" | "arp" | "ip6") => {
+                let wanted = [("ip", 0x0800), ("arp", 0x0806), ("ip6", 0x86dd)];
+                Tri::of(wanted.contains(&(&**name, *n)))
+            }
+            _ => number(&|wanted| [*n, n.swap_bytes()].map(u64::from).contains(&wanted)),
+        },
+        Shown::Name(name) => match one {
+            Right::Text(wanted) => Tri::of(is_name(name, wanted)),
+            Right::Addr(wanted) => Tri::of(is_name(name, &wanted.to_string())),
+            _ => Tri::Maybe,
+        },
         Shown::Absent => Tri::No,
         Shown::Unknown => Tri::Maybe,
     }
@@ -288,29 +389,16 @@ pub(super) fn is_name(name: &str, wanted: &str) -> bool {
     }
 }
 
-fn in_prefix(shown: &Shown, prefix: &Value) -> Tri {
-    let Shown::Addr(addr) = shown else { return Tri::Maybe };
-    let net = prefix.get("addr").and_then(Value::as_str).and_then(|a| a.parse::<IpAddr>().ok());
-    let len = prefix.get("len").and_then(Value::as_u64).and_then(|l| u8::try_from(l).ok());
-    match net.zip(len).and_then(|(net, len)| IpNet::new(net, len).ok()) {
-        Some(net) => Tri::of(net.contains(addr)),
-        None => Tri::Maybe,
-    }
-}
-
-fn in_range(shown: &Shown, from: &Value, to: &Value) -> Tri {
+fn in_range(shown: &Shown<'_>, from: &Right, to: &Right) -> Tri {
     match shown {
-        Shown::Number(n) => match (number_of(from), number_of(to)) {
+        Shown::Number(n) => match (from.number(), to.number()) {
             (Some(from), Some(to)) => Tri::of((from..=to).contains(n)),
             _ => Tri::Maybe,
         },
-        Shown::Addr(addr) => {
-            let parse = |v: &Value| v.as_str().and_then(|text| text.parse::<IpAddr>().ok());
-            match (parse(from), parse(to)) {
-                (Some(from), Some(to)) => Tri::of(from <= *addr && *addr <= to),
-                _ => Tri::Maybe,
-            }
-        }
+        Shown::Addr(addr) => match (from, to) {
+            (Right::Addr(from), Right::Addr(to)) => Tri::of(from <= addr && addr <= to),
+            _ => Tri::Maybe,
+        },
         _ => Tri::Maybe,
     }
 }

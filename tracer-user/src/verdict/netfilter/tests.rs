@@ -24,8 +24,9 @@ fn told(
         tuple: end.tuple.unwrap(),
         hook: hook.to_owned(),
         way: "rules".to_owned(),
-        rules: rules.to_vec(),
+        rules: rules.into(),
         certain: true,
+        partial: false,
         read: read.iter().map(|&whose| whose.to_owned()).collect(),
         failed: None,
     };

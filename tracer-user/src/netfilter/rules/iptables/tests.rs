@@ -9,6 +9,10 @@ fn facts() -> Facts {
     Facts::of(&syn.on("router", "eth0", None), hook).unwrap()
 }
 
+fn parse(text: &str) -> Saved {
+    super::parse(text.as_bytes()).unwrap()
+}
+
 fn holds(rule: &str) -> Tri {
     let saved =
         parse(&format!("*filter\n:FORWARD ACCEPT [0:0]\n[1:2] -A FORWARD {rule}\nCOMMIT\n"));
@@ -41,14 +45,14 @@ fn chains_are_followed_to_the_rule_that_drops() {
          -A FORWARD -p udp -j ACCEPT\n-A FORWARD -p tcp --dport 80 -j web\n\
          -A web -s 10.9.0.0/16 -j RETURN\n-A web -j DROP\nCOMMIT\n",
     );
-    let found = saved.candidates(&facts());
+    let found = saved.candidates(&facts(), &mut Steps::default());
     assert_eq!(found.len(), 1, "{found:?}");
     let rule = &found[0].rule;
     assert!(found[0].certain);
     assert_eq!((rule.chain.as_str(), rule.number), ("web", Some(2)));
     let open =
         parse("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m recent --set -j ACCEPT\nCOMMIT\n");
-    let found = open.candidates(&facts());
+    let found = open.candidates(&facts(), &mut Steps::default());
     assert_eq!(found.len(), 1);
     assert!(!found[0].certain && found[0].rule.number.is_none());
 }

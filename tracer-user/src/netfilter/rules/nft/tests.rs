@@ -33,12 +33,13 @@ fn ruleset(policy: &str, rules: &[&str]) -> Ruleset {
         {}]}}"#,
         rules.join(",")
     );
-    Ruleset::parse(json.as_bytes(), "", Saved::default()).unwrap()
+    Ruleset::parse(json.as_bytes()).unwrap()
 }
 
 /// Handles of the candidates, negative where not certain; 0 is the policy.
 fn found(policy: &str, rules: &[&str], dport: u16) -> Vec<i64> {
-    let candidates = ruleset(policy, rules).candidates(&syn(dport), &["inet"]);
+    let candidates =
+        ruleset(policy, rules).candidates(&syn(dport), &["inet"], &mut Steps::default());
     let number = |c: &Candidate| {
         let handle = i64::try_from(c.rule.handle.unwrap_or(0)).unwrap_or(i64::MAX);
         if c.certain { handle } else { -handle }
@@ -106,7 +107,8 @@ fn chains_and_verdict_maps_are_followed() {
     assert_eq!(found("accept", &rules, 80), [0_i64; 0]);
     assert_eq!(found("accept", &rules, 91), [12]);
     // By which rule it came there, its text where there is one.
-    let candidates = ruleset("accept", &rules).candidates(&syn(91), &["inet"]);
+    let candidates =
+        ruleset("accept", &rules).candidates(&syn(91), &["inet"], &mut Steps::default());
     let via = |c: &Candidate| c.rule.via.iter().map(|j| j.chain.clone()).collect::<Vec<_>>();
     assert_eq!(candidates.iter().map(via).collect::<Vec<_>>(), [["forward"]]);
     let map = r#"forward [{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":{"set":[[1,{"accept":null}],[80,{"drop":null}]]}}}]"#;
@@ -121,8 +123,10 @@ fn iptables_save_tells_what_nft_leaves_out() {
         {"rule":{"family":"ip","table":"filter","chain":"FORWARD","handle":3,"expr":[{"xt":{"type":"match","name":"statistic"}},{"drop":null}]}}]}"#;
     let saved = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m conntrack --ctstate NEW -j DROP\n\
                  -A FORWARD -m statistic --mode random -j DROP\nCOMMIT\n";
-    let rules = Ruleset::parse(json.as_bytes(), "", parse_saved(saved)).unwrap();
-    let found = rules.candidates(&syn(80), &["ip"]);
+    let mut rules = Ruleset::parse(json.as_bytes()).unwrap();
+    assert_eq!(rules.has_foreign(), [true, false]);
+    rules.learn_foreign(false, parse_saved(saved.as_bytes()).unwrap());
+    let found = rules.candidates(&syn(80), &["ip"], &mut Steps::default());
     assert_eq!(found.iter().map(|c| c.rule.handle).collect::<Vec<_>>(), [Some(3)]);
 }
 
@@ -141,12 +145,12 @@ fn found_by_target(targets: &[&str]) -> Vec<i64> {
         r#"{{"nftables":[{{"chain":{{"family":"ip","table":"filter","name":"FORWARD","handle":1,"type":"filter","hook":"forward","prio":0,"policy":"accept"}}}},{}]}}"#,
         rules.join(",")
     );
-    let rules = Ruleset::parse(json.as_bytes(), "", Saved::default()).unwrap();
+    let rules = Ruleset::parse(json.as_bytes()).unwrap();
     let number = |c: &Candidate| {
         let handle = i64::try_from(c.rule.handle.unwrap_or(0)).unwrap_or(i64::MAX);
         if c.certain { handle } else { -handle }
     };
-    rules.candidates(&syn(80), &["ip"]).iter().map(number).collect()
+    rules.candidates(&syn(80), &["ip"], &mut Steps::default()).iter().map(number).collect()
 }
 
 #[test]
@@ -162,10 +166,11 @@ fn targets_of_iptables_have_verdicts() {
 fn a_rule_is_shown_as_people_write_it() {
     let readable = "table inet t { # handle 1\n\tchain forward { # handle 2\n\t\ttype filter hook \
                     forward priority filter; policy accept;\n\t\ttcp dport 80 drop # handle 10\n\t}\n}\n";
-    assert_eq!(
-        texts(readable).get(&("inet".to_owned(), "t".to_owned(), 10)).map(String::as_str),
-        Some("tcp dport 80 drop")
-    );
+    let rule = format!("forward [{DPORT},{{\"drop\":null}}]");
+    let mut rules = ruleset("accept", &[&rule]);
+    rules.learn_texts(readable.as_bytes()).unwrap();
+    let found = rules.candidates(&syn(80), &["inet"], &mut Steps::default());
+    assert_eq!(found[0].rule.text.as_deref(), Some("tcp dport 80 drop"));
 }
 
 /// A packet of a VXLAN that has come to the host which is its other end.
@@ -202,7 +207,8 @@ fn the_outermost_header_is_what_rules_see() {
     ] {
         let rules = ruleset("accept", &[&rule(&left, right)]);
         for (dport, expected) in [(Some(4789), outer), (None, unknown_port)] {
-            let found = rules.candidates(&in_vxlan(dport, FORWARD), &["inet"]);
+            let found =
+                rules.candidates(&in_vxlan(dport, FORWARD), &["inet"], &mut Steps::default());
             let told = found.first().map_or(Some(false), |c| c.certain.then_some(true));
             assert_eq!(told, expected, "{left} {right} {dport:?}");
         }
@@ -224,7 +230,11 @@ fn a_devices_own_chain_is_not_another_devices() {
         [(r#""eth0""#, true), (r#"["eth1","eth0"]"#, true), (r#""eth1""#, false), ("[]", true)]
     {
         let rules = Ruleset::parse(json(device).as_bytes(), "", Saved::default()).unwrap();
-        assert_eq!(!rules.candidates(&facts, &["netdev"]).is_empty(), found, "{device}");
+        assert_eq!(
+            !rules.candidates(&facts, &["netdev"], &mut Steps::default()).is_empty(),
+            found,
+            "{device}"
+        );
     }
 }
 
@@ -262,8 +272,10 @@ fn a_bridges_rules_see_frames() {
             {{"rule":{{"family":"bridge","table":"filter","chain":"FORWARD","handle":2,"expr":[
             {{"match":{{"op":"==","left":{left},"right":{right}}}}},{{"drop":null}}]}}}}]}}"#
         );
-        let rules = Ruleset::parse(json.as_bytes(), "", Saved::default()).unwrap();
-        let drops = |facts| rules.candidates(facts, &["bridge"]).iter().any(|c| c.certain);
+        let rules = Ruleset::parse(json.as_bytes()).unwrap();
+        let drops = |facts| {
+            rules.candidates(facts, &["bridge"], &mut Steps::default()).iter().any(|c| c.certain)
+        };
         assert_eq!((drops(&facts), drops(&arp)), (of_ip, of_arp), "{left} {right}");
     }
 }
