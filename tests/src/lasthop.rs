@@ -30,7 +30,7 @@ pub fn binary() -> Result<PathBuf> {
 
 /// The traffic program of this crate.
 pub fn peer() -> Result<PathBuf> {
-    beside("peer").context("no `peer` program: run `cargo build --release -p tests` first")
+    beside("peer").context("no `peer` program: run `cargo build --profile harness -p tests` first")
 }
 
 /// A file in a directory that this program's file is in, nearest first.
