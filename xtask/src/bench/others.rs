@@ -46,8 +46,7 @@ pub(super) fn bpftrace(program: &str, counted: bool) -> Result<Tracer> {
 /// A command that finds the kernel's tracepoints. Where tracefs is not mounted it gets it in a mount
 /// namespace of its own: the machine is left as it is.
 fn with_tracefs(program: &Path) -> Command {
-    const MOUNT: &str = "mount -t tracefs tracefs /sys/kernel/tracing || exit; \
-                         mount -t debugfs debugfs /sys/kernel/debug; exec \"$0\" \"$@\"";
+    const MOUNT: &str = "mount -t tracefs tracefs /sys/kernel/tracing || exit; exec \"$0\" \"$@\"";
     let places = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
     if places.iter().any(|place| Path::new(place).is_dir()) {
         return Command::new(program);
