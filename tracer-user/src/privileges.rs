@@ -43,9 +43,6 @@ const COUNTING: Kept = &[
     (Capability::CAP_SYSLOG, "to read the addresses of a module that is loaded later"),
 ];
 
-/// Of the hands, beside those, where there is a CMD.
-const ENDING: Kept = &[(Capability::CAP_KILL, "to end CMD, as whoever it runs")];
-
 /// Of the thread that asks Open vSwitch.
 const ASKING: Kept = &[
     (Capability::CAP_DAC_OVERRIDE, "to reach the sockets of Open vSwitch, which another user owns"),
@@ -72,17 +69,16 @@ pub struct Hands {
 }
 
 impl Hands {
-    /// To be made before this thread gives up its own privileges. `has_child`: there is a CMD.
+    /// To be made before this thread gives up its own privileges.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn new(duty: Duty, has_child: bool) -> anyhow::Result<Self> {
+    pub fn new(duty: Duty) -> anyhow::Result<Self> {
         let kept = match duty {
             Duty::Trace => HOOKING,
             Duty::Count => COUNTING,
         };
-        let ending = if has_child { ENDING } else { &[] };
-        let work = confined(&[kept, ending], || {
+        let work = confined(&[kept], || {
             let pool = ThreadPoolBuilder::new().num_threads(1);
             pool.thread_name(|_| "hands".to_owned()).build().context("a thread")
         })??;
@@ -137,7 +133,7 @@ pub fn confined<T: Send>(kept: &[Kept], work: impl FnOnce() -> T + Send) -> anyh
 /// # Errors
 /// The kernel's.
 pub fn narrow() -> anyhow::Result<()> {
-    keep(&[FOLLOWING, HOOKING, COUNTING, ENDING, ASKING, STARTING])
+    keep(&[FOLLOWING, HOOKING, COUNTING, ASKING, STARTING])
 }
 
 /// Gives up all privileges of this thread but these: of one that is started by one that has more.

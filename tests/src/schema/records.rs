@@ -24,7 +24,7 @@ const TUPLE: &[Field] = &[
     must("dst", Kind::Address),
     may("dport", SHORT),
 ];
-const NETNS: &[Field] = &[must("inode", WORD), may("name", Kind::Text)];
+const NETNS: &[Field] = &[must("inode", WORD), may("name", Kind::Text), may("path", Kind::Text)];
 const PEER: &[Field] = &[must("netns", WORD), must("ifindex", WORD), may("name", Kind::Text)];
 const DEV: &[Field] = &[
     must("ifindex", WORD),

@@ -305,7 +305,7 @@ impl Session {
                 }
                 LinkEvent::Gone { netns, ifindex } => self.ports.gone(*netns, *ifindex),
                 LinkEvent::NetnsGone { inode } => self.ports.netns_gone(*inode),
-                LinkEvent::NetnsNamed { .. } => {}
+                LinkEvent::Host { .. } | LinkEvent::NetnsNamed { .. } => {}
             }
         }
         self.topology.apply(event, std::time::Instant::now());

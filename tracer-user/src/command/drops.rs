@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::counter::Counter;
 use self::screen::Screen;
+use super::child::Prepared;
 use super::stop::{Ended, Stop};
 use crate::cli::DropsArgs;
 use crate::privileges::{self, Duty, Hands};
@@ -27,21 +28,20 @@ const QUIET: Duration = Duration::from_millis(300);
 /// # Errors
 /// One line: what could not be done, and what to do.
 pub fn run(args: &DropsArgs) -> anyhow::Result<u8> {
-    let has_child = !args.live.command.is_empty();
-    super::live::run(Duty::Count, has_child, async |hands| count(args, hands).await)
+    let cmd = &args.live.command;
+    super::live::run(Duty::Count, cmd, async |hands, child| count(args, hands, child).await)
 }
 
-async fn count(args: &DropsArgs, hands: &Hands) -> anyhow::Result<u8> {
+async fn count(args: &DropsArgs, hands: &Hands, child: Option<Prepared>) -> anyhow::Result<u8> {
     let mut stop = Stop::on_signals()?;
     let mut counter = Counter::start(args)?;
     let mut screen = Screen::new(args, counter.began());
     screen.head(&counter, args)?;
     privileges::renounce()?;
     super::meta::tell_ready(counter.probes(), counter.devices());
-    stop.begin(hands, &args.live, args.output.json).await?;
+    stop.begin(child, &args.live, args.output.json).await?;
     let followed = follow(&mut counter, &mut screen, &mut stop, args, hands).await;
-    // However it went: this thread has not the privilege to end what runs as another user.
-    stop.end_child(hands).await;
+    stop.end_child().await;
     followed?;
     let counts = hands.run(|| {
         counter.detach();

@@ -8,4 +8,5 @@ mod live;
 mod meta;
 pub mod output;
 mod stop;
+mod supervisor;
 pub mod trace;

@@ -3,16 +3,11 @@
 use std::future::{Future, pending};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::child::{self, Child};
+use super::child::{Child, Prepared};
 use crate::cli::LiveArgs;
-use crate::privileges::Hands;
-
-/// How long CMD has to clean up when it is to end.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// Waits for what ends a command.
 pub struct Stop {
@@ -62,7 +57,7 @@ impl Stop {
     /// CMD cannot be run.
     pub async fn begin(
         &mut self,
-        hands: &Hands,
+        child: Option<Prepared>,
         args: &LiveArgs,
         json: bool,
     ) -> anyhow::Result<()> {
@@ -73,12 +68,10 @@ impl Stop {
             return Ok(());
         }
         self.deadline = args.stop_after.map(|d| Instant::now() + d);
-        let runtime = Handle::current();
-        self.child = hands.run(|| {
-            // Its exit is waited for here.
-            let _runtime = runtime.enter();
-            child::spawn(&args.command, json)
-        })?;
+        self.child = match child {
+            Some(child) => Some(child.start(json).await?),
+            None => None,
+        };
         Ok(())
     }
 
@@ -113,15 +106,11 @@ impl Stop {
         self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
     }
 
-    /// Ends CMD if it still runs, which takes the privilege to where it is another user's: asks it
-    /// first, as it may have something to clean up.
-    pub async fn end_child(&mut self, hands: &Hands) {
-        if let Some(mut child) = self.child.take() {
-            hands.run(|| child.terminate());
-            if timeout(GRACE, child.reap()).await.is_err() {
-                hands.run(|| child.kill());
-                child.reap().await;
-            }
+    /// Ends CMD if it still runs, with all that it started; what it left behind as it ended by itself
+    /// goes on.
+    pub async fn end_child(&mut self) {
+        if let Some(child) = self.child.take() {
+            child.end().await;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use super::child::Prepared;
 use super::output::Output;
 use super::stop::{Ended, Stop};
 use crate::capture::session::{Plan, Session};
@@ -41,8 +42,8 @@ const LAST_QUESTIONS: Duration = Duration::from_millis(200);
 /// # Errors
 /// One line: what could not be done, and what to do.
 pub fn run(args: TraceArgs) -> anyhow::Result<u8> {
-    let has_child = !args.live.command.is_empty();
-    super::live::run(Duty::Trace, has_child, async |hands| trace(args, hands).await)
+    let cmd = args.live.command.clone();
+    super::live::run(Duty::Trace, &cmd, async |hands, child| trace(args, hands, child).await)
 }
 
 /// What ends a trace.
@@ -53,7 +54,7 @@ struct Ends {
     last_hop: Instant,
 }
 
-async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
+async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyhow::Result<u8> {
     let mut stop = Stop::on_signals()?;
     let ports = args.clone();
     let plan = Plan {
@@ -76,7 +77,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     report.flush()?;
     privileges::renounce()?;
     announce(&session);
-    let begun = stop.begin(hands, &args.live, args.output.json).await;
+    let begun = stop.begin(child, &args.live, args.output.json).await;
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
     let open_vswitch = Asking::new(talk, finder);
     let mut owners = Owners { hands, names, open_vswitch, netfilter: Asker::default() };
@@ -85,8 +86,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
         Ok(()) => follow(&mut session, &mut report, &mut owners, &mut ends, packets).await,
         refused => refused,
     };
-    // However it went: this thread has not the privilege to clean up as it unwinds.
-    ends.stop.end_child(hands).await;
+    ends.stop.end_child().await;
     // Detach, then drain: whatever the kernel wrote is read.
     hands.run(|| session.detach());
     followed?;

@@ -29,7 +29,7 @@ impl Names for Numbers {
     }
 
     fn netns(&self, inode: u32) -> Netns {
-        Netns { inode, name: None }
+        Netns { inode, name: None, path: None }
     }
 
     fn ovs_port(&self, _: u32, _: u32) -> Option<String> {

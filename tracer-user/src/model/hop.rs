@@ -119,8 +119,11 @@ pub struct Hop {
 pub struct Netns {
     /// inode of its nsfs file, as `lsns` and `ip netns identify` show it.
     pub inode: u32,
-    /// Its name under `/run/netns`; `host` for that of process 1 where it has no other.
+    /// Its name under `/run/netns`; `host` for that of process 1 where it has no other, and none is
+    /// called that.
     pub name: Option<String>,
+    /// Where it is, where its name alone would be taken for another's: `/run/netns/host`.
+    pub path: Option<String>,
 }
 
 /// A device.

@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn netns(inode: u32) -> Arc<Netns> {
-        Arc::new(Netns { inode, name: Some("router".to_owned()) })
+        Arc::new(Netns { inode, name: Some("router".to_owned()), path: None })
     }
 
     fn line(netns: Option<Arc<Netns>>) -> String {

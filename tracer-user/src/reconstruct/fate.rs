@@ -6,6 +6,7 @@ use crate::model::{HookName, Outcome, PktType};
 use crate::reconstruct::everyday::{self, Taker};
 use crate::reconstruct::ovs::{OvsEnd, is_ovs_function};
 use crate::reconstruct::packet::{Life, Packet};
+use crate::reconstruct::pieces::{Pieces, is_given_up};
 use crate::reconstruct::sight::Sight;
 
 /// What became of one copy.
@@ -23,6 +24,9 @@ pub enum End {
     Unwanted,
     /// Replaced by its copies: they decide.
     Replaced,
+    /// A copy that nobody waited for: a listener's beside the way, the second of a fragment. Whatever
+    /// became of another tells more.
+    Missed,
     /// It went up to `ovs-vswitchd`, or was to and could not, and did not come back.
     Upcalled,
     /// Freed after use, by something that does not tell what became of it.
@@ -42,6 +46,8 @@ pub struct Fate {
     pub before: Option<Rc<Sight>>,
     /// The same copy's hops in Open vSwitch's datapath.
     pub passage: Vec<Rc<Sight>>,
+    /// Of a fragment that waits for others, or did: what came of its datagram.
+    pub pieces: Option<Pieces>,
 }
 
 /// What became of one copy, and the hop that decided it.
@@ -125,7 +131,9 @@ fn dropped(life: &Life, freed: &Sight) -> End {
         End::Delivered
     } else if everyday::is_freed_with_its_whole(freed) {
         End::Consumed
-    } else if everyday::is_unwanted_copy(freed) {
+    } else if everyday::is_tap_copy(freed) || everyday::is_second_of_a_fragment(freed) {
+        End::Missed
+    } else if everyday::is_unwanted_copy(freed) || everyday::is_unwanted_raw_copy(freed) {
         End::Unwanted
     } else if everyday::is_otherhost(freed) || (is_unexplained(freed) && came_astray(life)) {
         End::OtherHost
@@ -169,7 +177,7 @@ pub fn is_decided(packet: &Packet) -> bool {
             End::Delivered | End::Forwarded => return true,
             End::Upcalled if matches!(life.ovs_end, Some(OvsEnd::Refused(_))) => any_told = true,
             End::Open | End::Upcalled => all_ended = false,
-            End::Replaced | End::Consumed => {}
+            End::Replaced | End::Consumed | End::Missed => {}
             End::Dropped | End::OtherHost | End::Unwanted => any_told = true,
         }
     }
@@ -210,15 +218,23 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
         .or_else(|| last(End::Open).map(|f| (unended, f)))
         .or_else(|| last(End::Unwanted).map(|f| (Outcome::Dropped, f)))
         .or_else(|| last(End::Consumed).map(|f| (Outcome::Vanished, f)))
+        // Nobody but that listener was there to take it.
+        .or_else(|| last(End::Missed).map(|f| (Outcome::Dropped, f)))
         // Only pieces of it go on, and each is a packet of its own.
         .or_else(|| last(End::Replaced).map(|f| (Outcome::Forwarded, f)));
     match found {
         Some((outcome, ((_, at), life))) => {
             let passage = packet.passage.of(life.id);
-            Fate { outcome, at: (*at).clone(), before: life.port.clone(), passage }
+            let pieces = match outcome {
+                Outcome::InFlight | Outcome::Vanished => Pieces::waiting(packet, life),
+                Outcome::Dropped if is_given_up(at) => Pieces::of(packet, at),
+                _ => None,
+            };
+            Fate { outcome, at: (*at).clone(), before: life.port.clone(), passage, pieces }
         }
         None => {
-            Fate { outcome: unended, at: packet.last.clone(), before: None, passage: Vec::new() }
+            let (at, passage) = (packet.last.clone(), Vec::new());
+            Fate { outcome: unended, at, before: None, passage, pieces: None }
         }
     }
 }
@@ -226,6 +242,9 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
 /// As [`end_of`]; what came back from `ovs-vswitchd` stands for what went up.
 fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Rc<Sight>) {
     let (end, at) = end_of(life);
+    if end == End::Delivered && everyday::is_taken_by_raw(at) && lost_by_raw(packet) {
+        return (End::Replaced, at);
+    }
     let upcall = match &life.ovs_end {
         Some(OvsEnd::WentUp(upcall)) => upcall,
         // What was put together of fragments is freed unseen.
@@ -242,6 +261,12 @@ fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Rc<Sight>) {
         end => end,
     };
     (end, at)
+}
+
+/// Whether a raw socket had no room for its copy.
+fn lost_by_raw(packet: &Packet) -> bool {
+    let freed = packet.lives.iter().filter_map(|life| life.freed.as_deref());
+    freed.into_iter().any(|f| everyday::is_raw_copy(f) && !everyday::is_unwanted_raw_copy(f))
 }
 
 fn is_handed_over(at: &Sight) -> bool {

@@ -331,6 +331,7 @@ impl Flow {
             l.outcome == fate.outcome
                 && l.direction == direction
                 && (l.unanswered, l.is_early) == (packet.unanswered, packet.is_early)
+                && l.pieces.is_some() == fate.pieces.is_some()
                 // Where one that nobody answered was seen last is nobody's fault.
                 && (packet.unanswered || is_same_place(&l.at, &fate.at))
         };
@@ -355,6 +356,7 @@ impl Flow {
             at: fate.at.clone(),
             before: fate.before.clone(),
             passage: fate.passage.clone(),
+            pieces: fate.pieces,
             owner: None,
             last_ts: packet.first.ts,
         });

@@ -10,7 +10,9 @@ use std::net::IpAddr;
 
 use crate::model::{HookName, Hop};
 use crate::reconstruct::Map;
+use crate::reconstruct::everyday;
 use crate::reconstruct::packet::{Packet, Position};
+use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
 
 /// How long after a packet's last sighting a new skb with its fingerprint is the same packet,
@@ -92,10 +94,18 @@ pub fn is_handed_in(hop: &Hop) -> bool {
     hop.ovs.as_ref().is_some_and(|ovs| ovs.from_userspace)
 }
 
-/// Whether a second skb at a place where the packet has been is a repetition of it. Listeners at
-/// one place take and consume a copy each: that repeats nothing.
-pub fn repeats(hop: &Hop) -> bool {
-    hop.hook != HookName::Consume
+/// Whether a second skb at a place where the packet has been is a repetition of it. Several listeners at
+/// one place (raw and packet sockets; any that have joined a group) get a copy each, which they take,
+/// consume or refuse: that repeats nothing. A repetition comes in by the device.
+pub fn repeats(hop: &Hop, sight: &Sight, packet: &Packet) -> bool {
+    let came_in = || packet.was_at(Position::of(hop).at(HookName::TcIngress));
+    match hop.hook {
+        HookName::Consume => false,
+        HookName::Deliver => !came_in(),
+        HookName::Drop if everyday::is_let_go_of_by_socket(sight) => false,
+        HookName::Drop => !(came_in() && (everyday::is_raw_copy(sight) || sight.is_group())),
+        _ => true,
+    }
 }
 
 /// Whether the hop shows another tuple than the packet did, of which nothing is translated: what is

@@ -15,6 +15,7 @@ pub mod ovs;
 pub mod owner;
 pub mod packet;
 mod part;
+pub mod pieces;
 pub mod question;
 pub mod related;
 pub mod segment;

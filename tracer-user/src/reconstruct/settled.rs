@@ -97,6 +97,11 @@ impl Memory {
         None
     }
 
+    /// Whether the packet with this number is one of them.
+    pub fn has(&self, number: u64) -> bool {
+        self.packets.contains_key(&number)
+    }
+
     /// The packet with this number.
     pub fn find(&mut self, number: u64) -> Option<&mut Settled> {
         self.packets.get_mut(&number)

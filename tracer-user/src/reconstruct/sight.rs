@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::model::{
-    Address, ArpOp, Dev, Drop, Eth, HookName, Hop, Icmp, Netns, Ovs, PktType, Place, Proto,
+    Address, ArpOp, Dev, Drop, Eth, HookName, Hop, Icmp, Ip, Netns, Ovs, PktType, Place, Proto,
     TcpFlags, Tunnel, Via, Vlan, Where,
 };
+use crate::reconstruct::pieces::Piece;
 use crate::reconstruct::segment::Segment;
 use crate::reconstruct::tracked::Tracked;
 use crate::reconstruct::tuple::FlowTuple;
@@ -119,6 +120,8 @@ pub struct Sight {
     pub ip_id: Option<u32>,
     /// A fragment: its offset in bytes.
     pub fragment: Option<u32>,
+    /// A fragment: what it has of its datagram.
+    pub piece: Option<Piece>,
     /// It is followed for what another packet showed, not for its own headers.
     pub is_learned: bool,
     /// TCP flags.
@@ -234,6 +237,17 @@ impl Sight {
     }
 }
 
+/// What a fragment has of its datagram. Header options are not on the record: of a fragment that others
+/// follow the bytes are a multiple of 8 (RFC 791, 3.2; RFC 8200, 4.5), which leaves the options out.
+fn piece(ip: &Ip, tuple: Option<FlowTuple>) -> Option<Piece> {
+    const V4_HEADER: u32 = 20;
+    const V6_HEADERS: u32 = 40 + 8;
+    let offset = ip.frag_offset.or_else(|| ip.more_fragments.then_some(0))?;
+    let header = if tuple?.src.is_ipv6() { V6_HEADERS } else { V4_HEADER };
+    let (bytes, more) = (ip.len.saturating_sub(header), ip.more_fragments);
+    Some(Piece { offset, bytes: if more { bytes / 8 * 8 } else { bytes }, more })
+}
+
 /// The name of a namespace, or its inode where it has none.
 pub fn netns_name(netns: &Netns) -> String {
     netns.name.clone().unwrap_or_else(|| netns.inode.to_string())
@@ -287,6 +301,7 @@ impl Catalog {
             fragment: hop
                 .ip
                 .and_then(|ip| ip.frag_offset.or_else(|| ip.more_fragments.then_some(0))),
+            piece: hop.ip.and_then(|ip| piece(&ip, hop.tuple)),
             is_learned: hop.via == Some(Via::Learned),
             tcp: hop.tcp.map(|tcp| tcp.flags),
             segment: hop.tcp.as_ref().and_then(Segment::from_record),

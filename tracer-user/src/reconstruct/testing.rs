@@ -102,7 +102,7 @@ pub const OWN_MAC: &str = "02:00:00:00:00:01";
 impl HopExt for Hop {
     fn on(mut self, netns: &str, dev: &str, kind: Option<&str>) -> Self {
         let inode = netns.bytes().fold(1, |n, b| n * 31 % 100_003 + u32::from(b));
-        self.netns = Some(Arc::new(Netns { inode, name: Some(netns.to_owned()) }));
+        self.netns = Some(Arc::new(Netns { inode, name: Some(netns.to_owned()), path: None }));
         self.dev = Some(Arc::new(Dev {
             ifindex: dev.bytes().fold(1, |n, b| n * 31 % 100_003 + u32::from(b)),
             name: dev.to_owned(),

@@ -19,6 +19,7 @@ pub(super) struct Inventory {
     /// What was told.
     links: HashMap<Key, Link>,
     names: BTreeMap<u32, String>,
+    host: Option<u32>,
     /// For each namespace, which namespace each of its ids means; `None`: none that is followed.
     nsids: HashMap<u32, HashMap<i32, Option<u32>>>,
     events: Vec<LinkEvent>,
@@ -48,6 +49,13 @@ impl Inventory {
         }
         self.events.push(LinkEvent::NetnsGone { inode });
         self.changed = true;
+    }
+
+    /// Which namespace is that of process 1.
+    pub fn set_host(&mut self, inode: u32) {
+        if self.host.replace(inode) != Some(inode) {
+            self.events.push(LinkEvent::Host { inode });
+        }
     }
 
     /// The names of all namespaces, followed or not.
@@ -224,6 +232,7 @@ mod tests {
             LinkEvent::Changed(link) => ("changed", link.ifindex, link.peer),
             LinkEvent::Gone { ifindex, .. } => ("gone", ifindex, None),
             LinkEvent::NetnsGone { inode } => ("netns gone", inode, None),
+            LinkEvent::Host { inode } => ("host", inode, None),
             LinkEvent::NetnsNamed { inode, .. } => ("named", inode, None),
         };
         inventory.take_events().into_iter().map(brief).collect()

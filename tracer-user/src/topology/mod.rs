@@ -75,6 +75,11 @@ pub enum LinkEvent {
         /// Its inode, which the kernel may give to the next one.
         inode: u32,
     },
+    /// Which namespace is that of process 1, whatever its name.
+    Host {
+        /// Its inode.
+        inode: u32,
+    },
     /// The name of a namespace, followed or not; `None` when it has lost it.
     NetnsNamed {
         /// Its inode.

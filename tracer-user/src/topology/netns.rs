@@ -17,7 +17,8 @@ use crate::beneath;
 pub struct Netns {
     /// inode of its nsfs file.
     pub inode: u32,
-    /// Its name under `/run/netns`; `host` for that of process 1 where it has no other.
+    /// Its name under `/run/netns`; `host` for that of process 1 where it has no other, and none is
+    /// called that.
     pub name: Option<String>,
     /// An open descriptor keeps a namespace alive after its last name and process have gone. So it
     /// is emptied when the namespace is not followed any more, however many `Arc`s are still about.

@@ -15,7 +15,7 @@ use super::scope::{Scope, Selector};
 
 /// Where iproute2 and the container runtimes keep the names.
 const NAMES_DIR: &str = "/run/netns";
-/// The namespace of process 1, and the name it gets when it has no other.
+/// The namespace of process 1, and the name it gets when it has no other, and none is called that.
 const HOST: (&str, &str) = ("/proc/1/ns/net", "host");
 /// inode of the namespace that the kernel begins with: `NET_NS_INIT_INO` of
 /// `include/uapi/linux/nsfs.h` (6.18). Before it was given one, no namespace had this number.
@@ -28,6 +28,8 @@ const CURRENT: &str = "/proc/self/ns/net";
 pub(super) struct Found {
     /// Of every namespace that has one.
     pub names: BTreeMap<u32, String>,
+    /// That of process 1, whatever its name.
+    pub host: u32,
     /// The namespaces of the scope: how each can be opened.
     pub wanted: BTreeMap<u32, PathBuf>,
 }
@@ -67,7 +69,10 @@ impl Scanner {
         }
         // Process 1 may be out of sight, even to root (Landlock, for one).
         let host = self.inode(HOST.0).unwrap_or(INITIAL);
-        found.names.entry(host).or_insert_with(|| HOST.1.to_owned());
+        found.host = host;
+        if !by_name.contains_key(OsStr::new(HOST.1)) {
+            found.names.entry(host).or_insert_with(|| HOST.1.to_owned());
+        }
         if thorough && self.scope.has_nameless() {
             self.of_processes = self.walk_processes();
         }

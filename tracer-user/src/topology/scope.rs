@@ -11,7 +11,7 @@ pub struct Scope {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selector {
-    /// Under `/run/netns`, or `host` for that of process 1.
+    /// Under `/run/netns`, or `host` for that of process 1, unless one is called that.
     Name(String),
     /// Any file that is a namespace: `/proc/PID/ns/net`.
     Path(PathBuf),

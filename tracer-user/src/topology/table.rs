@@ -19,6 +19,8 @@ pub struct Topology {
     links: HashMap<Key, Link>,
     /// Of a followed namespace without a name: `None`.
     names: HashMap<u32, Option<String>>,
+    /// That of process 1.
+    host: Option<u32>,
     past_links: HashMap<Key, VecDeque<Link>>,
     past_names: HashMap<u32, VecDeque<String>>,
     /// What has gone, oldest first: each stands for the front of one of the queues above.
@@ -55,6 +57,7 @@ impl Topology {
                     self.names.remove(&inode);
                 }
             }
+            LinkEvent::Host { inode } => self.host = Some(inode),
             LinkEvent::NetnsNamed { inode, name } => {
                 let named = name.is_some();
                 let before =
@@ -187,7 +190,9 @@ impl Topology {
 
     /// The record of the namespace with that inode.
     pub fn model_netns(&self, inode: u32) -> model::Netns {
-        model::Netns { inode, name: self.netns_name(inode).map(str::to_owned) }
+        let name = self.netns_name(inode).map(str::to_owned);
+        let is_namesake = name.as_deref() == Some("host") && self.host.is_some_and(|h| h != inode);
+        model::Netns { inode, name, path: is_namesake.then(|| "/run/netns/host".to_owned()) }
     }
 }
 
@@ -246,13 +251,24 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_named_host_is_told_from_that_of_process_1() {
+        let (mut topology, now) = with(Vec::new());
+        let named = |inode| LinkEvent::NetnsNamed { inode, name: Some("host".to_owned()) };
+        topology.apply(LinkEvent::Host { inode: 1 }, now);
+        topology.apply(named(1), now);
+        topology.apply(named(7), now);
+        assert_eq!(topology.model_netns(7).path.as_deref(), Some("/run/netns/host"));
+        assert_eq!(topology.model_netns(1).path, None);
+    }
+
+    #[test]
     fn of_an_unknown_device_the_event_itself_is_told() {
         let topology = Topology::default();
         let dev = topology.model_dev(7, 2, "veth-r").unwrap();
         assert_eq!((dev.ifindex, dev.name.as_str(), dev.kind), (2, "veth-r", None));
         assert_eq!(topology.model_dev(7, 2, ""), None);
         assert_eq!(topology.model_dev(7, 0, "x"), None);
-        assert_eq!(topology.model_netns(7), model::Netns { inode: 7, name: None });
+        assert_eq!(topology.model_netns(7), model::Netns { inode: 7, name: None, path: None });
     }
 
     #[test]

@@ -209,7 +209,8 @@ impl Follower {
         if thorough {
             self.looked = Instant::now();
         }
-        let Found { names, wanted } = self.scanner.scan(thorough);
+        let Found { names, host, wanted } = self.scanner.scan(thorough);
+        self.inventory.set_host(host);
         self.inventory.set_names(&names);
         let gone: Vec<u32> =
             self.followed.keys().filter(|inode| !wanted.contains_key(inode)).copied().collect();

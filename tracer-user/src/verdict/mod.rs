@@ -2,6 +2,7 @@
 //! list.
 
 pub mod datapath;
+mod fragments;
 pub mod hook;
 mod matter;
 pub mod netfilter;

@@ -89,18 +89,20 @@ impl<'a> Spot<'a> {
     pub fn run(&self, command: &str) -> String {
         match self.netns {
             None => command.to_owned(),
-            Some(netns) => match netns.name.as_deref() {
-                Some("host") => command.to_owned(),
-                Some(name) => format!("ip netns exec {} {command}", shell(name)),
-                None => in_unnamed(netns.inode, command),
-            },
+            Some(netns) if is_own(netns) => command.to_owned(),
+            Some(Netns { name: Some(name), .. }) => {
+                format!("ip netns exec {} {command}", shell(name))
+            }
+            Some(netns) => in_unnamed(netns.inode, command),
         }
     }
 
     /// A command of iproute2 that takes a namespace's name with `-n`.
     pub fn iproute(&self, tool: &str, arguments: &str) -> String {
-        match self.netns.and_then(|n| n.name.as_deref()) {
-            Some(name) if name != "host" => format!("{tool} -n {} {arguments}", shell(name)),
+        match self.netns {
+            Some(netns @ Netns { name: Some(name), .. }) if !is_own(netns) => {
+                format!("{tool} -n {} {arguments}", shell(name))
+            }
             _ => self.run(&format!("{tool} {arguments}")),
         }
     }
@@ -173,6 +175,11 @@ impl<'a> Spot<'a> {
 }
 
 /// `nsenter` wants a process that lives in the namespace.
+/// The namespace of process 1, in which commands are run as they are.
+fn is_own(netns: &Netns) -> bool {
+    netns.name.as_deref() == Some("host") && netns.path.is_none()
+}
+
 fn in_unnamed(inode: u32, command: &str) -> String {
     format!(
         "nsenter -n -t \"$(lsns -t net -nro NS,PID | awk '$1 == {inode} {{ print $2; exit }}')\" {command}"

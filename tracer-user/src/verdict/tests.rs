@@ -184,6 +184,10 @@ fn commands_find_their_namespace() {
     };
     assert_eq!(next("r", Some("r")), "ip netns exec r nft list ruleset");
     assert_eq!(next("host", Some("host")), "nft list ruleset");
+    let mut end = drop(2, 1, Some("NETFILTER_DROP"), "nf_hook_slow").on("host", "e", None);
+    Arc::make_mut(end.netns.as_mut().unwrap()).path = Some("/run/netns/host".to_owned());
+    let named = verdict(vec![end]).next.remove(0);
+    assert_eq!(named, "ip netns exec host nft list ruleset", "it is not that of process 1");
     assert_eq!(next("r", Some("my ns")), "ip netns exec 'my ns' nft list ruleset");
     assert_eq!(next("r", Some("$(reboot)")), "ip netns exec '$(reboot)' nft list ruleset");
     let unnamed = next("r", None);

@@ -105,7 +105,7 @@ fn icmp(proto: Proto, r#type: u8) -> &'static str {
 pub fn in_netns(netns: Option<&Netns>) -> String {
     match netns {
         None => String::new(),
-        Some(Netns { inode, name: None }) => format!(" in the unnamed netns {inode}"),
+        Some(Netns { inode, name: None, .. }) => format!(" in the unnamed netns {inode}"),
         Some(netns) => format!(" in netns {}", safe(&netns_name(netns))),
     }
 }

@@ -184,7 +184,7 @@ impl Follow {
                     assert!(self.links.remove(&(*netns, *ifindex)).is_some(), "gone twice");
                 }
                 LinkEvent::NetnsGone { inode } => self.links.retain(|key, _| key.0 != *inode),
-                LinkEvent::NetnsNamed { .. } => {}
+                LinkEvent::Host { .. } | LinkEvent::NetnsNamed { .. } => {}
             }
             self.topology.apply(event.clone(), Instant::now());
             self.told.push(event);

@@ -8,6 +8,7 @@ use crate::model::{HookName, Outcome, OvsTrace};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::kinds::Kinds;
 use crate::reconstruct::packet::Packet;
+use crate::reconstruct::pieces::Pieces;
 use crate::reconstruct::segment::Misfit;
 use crate::reconstruct::sight::Sight;
 
@@ -43,6 +44,8 @@ pub struct Loss {
     pub before: Option<Rc<Sight>>,
     /// Its hops in Open vSwitch's datapath.
     pub passage: Vec<Rc<Sight>>,
+    /// Of a fragment that waits for others, or did: what came of the first one's datagram.
+    pub pieces: Option<Pieces>,
     /// What Open vSwitch's tables do with it, where they were asked.
     pub owner: Option<Arc<OvsTrace>>,
     /// When the latest of them was first seen.
@@ -82,6 +85,7 @@ impl Loss {
                 self.at = fate.at.clone();
                 self.before = fate.before.clone();
                 self.passage = fate.passage.clone();
+                self.pieces = fate.pieces;
             }
         }
         self.evidence.push(packet.number);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Story;
 use crate::model::{HookName, Hop, Netns};
+use crate::reconstruct::everyday;
 use crate::reconstruct::identity::{self, SAME_WITHIN};
 use crate::reconstruct::packet::Position;
 use crate::reconstruct::sight::Sight;
@@ -52,10 +53,16 @@ impl Story {
         let Some(number) = self.marked(hop) else {
             return self.asked.whole_of(hop, &self.open);
         };
-        let packet = self.open.get(&number)?;
-        let fresh = hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
+        // Nothing begins there: it is of a packet that came before.
+        let is_late = everyday::is_let_go_of_by_socket(sight);
+        let Some(packet) = self.open.get(&number) else {
+            return (is_late && self.settled.has(number)).then_some(number);
+        };
+        let fresh = is_late || hop.ts.saturating_sub(packet.last_ts) < SAME_WITHIN;
         let handed_back = identity::is_handed_in(hop) && packet.awaits_answer();
-        let repeated = identity::repeats(hop) && packet.was_at(Position::of(hop)) && !handed_back;
+        let repeated = identity::repeats(hop, sight, packet)
+            && packet.was_at(Position::of(hop))
+            && !handed_back;
         let answer =
             identity::answers(hop, packet.first.tuple) || identity::answers(hop, packet.last.tuple);
         let own = identity::is_untranslatable(hop, packet) || identity::is_sent_here(hop, packet);

@@ -4,6 +4,7 @@ use crate::model::Outcome;
 use crate::reconstruct::fate;
 use crate::reconstruct::identity::SAME_WITHIN;
 use crate::reconstruct::packet::Packet;
+use crate::reconstruct::pieces::{LONGEST_WAIT, Pieces};
 
 /// How long after its end a packet is held open for what may still overrule it, nanoseconds.
 const GRACE: u64 = 1_000_000_000;
@@ -22,6 +23,7 @@ pub fn due(packet: &Packet) -> u64 {
     let wait = match fate::is_over(packet) {
         true if packet.awaits_answer() => ANSWER,
         true => GRACE,
+        false if Pieces::are_waiting(packet) => LONGEST_WAIT,
         false => HELD,
     };
     packet.last_ts.saturating_add(wait)
@@ -29,7 +31,11 @@ pub fn due(packet: &Packet) -> u64 {
 
 /// What to call a packet that nothing has ended.
 pub fn unended(packet: &Packet, now: u64) -> Outcome {
-    let patience = if packet.awaits_answer() { ANSWER } else { SILENCE };
+    let patience = match packet.awaits_answer() {
+        true => ANSWER,
+        false if Pieces::are_waiting(packet) => LONGEST_WAIT,
+        false => SILENCE,
+    };
     if packet.last_ts.saturating_add(patience) <= now {
         Outcome::Vanished
     } else {

@@ -6,7 +6,7 @@ use crate::reconstruct::sight::Sight;
 use crate::verdict::matter::Matter;
 use crate::verdict::rules::dropped_by_ovs::TUNNELS;
 use crate::verdict::rules::sentence;
-use crate::verdict::{Finding, matter, netfilter, next, related, words};
+use crate::verdict::{Finding, fragments, matter, netfilter, next, related, words};
 
 /// A packet of the flow was dropped by the kernel.
 pub fn dropped(flow: &Flow) -> Option<Finding> {
@@ -58,10 +58,12 @@ pub fn cause(flow: &Flow, loss: &Loss) -> String {
         (None, None, Some(_)) => String::new(),
         (None, None, None) => "; this kernel gives no reasons".to_owned(),
     };
+    let came = loss.pieces.as_ref();
+    let came = came.map(|p| format!(" ({})", fragments::what_came(p))).unwrap_or_default();
     let named = reason.map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let by = words::symbol(at).map(|s| format!(" by {s}")).unwrap_or_default();
     format!(
-        "{}{by}{}{why}{}{named}",
+        "{}{by}{}{why}{came}{}{named}",
         words::place(at),
         sentence::translation(&loss.first, at),
         kept_by_master(at),

@@ -3,9 +3,8 @@
 use crate::model::Outcome;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::sight::Sight;
-use crate::verdict::Finding;
 use crate::verdict::rules::{sentence, vanished};
-use crate::verdict::words;
+use crate::verdict::{Finding, fragments, words};
 
 /// No packet of one direction arrived, and some were still on their way when the trace ended. Where
 /// others of that direction arrived, the last one's fate is not worth a verdict.
@@ -16,7 +15,7 @@ pub fn in_flight(flow: &Flow) -> Option<Finding> {
     }
     let at = &*loss.at;
     let text = format!(
-        "{} {}, seen last{}{}.{}",
+        "{} {}, seen last{}{}{}.{}",
         sentence::subject(flow, loss),
         if loss.is_early {
             "not seen to end, having come before all probes were attached"
@@ -25,6 +24,7 @@ pub fn in_flight(flow: &Flow) -> Option<Finding> {
         },
         words::place(at),
         sentence::translation(&loss.first, at),
+        fragments::waits(loss),
         sentence::rest(flow, loss),
     );
     Some(Finding {
@@ -33,7 +33,7 @@ pub fn in_flight(flow: &Flow) -> Option<Finding> {
         place: at.place(),
         reason: None,
         text,
-        next: vanished::commands(at, loss.before.as_deref()),
+        next: vanished::commands(loss),
         evidence: loss.evidence.clone(),
         rule: None,
     })

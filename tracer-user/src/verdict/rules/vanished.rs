@@ -2,11 +2,10 @@
 
 use crate::model::{HookName, Outcome};
 use crate::reconstruct::everyday;
-use crate::reconstruct::flow::Flow;
-use crate::reconstruct::sight::Sight;
+use crate::reconstruct::flow::{Flow, Loss};
 use crate::verdict::matter::Matter;
 use crate::verdict::rules::sentence;
-use crate::verdict::{Finding, next, words};
+use crate::verdict::{Finding, fragments, next, words};
 
 /// A packet of the flow was lost from sight.
 pub fn vanished(flow: &Flow) -> Option<Finding> {
@@ -18,7 +17,7 @@ pub fn vanished(flow: &Flow) -> Option<Finding> {
         sentence::subject(flow, loss),
         words::place(at),
         sentence::translation(&loss.first, at),
-        last_seen(at),
+        last_seen(loss),
         sentence::rest(flow, loss),
     );
     Some(Finding {
@@ -27,14 +26,21 @@ pub fn vanished(flow: &Flow) -> Option<Finding> {
         place: at.place(),
         reason: None,
         text,
-        next: commands(at, loss.before.as_deref()),
+        next: commands(loss),
         evidence: loss.evidence.clone(),
         rule: None,
     })
 }
 
 /// What is known of a packet that nothing ended.
-pub fn last_seen(at: &Sight) -> String {
+fn last_seen(loss: &Loss) -> String {
+    let at = &*loss.at;
+    if let Some(pieces) = &loss.pieces {
+        return format!(
+            "other fragments of its datagram never came there ({}), and nothing on the record freed it",
+            fragments::what_came(pieces)
+        );
+    }
     let is_tap = at.kind() == "tun";
     match at.hook {
         HookName::Consume => {
@@ -54,8 +60,12 @@ pub fn last_seen(at: &Sight) -> String {
 }
 
 /// The commands worth running where a packet was seen last.
-pub fn commands(at: &Sight, before: Option<&Sight>) -> Vec<String> {
+pub fn commands(loss: &Loss) -> Vec<String> {
+    let (at, before) = (&*loss.at, loss.before.as_deref());
     let spot = next::Spot::new(at, before);
+    if loss.pieces.is_some() {
+        return next::commands(Matter::Fragment, &spot);
+    }
     let Some(dev) = at.site.dev.as_ref().or_else(|| before?.site.dev.as_ref()) else {
         return vec![spot.run("nstat -az")];
     };
