@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::output::Output;
 use super::stop::{Ended, Stop};
-use crate::capture::session::{Plan, Session};
+use crate::capture::session::{Plan, Session, WantsPort};
 use crate::cli::TraceArgs;
 use crate::model::{Hop, Meta};
 use crate::netfilter::Asker;
@@ -51,7 +51,9 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     let plan = Plan {
         filter: args.live.filter,
         scope: Scope::from_options(&args.live.netns),
-        wants_port: Box::new(move |name| ports.wants_port(name)),
+        wants_port: args.chooses_ports().then(|| -> WantsPort {
+            Box::new(move |name| ports.wants_port(name))
+        }),
         ring_bytes: args.ring,
         is_partial: args.is_partial(),
     };
