@@ -16,9 +16,9 @@ pub const DEV_NAME_BYTES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Hook {
-    /// tc ingress of a device (tcx or clsact).
+    /// A device handed the packet to the stack, where its tc ingress is.
     TcIngress = 1,
-    /// tc egress of a device (tcx or clsact).
+    /// The stack handed the packet to a device, right after its tc egress and before its qdisc.
     TcEgress = 2,
     /// `kfree_skb`: the last reference was given up as a drop.
     Drop = 3,
@@ -196,6 +196,7 @@ pub struct Layout {
     /// Where the [`SKB_BLOCK_BYTES`] begin that hold nearly all fields below, a multiple of 8.
     pub skb_block: u32,
     pub skb_head: u32,
+    pub skb_data: u32,
     pub skb_tail: u32,
     pub skb_len: u32,
     pub skb_mac_header: u32,
@@ -220,6 +221,7 @@ pub struct Layout {
     /// How far `ip_summed` is from that byte's low bit.
     pub ip_summed_shift: u32,
     pub dev_ifindex: u32,
+    pub dev_addr_len: u32,
     pub dev_promiscuity: u32,
     pub dev_name: u32,
     /// `net_device.nd_net.net`.
@@ -241,6 +243,7 @@ impl Layout {
     pub const UNKNOWN: Self = Self {
         skb_block: 0,
         skb_head: 0,
+        skb_data: 0,
         skb_tail: 0,
         skb_len: 0,
         skb_mac_header: 0,
@@ -259,6 +262,7 @@ impl Layout {
         skb_ip_summed: 0,
         ip_summed_shift: 0,
         dev_ifindex: 0,
+        dev_addr_len: 0,
         dev_promiscuity: 0,
         dev_name: 0,
         dev_net: 0,

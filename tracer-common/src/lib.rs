@@ -18,6 +18,7 @@ pub mod flow;
 pub mod glance;
 pub mod ovs;
 pub mod packet;
+pub mod ports;
 pub mod source;
 pub mod transport;
 pub mod tunnel;

@@ -191,7 +191,12 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
         None => skb.field::<u64>(at!(skb_dev)),
     };
     fill_device(event, skb, dev);
-    fill_headers(event, skb);
+    let mut geometry = Geometry::of(skb);
+    // Not set yet where a device hands a packet over: see `hooks::device`.
+    if sighting.hook as u8 == Hook::TcIngress as u8 {
+        geometry.network = skb.field::<u64>(at!(skb_data)).wrapping_sub(geometry.head) as u16;
+    }
+    fill_headers(event, &geometry);
 }
 
 /// What there is to tell of the packet where its skb is gone.
@@ -273,9 +278,8 @@ fn fill_device(event: *mut Event, skb: &Skb, dev: u64) {
 }
 
 #[inline(always)]
-fn fill_headers(event: *mut Event, skb: &Skb) {
+fn fill_headers(event: *mut Event, g: &Geometry) {
     let (mut header_len, mut l3_offset, mut flags) = (0_u32, 0_u16, 0_u8);
-    let g = Geometry::of(skb);
     if g.head != 0 {
         let link = g.link_header_len();
         l3_offset = link.unwrap_or(0);

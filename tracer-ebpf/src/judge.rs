@@ -9,7 +9,7 @@ use tracer_common::transport::{fragment, mark};
 use tracer_common::tunnel::{quotation, walk};
 
 use crate::emit::cpu;
-use crate::kernel::{Linear, Packet, opaque, zero};
+use crate::kernel::{Linear, Packet, SocketPacket, opaque, zero};
 use crate::{conntrack, log, maps};
 
 /// The flow asked for; the collector writes it before the load.
@@ -55,7 +55,7 @@ pub fn is_parsed(ethertype: u16) -> bool {
 /// learned, so that the replies to it match too.
 #[inline(always)]
 pub fn judge<S: Judged>(skb: u64, bytes: &S, ethertype: u16, at: u32) -> Option<Match> {
-    decide(skb, bytes, ethertype, at, || 0).map(Match::opaque)
+    decide(skb, bytes, ethertype, at, || 0, || true).map(Match::opaque)
 }
 
 /// As [`judge`], where a packet may be seen first after this host has translated it: what leaves is
@@ -69,7 +69,28 @@ pub fn judge_translated<S: Judged>(
     at: u32,
     nfct: impl FnOnce() -> u64,
 ) -> Option<Match> {
-    decide(skb, bytes, ethertype, at, || conntrack::asked_for(nfct())).map(Match::opaque)
+    decide(skb, bytes, ethertype, at, || conntrack::asked_for(nfct()), || true).map(Match::opaque)
+}
+
+/// Facts about the device that a packet is at, which only packets cost that may be of interest.
+pub struct Place<N, C> {
+    /// Reads the packet's `skb->_nfct`: see [`judge_translated`].
+    pub nfct: N,
+    /// Whether what is seen there is recorded.
+    pub is_chosen: C,
+}
+
+/// As [`judge_translated`], at a device, where packets may be none of the trace's. The bytes begin with
+/// the network header.
+#[inline(always)]
+pub fn judge_at<S: Judged, N: FnOnce() -> u64, C: FnOnce() -> bool>(
+    skb: u64,
+    bytes: &S,
+    ethertype: u16,
+    place: Place<N, C>,
+) -> Option<Match> {
+    let by_entry = || conntrack::asked_for((place.nfct)());
+    decide(skb, bytes, ethertype, 0, by_entry, place.is_chosen).map(Match::opaque)
 }
 
 #[inline(always)]
@@ -79,6 +100,7 @@ fn decide<S: Judged>(
     ethertype: u16,
     at: u32,
     by_entry: impl FnOnce() -> u8,
+    is_chosen: impl FnOnce() -> bool,
 ) -> Option<Match> {
     let known = maps::identity(skb);
     let mut asked = 0;
@@ -89,6 +111,9 @@ fn decide<S: Judged>(
         if is_other && asked == 0 {
             return None;
         }
+    }
+    if !is_chosen() {
+        return None;
     }
     // Opaque, so that the verifier walks what follows once.
     let ethertype = opaque(ethertype.into()) as u16;
@@ -220,6 +245,14 @@ pub trait Judged: Source {
 
 impl Judged for Packet {
     #[inline(always)]
+    fn is_plainly_other(&self, ethertype: u16, at: u32) -> bool {
+        is_plainly_other(self, ethertype, at)
+    }
+}
+
+impl Judged for SocketPacket {
+    /// Copies what it looks at to the stack: a function of its own, as [`look`].
+    #[inline(never)]
     fn is_plainly_other(&self, ethertype: u16, at: u32) -> bool {
         is_plainly_other(self, ethertype, at)
     }

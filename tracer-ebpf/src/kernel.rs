@@ -174,6 +174,41 @@ pub struct Packet {
     pub ctx: *mut core::ffi::c_void,
 }
 
+/// The packet of a socket's filter, which may not look at it but with a helper.
+#[derive(Clone, Copy)]
+pub struct SocketPacket {
+    /// The context pointer.
+    pub ctx: *mut core::ffi::c_void,
+}
+
+impl Source for SocketPacket {
+    #[inline(always)]
+    fn words<const N: usize>(&self, at: u32) -> Option<[u32; N]> {
+        load_bytes(self.ctx, at)
+    }
+
+    #[inline(always)]
+    fn opaque(&self, n: u64) -> u64 {
+        opaque(n)
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
+        load_bytes(self.ctx, at)
+    }
+}
+
+/// A `T` from the packet that `ctx` is of, page fragments included; of integers only.
+#[inline(always)]
+fn load_bytes<T>(ctx: *mut core::ffi::c_void, at: u32) -> Option<T> {
+    let mut bytes = core::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes exactly as many bytes, or fails.
+    let failed =
+        unsafe { bpf_skb_load_bytes(ctx, at, bytes.as_mut_ptr().cast(), size_of::<T>() as u32) };
+    // SAFETY: written in full when the helper returned 0.
+    (failed == 0).then(|| unsafe { bytes.assume_init() })
+}
+
 /// The word at a place in the packet, wherever that is: in assembly, for the compiler makes four loads of
 /// one that may not be aligned.
 ///
@@ -216,12 +251,7 @@ impl Source for Packet {
 
     #[inline(always)]
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
-        let mut bytes = core::mem::MaybeUninit::<[u8; N]>::uninit();
-        // SAFETY: the helper writes exactly `N` bytes, or fails.
-        let failed =
-            unsafe { bpf_skb_load_bytes(self.ctx, at, bytes.as_mut_ptr().cast(), N as u32) };
-        // SAFETY: written in full when the helper returned 0.
-        (failed == 0).then(|| unsafe { bytes.assume_init() })
+        load_bytes(self.ctx, at)
     }
 }
 

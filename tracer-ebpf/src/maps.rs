@@ -3,7 +3,8 @@
 use core::cell::UnsafeCell;
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, StackTrace};
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, StackTrace};
 use tracer_common::abi::{COUNTERS, Counter};
 use tracer_common::drops::{DROP_CELLS, DropCell, DropCount, DropDetail, DropKey};
 use tracer_common::flow::Tuple;
@@ -31,6 +32,11 @@ pub static IDENTITY: LruHashMap<u64, Identity> = LruHashMap::with_max_entries(1 
 /// Tuples that followed packets took on after a translation, both directions; ages out.
 #[map]
 pub static LEARNED: LruHashMap<Tuple, u8> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// The devices and namespaces whose hops are recorded, by `tracer_common::ports::key`; each a
+/// `tracer_common::ports::Port`. Written by the collector.
+#[map]
+pub static PORTS: HashMap<u64, u8> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
 
 /// skbs between entry and return of a function that copies them, by task.
 #[map]
@@ -147,6 +153,13 @@ pub fn identity(skb: u64) -> Option<Identity> {
     // SAFETY: the value is copied at once; a concurrent change of this entry would mean that the
     // skb is freed while a hook runs on it.
     unsafe { IDENTITY.get(skb).copied() }
+}
+
+/// What `PORTS` holds of a device or a namespace.
+#[inline(always)]
+pub fn port(key: u64) -> Option<u8> {
+    // SAFETY: a byte, copied at once.
+    unsafe { PORTS.get(key).copied() }
 }
 
 /// Begins to follow the skb at this address, under a new life.

@@ -108,7 +108,7 @@ pub struct TraceArgs {
     /// How it prints.
     #[arg(skip)]
     pub output: Output,
-    /// Attach tc hooks only on devices whose name matches (repeatable; default: every device)
+    /// Only record hops at devices whose name matches (repeatable; default: every device)
     #[arg(long = "port", value_name = "GLOB", value_parser = glob)]
     ports: Vec<GlobMatcher>,
     /// Stop after N packets have reached an outcome
@@ -124,12 +124,17 @@ pub struct TraceArgs {
 }
 
 impl TraceArgs {
-    /// Whether a device of this name gets tc hooks.
+    /// Whether devices are chosen by name.
+    pub fn chooses_ports(&self) -> bool {
+        !self.ports.is_empty()
+    }
+
+    /// Whether a device of this name is to be seen.
     pub fn wants_port(&self, name: &str) -> bool {
         self.ports.is_empty() || self.ports.iter().any(|glob| glob.is_match(name))
     }
 
-    /// Whether devices that others would get hooks are left out.
+    /// Whether devices are left out that are seen otherwise.
     pub fn is_partial(&self) -> bool {
         !self.ports.is_empty() || !self.live.netns.is_empty()
     }

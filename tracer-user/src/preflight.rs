@@ -7,7 +7,7 @@ use caps::{CapSet, Capability};
 pub const NEEDED: [(Capability, &str); 3] = [
     (Capability::CAP_BPF, "to load BPF programs"),
     (Capability::CAP_PERFMON, "to read kernel memory from them"),
-    (Capability::CAP_NET_ADMIN, "to attach them to devices"),
+    (Capability::CAP_NET_ADMIN, "to see what sockets get, to read conntrack"),
 ];
 
 /// Whether this process has a capability; `CAP_SYS_ADMIN` stands for those that were split from it.

@@ -27,7 +27,8 @@ const HOOKING: Kept = &[
     (Capability::CAP_BPF, "to attach programs to ports that appear, and to read maps"),
     (Capability::CAP_PERFMON, "to load the hooks of a module that is loaded later"),
     (Capability::CAP_SYSLOG, "to read that module's addresses in /proc/kallsyms"),
-    (Capability::CAP_NET_ADMIN, "to attach to devices, to read conntrack and rules"),
+    (Capability::CAP_NET_ADMIN, "to read conntrack and rules"),
+    (Capability::CAP_NET_RAW, "to see what arrives at VLANs and bonds that appear"),
     (Capability::CAP_SYS_ADMIN, "to enter network namespaces for it"),
 ];
 

@@ -119,7 +119,7 @@ fn received(ctx: &impl Arguments) {
     tell_received(ctx, skb, followed(skb));
 }
 
-/// As [`received`], where there are devices without tc hooks: every packet is judged.
+/// As [`received`], where there are devices that are not seen: every packet is judged.
 #[inline(always)]
 fn received_and_judged(ctx: &impl Arguments) {
     let skb = ctx.pointer(1);

@@ -6,13 +6,12 @@ use aya::programs::{Program, ProgramError};
 
 use super::entry::Functions;
 use super::load::Loaded;
-use super::{ports, probes};
+use super::probes;
 
 /// Loads what is attached on most nodes, and the programs for these functions of Open vSwitch. What the
 /// kernel refuses is tried again where it is to be attached, and told of there.
 pub fn load_ahead(loaded: &mut Loaded, functions: Option<&Functions>) {
-    let wanted: Vec<_> =
-        ports::ETHERNET.map(|(name, _)| (name, "")).into_iter().chain(probes::best()).collect();
+    let wanted: Vec<_> = probes::best().collect();
     let Loaded { ebpf, btf: Some(btf), entries } = loaded else { return };
     std::thread::scope(|scope| {
         if let Some(functions) = functions {
@@ -33,7 +32,6 @@ pub fn load_ahead(loaded: &mut Loaded, functions: Option<&Functions>) {
 
 fn load(program: &mut Program, types_of: &str, btf: &Btf) -> Result<(), ProgramError> {
     match program {
-        Program::SchedClassifier(p) => p.load(),
         Program::CgroupSkb(p) => p.load(),
         Program::BtfTracePoint(p) => p.load(types_of, btf),
         Program::FEntry(p) => p.load(types_of, btf),

@@ -123,6 +123,7 @@ impl Entries {
 fn data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(map)
+        | Map::HashMap(map)
         | Map::LruHashMap(map)
         | Map::PerCpuArray(map)
         | Map::PerCpuHashMap(map)

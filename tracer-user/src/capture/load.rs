@@ -10,6 +10,7 @@ use tracer_common::flow::Filter;
 
 use super::entry::Entries;
 use super::object::OBJECT;
+use super::ports::Choice;
 use super::probes;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::conntrack;
@@ -48,6 +49,8 @@ pub enum Purpose {
         /// Size of the ring buffer, bytes. It is mapped twice (the second mapping makes a record
         /// that wraps around contiguous), so resident memory grows by up to twice this.
         ring_bytes: u32,
+        /// Whose devices' hops are recorded.
+        choice: Choice,
     },
     /// To count drops.
     Count {
@@ -117,17 +120,22 @@ pub fn load(
     let btf = hook_types(kernel, &probes::hook_types()).context("the kernel's BTF")?;
     let filter = PodFilter(*filter);
     let log_level = log_level();
+    let mut choice = Choice::ByNetns;
     let (ring_bytes, plan, [places, details, stacks]) = match purpose {
-        Purpose::Follow { ring_bytes } => (ring_bytes, DropPlan::default(), [1; 3]),
+        Purpose::Follow { ring_bytes, choice: chosen } => {
+            choice = chosen;
+            (ring_bytes, DropPlan::default(), [1; 3])
+        }
         Purpose::Count { plan, details } => {
             let stacks = if plan.by & BY_STACK != 0 { KERNEL_STACKS } else { 1 };
             (NO_RING, plan, [PLACES, details, stacks])
         }
     };
     let plan = PodDropPlan(plan);
+    let choice = choice as u32;
     let mut loader: EbpfLoader<'_> = loader;
     if let Purpose::Count { .. } = purpose {
-        for map in ["IDENTITY", "LEARNED", "COPYING"] {
+        for map in ["IDENTITY", "LEARNED", "COPYING", "PORTS"] {
             loader.map_max_entries(map, 1);
         }
     }
@@ -137,6 +145,7 @@ pub fn load(
         .override_global("CT_LAYOUT", &ct_layout, true)
         .override_global("FILTER", &filter, true)
         .override_global("DROP_PLAN", &plan, true)
+        .override_global("CHOICE", &choice, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", ring_bytes)
         .map_max_entries("DROPS", places)

@@ -1,13 +1,10 @@
 //! From the kernel's hooks to records: load, attach, read, decode.
 
 mod ahead;
-mod blocks;
-mod clsact;
 pub mod counters;
 pub mod counting;
 pub mod decode;
 mod entry;
-pub mod expedite;
 pub mod kernel_log;
 pub mod load;
 pub mod misses;
@@ -18,4 +15,4 @@ pub mod probes;
 pub mod ring;
 pub mod session;
 mod syscall;
-mod tcx;
+mod tap;

@@ -35,7 +35,7 @@ struct Kind {
     programs: &'static [(&'static str, &'static str)],
 }
 
-/// Where every device has tc hooks, what a vport receives was judged before.
+/// Where every device is seen, what a vport receives was judged before.
 const RECEIVE: Kind = Kind {
     name: "ovs-receive",
     costs: "it is not seen which vport of Open vSwitch receives a packet",
@@ -164,7 +164,7 @@ pub struct OvsFacts {
 }
 
 impl OvsFacts {
-    /// `None` where there is no Open vSwitch. `judge_received`: there may be devices without tc hooks.
+    /// `None` where there is no Open vSwitch. `judge_received`: there may be devices that are not seen.
     pub fn find(btf: &KernelBtf, judge_received: bool) -> Option<Self> {
         let is_built_in = is_built_in(btf);
         if !is_built_in && !is_present() {
@@ -189,7 +189,7 @@ pub struct OvsHooks {
 }
 
 impl OvsHooks {
-    /// `judge_received`: there may be devices without tc hooks.
+    /// `judge_received`: there may be devices that are not seen.
     pub fn new(judge_received: bool) -> Self {
         Self { judge_received, ..Self::default() }
     }
@@ -259,7 +259,7 @@ impl OvsHooks {
     }
 }
 
-/// The hooks of a trace. `judge_received`: there may be devices without tc hooks.
+/// The hooks of a trace. `judge_received`: there may be devices that are not seen.
 fn kinds(judge_received: bool) -> impl Iterator<Item = &'static Kind> {
     let receive = if judge_received { &RECEIVE_AND_JUDGE } else { &RECEIVE };
     std::iter::once(receive).chain(KINDS)

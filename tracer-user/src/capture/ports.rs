@@ -1,378 +1,228 @@
-//! tc hooks on every port: tcx links where the kernel has them (6.6 and later), else classifiers on
-//! a clsact qdisc. Always in front of what is there already, and always passing the packet on.
+//! Devices whose hops are recorded. Two tracepoints see all of the node's (`hooks/device.rs` in the
+//! kernel); a map tells them which were asked for. Attaching to a node of a thousand ports is
+//! attaching two programs: no device waits for it, no setting of the node and no qdisc is changed,
+//! and nothing has to be removed.
+//!
+//! Devices whose packets come by way of another's receive handler have a [`tap`] each.
+//!
+//! Measured on Linux 6.18 against a tcx program on each direction of each device, as it was before:
+//! see README, "What it costs".
 
-use std::collections::HashMap;
-use std::io::ErrorKind;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 
-use anyhow::{Context as _, anyhow};
-use aya::programs::links::{Link as _, LinkOrder};
-use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError};
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
+use anyhow::{Context as _, anyhow, bail};
+use aya::maps::{HashMap as BpfMap, MapData};
+use aya::programs::SocketFilter;
+use tracer_common::ports::{Port as Entry, key};
 
-use super::blocks::Blocks;
-use super::clsact::{self, Classifier, InUse, Qdisc};
+pub use tracer_common::ports::Choice;
+
 use super::load::{Loaded, chain};
-use super::tcx;
+use super::tap;
 use crate::topology::{Link, enter};
 
-/// How packets are seen at a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// BPF links: the kernel removes them when lasthop ends, however it ends.
-    Tcx,
-    /// Classifiers on a clsact qdisc: they stay when lasthop is killed.
-    Clsact,
+/// Kinds of devices (`IFLA_INFO_KIND`) that get packets in `__netif_receive_skb_core` by being put in
+/// another device's place: by its VLAN tag (`vlan_do_receive`), or by a receive handler that returns
+/// `RX_HANDLER_ANOTHER`.
+const FROM_ANOTHER: [&str; 9] =
+    ["bond", "ipvlan", "ipvtap", "macsec", "macvlan", "macvtap", "team", "virt_wifi", "vlan"];
+
+/// The program of the taps.
+const TAP: &str = "device_tap";
+
+/// inode of the namespace, index of the device.
+type Key = (u32, u32);
+
+/// The devices that are seen.
+pub struct Ports {
+    choice: Choice,
+    map: BpfMap<MapData, u64, u8>,
+    seen: HashMap<Key, Port>,
+    /// Namespaces in the map.
+    namespaces: HashSet<u32>,
+    /// Devices that others belong to.
+    masters: HashSet<Key>,
+    /// Of devices that have gone.
+    closing: Vec<OwnedFd>,
 }
 
-/// The programs of one port.
 struct Port {
     link: Link,
-    /// clsact: the qdisc was not there before.
-    made_qdisc: bool,
-    links: Vec<Hook>,
-    /// clsact: blocks shared with other devices, on which the hooks are, by index.
-    blocks: Vec<u32>,
+    tap: Option<OwnedFd>,
 }
-
-/// One program on one port.
-enum Hook {
-    /// Attached by the device's name.
-    Named(SchedClassifierLink),
-    /// Attached by its index: a tcx link, for as long as this is open.
-    Indexed { _link: OwnedFd },
-}
-
-/// The ports that have hooks.
-pub struct Ports {
-    tier: Tier,
-    attached: HashMap<(u32, u32), Port>,
-    /// clsact: the hooks on blocks that several of the devices share.
-    blocks: Blocks,
-    /// clsact: holds off other lasthops from removing this one's classifiers.
-    in_use: Option<InUse>,
-    /// clsact: no other lasthop was running when this one began.
-    alone: bool,
-}
-
-/// For Ethernet devices.
-pub const ETHERNET: [(&str, TcAttachType); 2] =
-    [("lasthop_in", TcAttachType::Ingress), ("lasthop_out", TcAttachType::Egress)];
-const NETWORK: [(&str, TcAttachType); 2] =
-    [("lasthop_l3_in", TcAttachType::Ingress), ("lasthop_l3_out", TcAttachType::Egress)];
 
 impl Ports {
-    /// Loads the classifiers for Ethernet devices; the others are loaded when a device needs them.
-    pub fn new(loaded: &mut Loaded) -> anyhow::Result<Self> {
-        for (name, _) in ETHERNET {
-            loaded_program(loaded, name)?;
-        }
-        let tier = best_tier(loaded)?;
-        let mut ports = Self {
-            tier,
-            attached: HashMap::new(),
-            blocks: Blocks::default(),
-            in_use: None,
-            alone: false,
-        };
-        if tier == Tier::Clsact {
-            ports.alone = clsact::is_unused();
-            ports.in_use =
-                clsact::mark_in_use().inspect_err(|e| log::warn!("{}: {e}", clsact::LOCK)).ok();
-        }
-        Ok(ports)
+    /// None yet.
+    ///
+    /// # Errors
+    /// The object is not what this binary was built with.
+    pub fn new(loaded: &mut Loaded, choice: Choice) -> anyhow::Result<Self> {
+        let map = loaded.ebpf.take_map("PORTS").context("no map PORTS inside")?;
+        Ok(Self {
+            choice,
+            map: map.try_into()?,
+            seen: HashMap::new(),
+            namespaces: HashSet::new(),
+            masters: HashSet::new(),
+            closing: Vec::new(),
+        })
     }
 
-    /// How packets are seen here.
-    pub fn tier(&self) -> Tier {
-        self.tier
-    }
-
-    /// How many devices have hooks.
+    /// How many devices are seen.
     pub fn devices(&self) -> usize {
-        self.attached.len()
+        self.seen.len()
     }
 
-    /// How many hooks there are.
-    pub fn hooks(&self) -> usize {
-        self.attached.values().map(|port| port.links.len() + port.blocks.len()).sum()
+    /// How many of them have a tap.
+    pub fn taps(&self) -> usize {
+        self.seen.values().filter(|port| port.tap.is_some()).count()
     }
 
-    /// Whether this device has hooks.
-    pub fn has(&self, netns: u32, ifindex: u32) -> bool {
-        self.attached.contains_key(&(netns, ifindex))
-    }
-
-    /// Attaches both hooks to a device. One that vanished meanwhile, or whose namespace did, is no
-    /// error.
-    pub fn attach(&mut self, loaded: &mut Loaded, link: &Link) -> anyhow::Result<()> {
+    /// Takes in a device that has appeared or changed. One that is not `wanted` may yet tell of another
+    /// how packets come there. One that has vanished meanwhile, or whose namespace has, is no error.
+    ///
+    /// # Errors
+    /// What is not seen, and why.
+    pub fn attach(&mut self, loaded: &mut Loaded, link: &Link, wanted: bool) -> anyhow::Result<()> {
         let key = (link.netns.inode, link.ifindex);
-        if self.attached.contains_key(&key) {
-            return Ok(());
+        if wanted && !self.seen.contains_key(&key) {
+            self.record(link)?;
+            self.seen.insert(key, Port { link: link.clone(), tap: None });
+            self.tap(loaded, key)?;
         }
-        if self.tier == Tier::Clsact && self.alone {
-            self.remove_leftovers(link);
-        }
-        let programs = if link.mac.is_some() { ETHERNET } else { NETWORK };
-        let mut port =
-            Port { link: link.clone(), made_qdisc: false, links: Vec::new(), blocks: Vec::new() };
-        for hook @ (name, _) in programs {
-            let program = loaded_program(loaded, name)?;
-            let (tier, blocks) = (self.tier, &mut self.blocks);
-            let done = match enter(&link.netns, || attach_here(program, hook, &port, tier, blocks))
-            {
-                Err(e) if e.kind() == ErrorKind::NotFound => {
-                    log::debug!("{}: {e}", link.name);
-                    break;
-                }
-                done => done?,
-            };
-            match done {
-                Ok(Done::Own(hook, made_qdisc)) => {
-                    port.links.push(hook);
-                    port.made_qdisc |= made_qdisc;
-                }
-                Ok(Done::Shared(block)) => port.blocks.push(block),
-                Ok(Done::NoEgress) => log::warn!(
-                    "packets that leave by {} in {} are not seen there: its qdisc `ingress` is in \
-                     the way of an egress hook (before Linux 6.6)",
-                    link.name.escape_debug(),
-                    link.netns.label()
-                ),
-                Err(e) if is_gone(&e) => {
-                    log::debug!("{} vanished before it could be hooked", link.name);
-                    break;
-                }
-                Err(e) => {
-                    release(port, self.tier, &mut self.blocks);
-                    return Err(anyhow!("{}", chain(&e))).with_context(|| {
-                        format!("{name} on {} in {}", link.name, link.netns.label())
-                    });
-                }
-            }
-        }
-        if !port.links.is_empty() || !port.blocks.is_empty() {
-            self.attached.insert(key, port);
+        if let Some(master) = link.master {
+            let master = (link.netns.inode, master);
+            self.masters.insert(master);
+            self.tap(loaded, master)?;
         }
         Ok(())
     }
 
-    /// What a killed lasthop left on a device, each as `NAME on DEVICE in NAMESPACE`. Always empty
-    /// with tcx, where the kernel cleans up.
-    pub fn leftovers(&self, link: &Link) -> Vec<String> {
-        self.find_leftovers(link)
-            .iter()
-            .map(|l| format!("{} on {} in {}", l.name, link.name, link.netns.label()))
-            .collect()
+    /// Has the tracepoints record hops at a device, or at all of its namespace's.
+    fn record(&mut self, link: &Link) -> anyhow::Result<()> {
+        let netns = link.netns.inode;
+        let key = match self.choice {
+            Choice::ByDevice => key(netns, link.ifindex),
+            Choice::ByNetns if self.namespaces.insert(netns) => key(netns, 0),
+            Choice::ByNetns => return Ok(()),
+        };
+        self.map.insert(key, Entry::Seen as u8, 0).map_err(|e| {
+            let (name, netns) = (&link.name, link.netns.label());
+            anyhow!("packets at {name} in {netns} are not seen: {}", chain(&e))
+        })
     }
 
-    fn find_leftovers(&self, link: &Link) -> Vec<Classifier> {
-        if self.tier == Tier::Tcx || !self.alone {
-            return Vec::new();
+    /// Gives a device a tap where it needs one and has none.
+    fn tap(&mut self, loaded: &mut Loaded, of: Key) -> anyhow::Result<()> {
+        let is_master = self.masters.contains(&of);
+        let Some(port) = self.seen.get_mut(&of) else { return Ok(()) };
+        if port.tap.is_some() || !comes_from_another(port.link.kind.as_deref(), is_master) {
+            return Ok(());
         }
-        let found = enter(&link.netns, || clsact::leftovers_here(link.ifindex));
-        found.and_then(|f| f).unwrap_or_default()
-    }
-
-    fn remove_leftovers(&self, link: &Link) {
-        for leftover in self.find_leftovers(link) {
-            let done = enter(&link.netns, || clsact::remove_here(&leftover)).and_then(|r| r);
-            match done {
-                Ok(()) => log::info!("removed {} left behind on {}", leftover.name, link.name),
-                Err(e) => log::warn!("cannot remove {} on {}: {e}", leftover.name, link.name),
+        let program = tap_program(loaded)?;
+        let opened = enter(&port.link.netns, || tap::open(program, of.1));
+        match opened.and_then(|opened| opened) {
+            Ok(socket) => port.tap = Some(socket),
+            Err(e) if is_gone(&e) => {
+                log::debug!("{} vanished before it could be tapped: {e}", port.link.name);
+                return Ok(());
+            }
+            Err(e) => {
+                let (name, netns) = (&port.link.name, port.link.netns.label());
+                let why = advice(&e);
+                bail!("what arrives at {name} in {netns} is not seen there: no packet socket: {e}{why}");
             }
         }
+        // From now on the tracepoint leaves what arrives to the tap.
+        let entry = self.map.insert(key(of.0, of.1), Entry::Tapped as u8, 0);
+        entry.map_err(|e| anyhow!("{}", chain(&e)))
     }
 
-    /// Detaches all hooks, and removes the qdiscs that were made for them.
+    /// Closes all taps.
     pub fn detach_all(&mut self) {
-        for (_, port) in std::mem::take(&mut self.attached) {
-            release(port, self.tier, &mut self.blocks);
-        }
-        self.in_use = None;
+        let taps = self.seen.drain().filter_map(|(_, port)| port.tap);
+        tap::close(taps.chain(self.closing.drain(..)).collect());
     }
 
-    /// Forgets a device that is gone; its hooks went with it.
+    /// Forgets a device that has gone.
     pub fn gone(&mut self, netns: u32, ifindex: u32) {
-        if let Some(port) = self.attached.remove(&(netns, ifindex)) {
+        self.masters.remove(&(netns, ifindex));
+        if let Some(port) = self.seen.remove(&(netns, ifindex)) {
             log::debug!("{} is gone", port.link.name);
-            release(port, self.tier, &mut self.blocks);
+            // Of most devices there is no entry.
+            let _ = self.map.remove(&key(netns, ifindex));
+            self.closing.extend(port.tap);
         }
     }
 
-    /// Forgets all devices of a namespace that is gone.
+    /// Closes the taps of what has gone, and does not wait for it.
+    pub fn close_gone(&mut self) {
+        if !self.closing.is_empty() {
+            let taps = std::mem::take(&mut self.closing);
+            std::thread::spawn(move || tap::close(taps));
+        }
+    }
+
+    /// Forgets a namespace that has gone, and all its devices.
     pub fn netns_gone(&mut self, netns: u32) {
-        let gone: Vec<u32> =
-            self.attached.keys().filter(|(inode, _)| *inode == netns).map(|(_, i)| *i).collect();
-        for ifindex in gone {
+        let gone: Vec<Key> = self.seen.keys().filter(|key| key.0 == netns).copied().collect();
+        for (_, ifindex) in gone {
             self.gone(netns, ifindex);
         }
+        self.masters.retain(|key| key.0 != netns);
+        if self.namespaces.remove(&netns) {
+            let _ = self.map.remove(&key(netns, 0));
+        }
     }
 }
 
-fn program<'a>(loaded: &'a mut Loaded, name: &str) -> anyhow::Result<&'a mut SchedClassifier> {
-    let program =
-        loaded.ebpf.program_mut(name).with_context(|| format!("no program {name} inside"))?;
-    Ok(program.try_into()?)
+/// Whether what arrives at a device has passed the tracepoint at another before, and does not again.
+///
+/// A device without a kind that others belong to takes their packets by a receive handler: Hyper-V's
+/// (`netvsc`) and virtio's (`net_failover`) do so with the virtual function that they stand for.
+fn comes_from_another(kind: Option<&str>, is_master: bool) -> bool {
+    kind.map_or(is_master, |kind| FROM_ANOTHER.contains(&kind))
 }
 
-/// The program, loaded if it was not yet: that takes tens of milliseconds each.
-fn loaded_program<'a>(
-    loaded: &'a mut Loaded,
-    name: &str,
-) -> anyhow::Result<&'a mut SchedClassifier> {
-    let program = program(loaded, name)?;
+/// The program of the taps, loaded when the first device needs it.
+fn tap_program(loaded: &mut Loaded) -> anyhow::Result<&SocketFilter> {
+    let program = loaded.ebpf.program_mut(TAP).with_context(|| format!("no program {TAP} inside"))?;
+    let program: &mut SocketFilter = program.try_into()?;
     if program.fd().is_err() {
-        program.load().map_err(|e| anyhow!("the kernel refused {name}: {}", chain(&e)))?;
+        program.load().map_err(|e| anyhow!("the kernel refused {TAP}: {}", chain(&e)))?;
     }
     Ok(program)
 }
 
-/// Tries a tcx link on the loopback device, which every namespace has.
-fn best_tier(loaded: &mut Loaded) -> anyhow::Result<Tier> {
-    let program = program(loaded, ETHERNET[0].0)?;
-    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-    match program.attach_with_options("lo", ETHERNET[0].1, options) {
-        Ok(id) => {
-            program.detach(id)?;
-            Ok(Tier::Tcx)
+fn is_gone(e: &io::Error) -> bool {
+    e.kind() == ErrorKind::NotFound || matches!(e.raw_os_error(), Some(libc::ENODEV | libc::ENXIO))
+}
+
+fn advice(e: &io::Error) -> &'static str {
+    if e.raw_os_error() == Some(libc::EPERM) { "; grant CAP_NET_RAW" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_in_anothers_place_are_tapped() {
+        for kind in ["vlan", "macvlan", "bond"] {
+            assert!(comes_from_another(Some(kind), false), "{kind}");
         }
-        Err(e) => {
-            log::debug!("no tcx: {}", chain(&e));
-            Ok(Tier::Clsact)
+        // A bridge receives in its own name what its ports hand it (`br_netif_receive_skb`).
+        for kind in ["bridge", "openvswitch", "veth", "vrf"] {
+            assert!(!comes_from_another(Some(kind), true), "{kind}");
         }
+        assert!(comes_from_another(None, true) && !comes_from_another(None, false));
     }
-}
 
-/// Detaches the hooks of a port, inside its namespace: a classifier is removed by netlink, by its
-/// device's index, which elsewhere is another device's.
-fn release(port: Port, tier: Tier, blocks: &mut Blocks) {
-    if tier == Tier::Tcx {
-        return; // A link is a descriptor: closing it detaches.
+    #[test]
+    fn a_refused_socket_says_what_to_grant() {
+        assert_eq!(advice(&io::Error::from_raw_os_error(libc::EPERM)), "; grant CAP_NET_RAW");
+        assert_eq!(advice(&io::Error::from_raw_os_error(libc::ENOBUFS)), "");
     }
-    let (link, made_qdisc) = (port.link.clone(), port.made_qdisc);
-    let mut hooks = Some(port.links);
-    let inode = link.netns.inode;
-    let done = enter(&link.netns, || {
-        // First, as what follows fails where the device has gone, and others share its blocks.
-        for block in port.blocks {
-            if let Err(e) = blocks.leave((inode, block)) {
-                log::debug!("block {block} of {}: {e}", link.name);
-            }
-        }
-        hooks.take().into_iter().flatten().try_for_each(|hook| match hook {
-            Hook::Named(hook) => hook.detach().map_err(|e| chain(&e)),
-            Hook::Indexed { .. } => Ok(()),
-        })?;
-        if made_qdisc {
-            clsact::remove_empty_qdisc_here(link.ifindex).map_err(|e| e.to_string())?;
-        }
-        Ok::<(), String>(())
-    });
-    match done {
-        Ok(Ok(())) => {}
-        // Mostly because the device has gone, and all that was attached to it.
-        Ok(Err(e)) => log::debug!("{}: {e}", link.name),
-        // The namespace has gone, and so have its classifiers: dropped here they would be looked for
-        // in this namespace.
-        Err(e) => {
-            log::debug!("{}: {e}", link.name);
-            hooks.take().into_iter().flatten().for_each(std::mem::forget);
-            blocks.forget_netns(inode);
-        }
-    }
-}
-
-/// What came of attaching to one direction of a port.
-enum Done {
-    /// A hook of the port's own, and whether a qdisc was made for it.
-    Own(Hook, bool),
-    /// On the block of this index, which the port shares with others.
-    Shared(u32),
-    /// The port's qdisc has no place for one.
-    NoEgress,
-}
-
-/// Attaches in the namespace that this thread is in.
-fn attach_here(
-    program: &mut SchedClassifier,
-    (program_name, direction): (&str, TcAttachType),
-    port: &Port,
-    tier: Tier,
-    blocks: &mut Blocks,
-) -> Result<Done, ProgramError> {
-    let link = &port.link;
-    // A device that was renamed since netlink told of it is found by its index.
-    let now = nix::net::if_::if_indextoname(link.ifindex).map_err(|e| io_error(e.into()))?;
-    let Ok(name) = now.to_str() else {
-        return attach_nameless(program, link.ifindex, direction, tier);
-    };
-    if tier == Tier::Tcx {
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        return attach_own(program, name, direction, options).map(|hook| Done::Own(hook, false));
-    }
-    let made_qdisc = add_clsact(name)?;
-    if !made_qdisc && !port.made_qdisc {
-        let is_egress = direction == TcAttachType::Egress;
-        // Where it cannot be read, attaching tells what is wrong.
-        let qdisc = clsact::qdisc_here(link.ifindex).inspect_err(|e| log::debug!("{name}: {e}"));
-        let qdisc = qdisc.unwrap_or(Qdisc { has_egress: true, ..Qdisc::default() });
-        if is_egress && !qdisc.has_egress {
-            return Ok(Done::NoEgress);
-        }
-        let block = if is_egress { qdisc.egress_block } else { qdisc.ingress_block };
-        if let Some(block) = block {
-            blocks.join((link.netns.inode, block), program.fd()?.as_fd(), program_name)?;
-            return Ok(Done::Shared(block));
-        }
-    }
-    // Priority 0: the kernel puts it in front of the filters that are there.
-    let options = TcAttachOptions::Netlink(NlOptions::default());
-    attach_own(program, name, direction, options).map(|hook| Done::Own(hook, made_qdisc))
-}
-
-fn attach_own(
-    program: &mut SchedClassifier,
-    name: &str,
-    direction: TcAttachType,
-    options: TcAttachOptions,
-) -> Result<Hook, ProgramError> {
-    let id = program.attach_with_options(name, direction, options)?;
-    // Out of aya's table, which takes devices of the same index in two namespaces for one.
-    program.take_link(id).map(Hook::Named)
-}
-
-/// Gives the device a clsact qdisc; `false` where there is one in its place.
-fn add_clsact(name: &str) -> Result<bool, ProgramError> {
-    match tc::qdisc_add_clsact(name) {
-        Ok(()) => Ok(true),
-        Err(TcError::AlreadyAttached) => Ok(false),
-        // With the kernel's extended acknowledgement aya does not recognise it.
-        Err(e) if chain(&e).contains("File exists") => Ok(false),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// Attaches to a device whose name is no UTF-8.
-fn attach_nameless(
-    program: &SchedClassifier,
-    ifindex: u32,
-    direction: TcAttachType,
-    tier: Tier,
-) -> Result<Done, ProgramError> {
-    if tier == Tier::Clsact {
-        let why = "its name is no UTF-8, and without tcx devices are hooked by name";
-        return Err(io_error(std::io::Error::other(why)));
-    }
-    let link = tcx::attach(program.fd()?.as_fd(), ifindex, direction).map_err(io_error)?;
-    Ok(Done::Own(Hook::Indexed { _link: link }, false))
-}
-
-fn io_error(e: std::io::Error) -> ProgramError {
-    TcError::IoError(e).into()
-}
-
-fn is_gone(e: &ProgramError) -> bool {
-    let text = chain(e);
-    text.contains("No such device") || text.contains("os error 6)") || text.contains("os error 19)")
 }

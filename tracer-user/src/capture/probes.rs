@@ -14,7 +14,7 @@ use crate::kernel::hook_types::HookType;
 /// One kind of sighting, and how it came to be attached.
 #[derive(Clone, Debug)]
 pub struct Attached {
-    /// What it sees: `drop`, `consume`, `deliver`, `clone`.
+    /// What it sees: `tc-ingress`, `tc-egress`, `drop`, `consume`, `deliver`, `clone`.
     pub kind: &'static str,
     /// How, as `tp_btf:kfree_skb`; `None` when no tier attached.
     pub probe: Option<String>,
@@ -44,7 +44,22 @@ struct Kind {
     tiers: &'static [Tier],
 }
 
-const KINDS: &[Kind] = &[
+/// Ways of packets by devices. The names say where in the stack that is, not how it is seen.
+const DEVICES: &[Kind] = &[
+    Kind {
+        name: "tc-ingress",
+        costs: "packets are not seen where they come in by a device",
+        tiers: &[Tier(&[("device_in", Way::Tracepoint("netif_receive_skb"))])],
+    },
+    Kind {
+        name: "tc-egress",
+        costs: "packets are not seen where they leave by a device",
+        tiers: &[Tier(&[("device_out", Way::Tracepoint("net_dev_queue"))])],
+    },
+];
+
+/// Ends of packets, and what becomes of them elsewhere.
+const ENDS: &[Kind] = &[
     Kind {
         name: "drop",
         costs: "no drop is seen: lasthop cannot say where a packet died",
@@ -102,9 +117,13 @@ impl Way {
     }
 }
 
+fn kinds() -> impl Iterator<Item = &'static Kind> {
+    DEVICES.iter().chain(ENDS)
+}
+
 /// The kernel's types that some tier needs.
 pub fn hook_types() -> Vec<HookType> {
-    let tiers = KINDS.iter().flat_map(|kind| kind.tiers);
+    let tiers = kinds().flat_map(|kind| kind.tiers);
     let ways = tiers.flat_map(|Tier(programs)| *programs).map(|(_, way)| *way);
     ways.filter_map(|way| match way {
         Way::Tracepoint(name) => Some(HookType::Tracepoint(name)),
@@ -116,7 +135,7 @@ pub fn hook_types() -> Vec<HookType> {
 
 /// The programs of the best tiers, each with the function or tracepoint that its types are of.
 pub fn best() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let tiers = KINDS.iter().filter_map(|kind| kind.tiers.first());
+    let tiers = kinds().filter_map(|kind| kind.tiers.first());
     tiers.flat_map(|Tier(programs)| *programs).map(|(program, way)| match way {
         Way::Tracepoint(name) | Way::Fentry(name) | Way::Fexit(name) | Way::Kprobe(name) => {
             (*program, *name)
@@ -133,10 +152,16 @@ pub fn attach_count(loaded: &mut Loaded) -> anyhow::Result<String> {
     Ok(way.label())
 }
 
-/// Attaches every kind by the first of its tiers that the kernel takes, and lets go of the
+/// Attaches what sees packets at devices. Before [`attach_ends`]: no packet's end is to be seen
+/// before its way.
+pub fn attach_devices(loaded: &mut Loaded) -> Vec<Attached> {
+    DEVICES.iter().map(|kind| attach_kind(loaded, kind)).collect()
+}
+
+/// Attaches every other kind by the first of its tiers that the kernel takes, and lets go of the
 /// types, which nothing needs after that.
-pub fn attach_all(loaded: &mut Loaded) -> Vec<Attached> {
-    let attached = KINDS.iter().map(|kind| attach_kind(loaded, kind)).collect();
+pub fn attach_ends(loaded: &mut Loaded) -> Vec<Attached> {
+    let attached = ENDS.iter().map(|kind| attach_kind(loaded, kind)).collect();
     loaded.btf = None;
     attached
 }

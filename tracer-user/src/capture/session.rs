@@ -7,14 +7,13 @@ use tracer_common::flow::Filter;
 use super::ahead::load_ahead;
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
-use super::expedite::Expedited;
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load, loader};
 use super::misses::Misses;
 use super::object;
 use super::ovs::{OvsFacts, OvsHooks};
-use super::ports::Ports;
-use super::probes::{Attached, attach_all};
+use super::ports::{Choice, Ports};
+use super::probes::{Attached, attach_devices, attach_ends};
 use super::ring::Ring;
 use crate::few::Few;
 use crate::kernel::btf::KernelBtf;
@@ -25,17 +24,20 @@ use crate::privileges::{FOLLOWING, confined};
 use crate::reconstruct::asked::{Answer, Question};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
+/// Whether a device of a name is to be seen.
+pub type WantsPort = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// What to trace.
 pub struct Plan {
     /// The flow.
     pub filter: Filter,
-    /// Whose namespaces' devices get hooks.
+    /// Whose namespaces' devices are seen.
     pub scope: Scope,
-    /// Which devices get hooks, by name.
-    pub wants_port: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Which of them, by name; `None`: all.
+    pub wants_port: Option<WantsPort>,
     /// Size of the ring buffer, bytes.
     pub ring_bytes: u32,
-    /// Not every device gets hooks: the scope or `wants_port` leave some out.
+    /// Not every device is seen: the scope or `wants_port` leave some out.
     pub is_partial: bool,
 }
 
@@ -51,11 +53,11 @@ pub struct Session {
     /// When the hooks began to go, nanoseconds since the trace began: what happens from then on is seen by
     /// some of them only, and so by none.
     ended: u64,
-    /// Devices that have no hooks.
-    unhooked: Few,
+    /// Devices that are not seen.
+    unseen: Few,
     decoder: Decoder,
     ports: Ports,
-    wants_port: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    wants_port: Option<WantsPort>,
     watch: Watch,
     topology: Topology,
     attached: Vec<Attached>,
@@ -90,6 +92,8 @@ impl Session {
     /// packet's end is seen before its way.
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
+        let choice =
+            if plan.wants_port.is_some() { Choice::ByDevice } else { Choice::ByNetns };
         let aya = loader();
         let kernel = KernelBtf::open()?;
         let names = Names::read(&kernel);
@@ -97,7 +101,7 @@ impl Session {
         // Two things that take long and have nothing to do with each other.
         let (symbols, loaded) = std::thread::scope(|scope| {
             let symbols = scope.spawn(Symbols::read);
-            let purpose = Purpose::Follow { ring_bytes: plan.ring_bytes };
+            let purpose = Purpose::Follow { ring_bytes: plan.ring_bytes, choice };
             let mut loaded = load(aya, &kernel, &plan.filter, purpose);
             drop(kernel);
             if let Ok(loaded) = &mut loaded {
@@ -116,7 +120,7 @@ impl Session {
         let ring = Ring::take(&mut loaded)?;
         let kernel_log = KernelLog::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
-        let ports = Ports::new(&mut loaded)?;
+        let ports = Ports::new(&mut loaded, choice)?;
         let (watch, links) = confined(&[FOLLOWING], || Watch::start(plan.scope))??;
         let mut session = Self {
             loaded: Some(loaded),
@@ -126,7 +130,7 @@ impl Session {
             misses: Misses::default(),
             missed: None,
             ended: u64::MAX,
-            unhooked: Few::default(),
+            unseen: Few::default(),
             decoder: Decoder::new(names, start),
             ports,
             wants_port: plan.wants_port,
@@ -139,10 +143,11 @@ impl Session {
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
         session.changed(links);
-        log::debug!("ports are attached after {} ms", session.now() / 1_000_000);
+        log::debug!("the devices are chosen after {} ms", session.now() / 1_000_000);
         if let Some(loaded) = &mut session.loaded {
+            session.attached = attach_devices(loaded);
             session.ovs.start(loaded, ovs_facts);
-            session.attached = attach_all(loaded);
+            session.attached.extend(attach_ends(loaded));
         }
         log::debug!("all is attached after {} ms", session.now() / 1_000_000);
         give_memory_back();
@@ -152,7 +157,7 @@ impl Session {
     /// How many probes on how many devices.
     pub fn size(&self) -> (usize, usize) {
         let node_wide = self.attached().filter(|a| a.probe.is_some()).count();
-        (node_wide + self.ports.hooks(), self.ports.devices())
+        (node_wide + self.ports.taps(), self.ports.devices())
     }
 
     /// What sees the whole node, and how.
@@ -191,16 +196,8 @@ impl Session {
     /// The probes that are attached, by name.
     pub fn probes(&self) -> Vec<String> {
         let node_wide = self.attached().filter_map(|a| a.probe.clone());
-        let tc = match self.ports.tier() {
-            super::ports::Tier::Tcx => "tcx",
-            super::ports::Tier::Clsact => "clsact",
-        };
-        node_wide.chain([format!("{tc}:ingress"), format!("{tc}:egress")]).collect()
-    }
-
-    /// How devices are hooked.
-    pub fn ports(&self) -> &Ports {
-        &self.ports
+        let taps = (self.ports.taps() != 0).then(|| "packet_socket".to_owned());
+        node_wide.chain(taps).collect()
     }
 
     /// `CLOCK_MONOTONIC` of the beginning, nanoseconds.
@@ -229,13 +226,12 @@ impl Session {
         }
     }
 
-    /// Attaches to the ports that have appeared, and lets go of those that have gone.
+    /// Has the devices seen that have appeared, and lets go of those that have gone.
     pub fn changed(&mut self, events: Vec<LinkEvent>) {
-        let appeared = |event: &&LinkEvent| matches!(event, LinkEvent::Appeared(_));
-        let _expedited = Expedited::for_hooks(2 * events.iter().filter(appeared).count());
         for event in events {
             self.apply(event);
         }
+        self.ports.close_gone();
     }
 
     /// Hands over what hops there are, at most a batch; returns how many.
@@ -285,10 +281,8 @@ impl Session {
         let now = self.now();
         self.ended = now;
         self.missed = self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now));
-        let expedited = Expedited::for_hooks(self.ports.hooks());
-        self.ports.detach_all();
-        drop(expedited);
         self.loaded = None;
+        self.ports.detach_all();
         self.kernel_log.flush();
     }
 
@@ -296,11 +290,9 @@ impl Session {
         if let Some(loaded) = &mut self.loaded {
             match &event {
                 LinkEvent::Appeared(link) | LinkEvent::Changed(link) => {
-                    if (self.wants_port)(&link.name)
-                        && let Err(e) = self.ports.attach(loaded, link)
-                    {
-                        self.unhooked
-                            .warn(&format!("packets are not seen at {}: {e:#}", link.name));
+                    let wanted = self.wants_port.as_ref().is_none_or(|wants| wants(&link.name));
+                    if let Err(e) = self.ports.attach(loaded, link, wanted) {
+                        self.unseen.warn(&format!("{e:#}"));
                     }
                 }
                 LinkEvent::Gone { netns, ifindex } => self.ports.gone(*netns, *ifindex),

@@ -5,6 +5,7 @@
 
 mod owner;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use serde::Serialize;
@@ -13,8 +14,8 @@ use tracer_common::flow::Filter;
 use super::output::Output;
 use crate::capture::load::{Loaded, Purpose, load, loader};
 use crate::capture::ovs::{OvsFacts, OvsHooks};
-use crate::capture::ports::{Ports, Tier};
-use crate::capture::probes::{Attached, attach_all};
+use crate::capture::ports::{Choice, Ports};
+use crate::capture::probes::{Attached, attach_devices, attach_ends};
 use crate::cli::DoctorArgs;
 use crate::kernel::btf::{BTF_DIR, KernelBtf};
 use crate::kernel::reasons::Reasons;
@@ -145,7 +146,7 @@ fn capabilities() -> Check {
             Check::new("capabilities", Status::Ok, "all that is needed")
         }
         Ok(()) => Check::new("capabilities", Status::Limited, "no CAP_SYS_ADMIN")
-            .costs("devices of other network namespaces get no tc hooks")
+            .costs("devices of other network namespaces are not seen")
             .fix("run lasthop as root"),
         Err(e) => {
             Check::new("capabilities", Status::Missing, e.to_string()).fix("run lasthop as root")
@@ -176,52 +177,45 @@ fn symbols() -> Check {
 /// Attaches every hook for real and lets go of it.
 fn hooks(btf: &KernelBtf) -> Vec<Check> {
     let ovs = OvsFacts::find(btf, false);
-    let mut loaded = match load(loader(), btf, &Filter::ANY, Purpose::Follow { ring_bytes: 4096 }) {
+    let purpose = Purpose::Follow { ring_bytes: 4096, choice: Choice::ByNetns };
+    let mut loaded = match load(loader(), btf, &Filter::ANY, purpose) {
         Ok(loaded) => loaded,
         Err(e) => return vec![Check::new("BPF object", Status::Missing, format!("{e:#}"))],
     };
-    let mut checks = match Ports::new(&mut loaded) {
-        Ok(mut ports) => devices(&mut ports, &mut loaded),
-        Err(e) => vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
-    };
+    let mut checks: Vec<_> = attach_devices(&mut loaded).iter().map(node_wide).collect();
+    match Ports::new(&mut loaded, Choice::ByNetns) {
+        Ok(mut ports) => checks.extend(devices(&mut ports, &mut loaded)),
+        Err(e) => checks.push(Check::new("devices", Status::Missing, format!("{e:#}"))),
+    }
     checks.extend(openvswitch(&mut loaded, ovs));
-    checks.extend(attach_all(&mut loaded).iter().map(node_wide));
+    checks.extend(attach_ends(&mut loaded).iter().map(node_wide));
     checks
 }
 
 fn devices(ports: &mut Ports, loaded: &mut Loaded) -> Vec<Check> {
     let links = match Watch::start(Scope::from_options::<&str>(&[])) {
         Ok((_, links)) => links,
-        Err(e) => return vec![Check::new("tc", Status::Missing, format!("{e:#}"))],
+        Err(e) => return vec![Check::new("devices", Status::Missing, format!("{e:#}"))],
     };
     let mut checks = Vec::new();
-    let mut leftovers = Vec::new();
     for event in links {
         let LinkEvent::Appeared(link) = event else {
             continue;
         };
-        leftovers.extend(ports.leftovers(&link));
-        if let Err(e) = ports.attach(loaded, &link) {
-            let detail = format!("{} in {}: {e:#}", link.name, link.netns.label());
-            checks.push(
-                Check::new("tc", Status::Limited, detail)
-                    .costs("packets are not seen at this device"),
-            );
+        if let Err(e) = ports.attach(loaded, &link, true) {
+            checks.push(Check::new("devices", Status::Limited, format!("{e:#}")));
         }
     }
-    let how = match ports.tier() {
-        Tier::Tcx => "tcx links",
-        Tier::Clsact => "classifiers on clsact (the kernel has no tcx, which came with 6.6)",
-    };
-    let detail = format!("{how}, on {} devices", ports.devices());
-    checks.insert(0, Check::new("tc", Status::Ok, detail));
-    if !leftovers.is_empty() {
-        checks.push(
-            Check::new("leftovers", Status::Limited, leftovers.join(", "))
-                .costs("filters of a lasthop that was killed still run; they pass every packet on")
-                .fix("the next `lasthop trace` removes them"),
+    let mut detail = format!("{} are seen", ports.devices());
+    if ports.taps() != 0 {
+        let _ = write!(
+            detail,
+            ", {} of them by a packet socket for what arrives (VLANs, bonds, macvlans: their packets \
+             come by way of another device)",
+            ports.taps()
         );
     }
+    checks.insert(0, Check::new("devices", Status::Ok, detail));
     checks
 }
 

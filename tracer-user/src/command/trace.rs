@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::child::Prepared;
 use super::output::Output;
 use super::stop::{Ended, Stop};
-use crate::capture::session::{Plan, Session};
+use crate::capture::session::{Plan, Session, WantsPort};
 use crate::cli::TraceArgs;
 use crate::model::{Hop, Meta};
 use crate::netfilter::Asker;
@@ -60,7 +60,9 @@ async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyho
     let plan = Plan {
         filter: args.live.filter,
         scope: Scope::from_options(&args.live.netns),
-        wants_port: Box::new(move |name| ports.wants_port(name)),
+        wants_port: args.chooses_ports().then(|| -> WantsPort {
+            Box::new(move |name| ports.wants_port(name))
+        }),
         ring_bytes: args.ring,
         is_partial: args.is_partial(),
     };

@@ -16,6 +16,7 @@ pub fn layout(btf: &KernelBtf) -> Result<Layout, Error> {
     Ok(Layout {
         skb_block: block.unwrap_or(0) & !7,
         skb_head: at(&["sk_buff", "head"])?,
+        skb_data: at(&["sk_buff", "data"])?,
         skb_tail: at(&["sk_buff", "tail"])?,
         skb_len: at(&["sk_buff", "len"])?,
         skb_mac_header: at(&["sk_buff", "mac_header"])?,
@@ -34,6 +35,7 @@ pub fn layout(btf: &KernelBtf) -> Result<Layout, Error> {
         skb_ip_summed: ip_summed.byte(),
         ip_summed_shift: ip_summed.bit % 8,
         dev_ifindex: at(&["net_device", "ifindex"])?,
+        dev_addr_len: at(&["net_device", "addr_len"])?,
         dev_promiscuity: at(&["net_device", "promiscuity"])?,
         dev_name: at(&["net_device", "name"])?,
         dev_net: at(&["net_device", "nd_net", "net"])?,
