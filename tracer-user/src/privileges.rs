@@ -103,6 +103,15 @@ impl Hands {
     }
 }
 
+impl Drop for Hands {
+    /// Whoever is still being asked is not waited for.
+    fn drop(&mut self) {
+        if let Some(talk) = self.talk.take() {
+            talk.shutdown_background();
+        }
+    }
+}
+
 /// Does something that starts threads, which have these privileges and no others.
 ///
 /// # Errors

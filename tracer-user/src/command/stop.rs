@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::child::{self, Child};
+use super::hurry;
 use crate::cli::LiveArgs;
 use crate::privileges::Hands;
 
@@ -41,6 +42,9 @@ impl Stop {
     /// # Errors
     /// The signals cannot be caught.
     pub fn on_signals() -> std::io::Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let ended_by = if is_hangup_ignored() { &kinds[..2] } else { &kinds };
+        ended_by.iter().try_for_each(|kind| hurry::on_signal(kind.as_raw_value()))?;
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::output::Output;
+use super::hurry;
+use super::output;
 use super::stop::{Ended, Stop};
 use crate::capture::session::{Plan, Session};
 use crate::cli::TraceArgs;
@@ -27,6 +28,11 @@ const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// After CMD has exited: how long traffic that goes on is followed.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// What is left of the time after a signal once reading what the kernel has written is over, …
+const AFTER_READING: Duration = Duration::from_millis(450);
+/// … and once nobody is asked any more: for the verdicts.
+const AFTER_ASKING: Duration = Duration::from_millis(250);
 
 /// Runs the trace; the exit status.
 ///
@@ -59,7 +65,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     let talk = hands.talk().context("no thread is there to ask Open vSwitch")?;
     let names = PortNames::start(talk).await;
     let mut report = Report::new(
-        Box::new(Output::new(std::io::stdout())),
+        Box::new(output::stdout()),
         Form::for_stdout(args.output.json),
         Shows::Everything,
     );
@@ -81,21 +87,27 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     // Detach, then drain: whatever the kernel wrote is read.
     hands.run(|| session.detach());
     followed?;
-    while owners.take_in(&mut session, &mut report) {}
+    while !hurry::leaves_less_than(AFTER_READING) && owners.take_in(&mut session, &mut report) {}
     let mut answers = owners.answers(&session);
-    answers.extend(owners.netfilter.wait());
+    let mut netfilter = std::mem::take(&mut owners.netfilter);
+    let waited = hurry::blocking(AFTER_ASKING, move || netfilter.wait());
+    answers.extend(waited.into_iter().flatten());
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
     for lost in hands.run(|| session.lost())? {
         report.lost(&lost)?;
     }
     let end = session.now();
     for question in report.close(end)? {
+        if hurry::leaves_less_than(AFTER_ASKING) {
+            break;
+        }
         let answer = hands.run(|| session.ask(&question));
         answer.map_or(Ok(()), |answer| report.answered(answer))?;
     }
     report.flush()?;
     report.questions().into_iter().for_each(|question| owners.open_vswitch.ask(question));
-    for answer in owners.open_vswitch.rest().await {
+    let asked = hurry::unless_less_than(AFTER_ASKING, owners.open_vswitch.rest()).await;
+    for answer in asked.into_iter().flatten() {
         report.answered(Answer::OpenVswitch(Box::new(answer)))?;
     }
     let status = report.finish(end, false)?;

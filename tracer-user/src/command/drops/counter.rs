@@ -74,11 +74,8 @@ impl Counter {
         // All are counted where none is chosen: so all are named, those of containers that have no
         // name themselves, too.
         let chosen = &args.live.netns;
-        let scope = if chosen.is_empty() {
-            Scope::from_options(&["all"])
-        } else {
-            Scope::from_options(chosen)
-        };
+        let scope =
+            if chosen.is_empty() { Scope::whole_node() } else { Scope::from_options(chosen) };
         let (watch, links) = confined(&[FOLLOWING], || Watch::start(scope))??;
         let (counting, legend) = Counting::start(aya, by, filter, in_kernel)?;
         let scoped =

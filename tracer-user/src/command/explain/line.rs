@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 use crate::model::{Hop, Lost, Meta};
 use crate::reconstruct::asked::Answer;
+use crate::verdict::ofproto;
 use crate::verdict::words::safe;
 
 use super::pieces::Pieces;
@@ -86,7 +87,10 @@ pub fn parse(line: &[u8], pieces: &mut Pieces) -> Result<Line, Unread> {
     Ok(match &*kind(line)? {
         "hop" => Line::Hop(record(line)?),
         "lost" => Line::Lost(record(line)?),
-        "ovs-trace" => Line::Answer(Box::new(Answer::OpenVswitch(Box::new(record(line)?)))),
+        "ovs-trace" => {
+            let answer = ofproto::made_anew(record(line)?);
+            Line::Answer(Box::new(Answer::OpenVswitch(Box::new(answer))))
+        }
         "conntrack" => Line::Answer(Box::new(Answer::Conntrack(record(line)?))),
         "netfilter" => Line::Answer(Box::new(Answer::Netfilter(record(line)?))),
         "routing" => Line::Answer(Box::new(Answer::Routing(record(line)?))),
