@@ -6,6 +6,7 @@
 //! no globals.
 
 pub mod capture;
+mod cgroup;
 pub mod cli;
 pub mod command;
 pub mod drops;

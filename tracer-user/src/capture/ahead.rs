@@ -6,7 +6,7 @@ use aya::programs::{Program, ProgramError};
 
 use super::entry::Functions;
 use super::load::Loaded;
-use super::{ports, probes};
+use super::{ports, probes, verifier};
 
 /// Loads what is attached on most nodes, and the programs for these functions of Open vSwitch. What the
 /// kernel refuses is tried again where it is to be attached, and told of there.
@@ -32,6 +32,7 @@ pub fn load_ahead(loaded: &mut Loaded, functions: Option<&Functions>) {
 }
 
 fn load(program: &mut Program, types_of: &str, btf: &Btf) -> Result<(), ProgramError> {
+    let _turn = verifier::turn();
     match program {
         Program::SchedClassifier(p) => p.load(),
         Program::CgroupSkb(p) => p.load(),
