@@ -15,6 +15,31 @@ pub fn memory_limit() -> Option<u64> {
     paths(&own).iter().filter_map(|path| read(path)).min()
 }
 
+/// What lasthop takes whatever it is asked for, bytes.
+const AT_LEAST: u64 = 40 << 20;
+const MIB: u64 = 1 << 20;
+
+/// Whether there is room for so many bytes besides what lasthop takes in any case. `what` takes them.
+///
+/// # Errors
+/// There is not: how much there is, and what to do.
+pub fn ensure_room(bytes: u64, what: &str) -> anyhow::Result<()> {
+    memory_limit().map_or(Ok(()), |limit| fits(bytes, what, limit))
+}
+
+fn fits(bytes: u64, what: &str, limit: u64) -> anyhow::Result<()> {
+    let needed = bytes.saturating_add(AT_LEAST);
+    anyhow::ensure!(
+        needed <= limit,
+        "{what} takes about {} MiB, and the memory cgroup of this process allows {} MiB: lower it, or raise \
+         that limit to {} MiB",
+        bytes.div_ceil(MIB),
+        limit / MIB,
+        needed.div_ceil(MIB)
+    );
+    Ok(())
+}
+
 /// The files that hold a limit of a process in these cgroups (the lines of `/proc/PID/cgroup`): its own
 /// and those of all that it is in. Within a container the uppermost directory may be its own.
 fn paths(cgroups: &str) -> Vec<PathBuf> {
@@ -59,6 +84,14 @@ mod tests {
             ]
         );
         assert_eq!(files("garbled\n1:memory\n"), [""; 0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_figures() {
+        fits(24 << 20, "--ring 24M", 64 << 20).unwrap();
+        let refused = fits(500 << 20, "--keep 1000000", 64 << 20).unwrap_err().to_string();
+        assert!(refused.starts_with("--keep 1000000 takes about 500 MiB"), "{refused}");
+        assert!(refused.contains("allows 64 MiB") && refused.ends_with("to 540 MiB"), "{refused}");
     }
 
     #[test]

@@ -54,6 +54,18 @@ struct Details {
 /// How much is taken over at once, bytes.
 const BATCH_BYTES: usize = 1 << 18;
 
+/// How much memory the kernel takes for so many details in each generation, bytes: `struct htab_elem`, the
+/// key, a pointer, a count for each processor, and a table of buckets (`kernel/bpf/hashtab.c`).
+pub fn kernel_bytes(details: u32) -> u64 {
+    const ELEMENT: u64 = 48 + 8;
+    const BUCKET: u64 = 16;
+    let processors = nr_cpus().unwrap_or(1) as u64;
+    let counts = size_of::<DropCount>() as u64 * processors;
+    let each = ELEMENT + size_of::<DropDetail>() as u64 + counts;
+    let details = u64::from(details);
+    2 * (details * each + details.next_power_of_two() * BUCKET)
+}
+
 impl Details {
     fn new(map: Map) -> anyhow::Result<Self> {
         let Map::PerCpuHashMap(data) = &map else {

@@ -9,6 +9,7 @@ use super::hurry;
 use super::output;
 use super::stop::{Ended, Stop};
 use crate::capture::session::{Plan, Session};
+use crate::cgroup;
 use crate::cli::TraceArgs;
 use crate::model::{Hop, Meta};
 use crate::netfilter::Asker;
@@ -61,6 +62,7 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
         ring_bytes: args.ring,
         is_partial: args.is_partial(),
     };
+    cgroup::ensure_room(plan.ring_bytes.into(), "--ring")?;
     let mut session = Session::start(plan)?;
     let talk = hands.talk().context("no thread is there to ask Open vSwitch")?;
     let names = PortNames::start(talk).await;

@@ -41,6 +41,14 @@ impl Tally {
         keep.saturating_add(keep / 2)
     }
 
+    /// How much memory so many details take, bytes: a table of a power of two of places, of which seven in
+    /// eight may be taken, each with a byte beside.
+    pub fn bytes(keep: usize) -> u64 {
+        let places = (Self::limit(keep) as u64).saturating_mul(8).div_ceil(7);
+        let place = size_of::<(DropDetail, DropCount)>() as u64 + 1;
+        places.checked_next_power_of_two().unwrap_or(u64::MAX).saturating_mul(place)
+    }
+
     /// Takes in how often each place has dropped since the beginning: the sum, where it is there
     /// more than once.
     pub fn places(&mut self, places: impl IntoIterator<Item = (DropKey, DropCount)>) {

@@ -120,7 +120,7 @@ impl Follower {
             .inspect_err(|e| log::info!("cannot watch the mount table: {e}"))
             .ok();
         let home = Netns::open(Path::new("/proc/thread-self/ns/net"), None)
-            .context("cannot open the current network namespace")?;
+            .context("cannot open the current network namespace, /proc/thread-self/ns/net")?;
         let mut follower = Self {
             scanner: Scanner::new(scope)?,
             mounts,

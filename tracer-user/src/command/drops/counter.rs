@@ -7,10 +7,11 @@ use tracer_common::drops::{BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_STACK, BY_TUPLE,
 
 use super::super::hurry;
 use super::super::meta::meta;
-use crate::capture::counting::{Counting, Legend};
+use crate::capture::counting::{Counting, Legend, kernel_bytes};
 use crate::capture::decode::proto;
 use crate::capture::load::loader;
 use crate::capture::session::monotonic;
+use crate::cgroup;
 use crate::cli::{By, DropsArgs};
 use crate::drops::{Counted, Ledger, Names, Tally};
 use crate::kernel::symbols::Symbols;
@@ -73,6 +74,10 @@ impl Counter {
         let keep = args.keep.map_or(1, |n| usize::try_from(n.get()).unwrap_or(usize::MAX));
         // Between two readings the kernel keeps more apart, lest what is frequent comes too late.
         let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
+        if by != 0 {
+            let bytes = kernel_bytes(in_kernel).saturating_add(Tally::bytes(keep));
+            cgroup::ensure_room(bytes, &format!("--keep {keep}"))?;
+        }
         // Before there is a thread that opens files.
         let aya = loader();
         // All are counted where none is chosen: so all are named, those of containers that have no
