@@ -6,7 +6,8 @@ mod records;
 use serde_json::Value;
 
 use self::records::{
-    CONNTRACK, DROPS, END, HOP, JOURNEY, LOST, META, NETFILTER, OVS_TRACE, ROUTING, VERDICT,
+    CONNTRACK, DROPS, END, HOP, JOURNEY, LOST, META, NETFILTER, OVS_TRACE, ROUTING, SUMMARY,
+    VERDICT,
 };
 
 /// Every outcome a journey or a verdict can have.
@@ -76,6 +77,7 @@ pub fn problems(line: &Value) -> Vec<String> {
         "conntrack" => CONNTRACK,
         "netfilter" => NETFILTER,
         "routing" => ROUTING,
+        "summary" => SUMMARY,
         "end" => END,
         _ => return vec![format!("unknown type {kind:?}")],
     };

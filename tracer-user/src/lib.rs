@@ -7,6 +7,7 @@
 
 mod beneath;
 pub mod capture;
+mod cgroup;
 pub mod cli;
 pub mod command;
 pub mod drops;

@@ -15,6 +15,8 @@ mod shared;
 mod words;
 pub mod written;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
@@ -40,6 +42,8 @@ pub enum Record<'a> {
     OvsTrace(Box<OvsTrace>),
     /// What became of one flow.
     Verdict(Box<Verdict>),
+    /// Flows that were judged and are not told of one by one.
+    Summary(Summary),
     /// Drops of one kind, counted (`lasthop drops`).
     Drops(Box<Drops>),
     /// Events that could not be delivered.
@@ -127,7 +131,7 @@ pub struct Journey<P> {
 
 /// A place on the packet's way, for a person and a script.
 #[skip_serializing_none]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Where {
     /// Name of the network namespace, or its inode as text where it has no name.
     pub netns: Option<String>,
@@ -204,6 +208,22 @@ pub struct Also {
     pub evidence: Vec<u64>,
 }
 
+/// Flows that were judged and are not told of one by one, since the last such record: in a flood of ever
+/// new ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Nanoseconds since the trace began.
+    pub ts: u64,
+    /// How many flows.
+    pub flows: u64,
+    /// Packets seen in them.
+    pub packets: u64,
+    /// Packets of theirs that were delivered or forwarded.
+    pub delivered: u64,
+    /// How many flows have each outcome.
+    pub outcomes: BTreeMap<Outcome, u64>,
+}
+
 /// What is absent from a record when it is 0.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
 fn is_zero(n: &u64) -> bool {
@@ -221,6 +241,6 @@ pub struct Lost {
     /// Nanoseconds since the trace began.
     pub ts: u64,
     /// Why: `ring-full`, `unreadable`, `identity-full`, `missed` (a program was interrupted by what it
-    /// was to see), `drops-not-held`.
+    /// was to see), `unread` (the trace was ended before it was), `drops-not-held`.
     pub what: Option<String>,
 }

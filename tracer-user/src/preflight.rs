@@ -29,5 +29,31 @@ pub fn check() -> anyhow::Result<()> {
     if !missing.is_empty() {
         bail!("not permitted: this process lacks {}; run it as root", missing.join(", "));
     }
+    let users = std::fs::read_to_string("/proc/self/uid_map");
+    if users.is_ok_and(|map| !is_initial(&map)) {
+        bail!(
+            "not permitted: this is a user namespace of its own (a rootless container, unshare -U), whose \
+             capabilities the kernel does not take for BPF programs; run it as root of the node"
+        );
+    }
     Ok(())
+}
+
+/// Whether this is the user namespace that the kernel begins with: all users are who they are
+/// (`user_namespaces(7)`).
+fn is_initial(uid_map: &str) -> bool {
+    let numbers = uid_map.split_ascii_whitespace();
+    numbers.eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_user_namespace_maps_some() {
+        assert!(is_initial("         0          0 4294967295\n"));
+        assert!(!is_initial("         0       1000          1\n"));
+        assert!(!is_initial("0 0 65536\n65536 100000 65536\n") && !is_initial(""));
+    }
 }

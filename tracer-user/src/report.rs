@@ -3,13 +3,13 @@
 use std::io::{self, BufWriter, Write};
 
 use crate::filter;
-use crate::model::{Hop, Lost, Meta, Record, Verdict};
+use crate::model::{Hop, Lost, Meta, Record, Summary, Verdict};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::owner;
 use crate::reconstruct::{Story, Way};
 use crate::render::json::Lines;
 use crate::render::text::Text;
-use crate::verdict::Tally;
+use crate::verdict::{Budget, Tally};
 
 /// How records are written.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,10 @@ pub struct Report<'a> {
     shows: Shows,
     story: Story,
     tally: Tally,
+    /// Of the flows that make room for others, which are told of.
+    budget: Budget,
+    /// What those come to that are not: a person reads of them at the end.
+    untold: Summary,
     /// The latest time that any hop tells of.
     now: u64,
     /// The first failure to write. A hop is taken in where nobody can be told of it.
@@ -68,6 +72,8 @@ impl<'a> Report<'a> {
             shows,
             story: Story::new(),
             tally: Tally::default(),
+            budget: Budget::default(),
+            untold: Summary::default(),
             now: 0,
             failed: None,
         }
@@ -140,7 +146,32 @@ impl<'a> Report<'a> {
         for verdict in &mut retired {
             verdict.ts = now;
         }
-        self.verdicts(retired)
+        self.retired(retired, now)?;
+        let summed_up = self.budget.sum_up(now);
+        self.sum_up(summed_up)
+    }
+
+    /// Tells of flows that make room for others, or counts them.
+    fn retired(&mut self, mut verdicts: Vec<Verdict>, now: u64) -> io::Result<()> {
+        verdicts.retain(|verdict| {
+            let is_told = self.budget.tells(verdict, now);
+            if !is_told {
+                self.tally.add(verdict);
+            }
+            is_told
+        });
+        self.verdicts(verdicts)
+    }
+
+    fn sum_up(&mut self, untold: Option<Summary>) -> io::Result<()> {
+        let Some(untold) = untold else { return Ok(()) };
+        match self.form {
+            Form::Json => self.lines.write(&mut self.out, &Record::Summary(untold)),
+            Form::Text(_) => {
+                self.untold.join(&untold);
+                Ok(())
+            }
+        }
     }
 
     /// How many packets have an outcome so far.
@@ -209,8 +240,11 @@ impl<'a> Report<'a> {
             verdict.ts = end;
         }
         self.verdicts(verdicts)?;
+        let untold = self.budget.rest(end);
+        self.sum_up(untold)?;
         let incomplete = cut_off || self.story.is_incomplete();
         if let Form::Text(text) = self.form {
+            text.untold(&mut self.out, &self.untold)?;
             text.summary(&mut self.out, &self.tally, incomplete)?;
         }
         self.flush()?;

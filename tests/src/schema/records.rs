@@ -240,6 +240,24 @@ pub(super) const VERDICT: &[Field] = &[
     may("incomplete", Kind::Flag),
     may("rule", Kind::Object(OVS_TRACE)),
 ];
+const FLOWS: &[Field] = &[
+    may("delivered", LONG),
+    may("forwarded", LONG),
+    may("dropped", LONG),
+    may("dropped-by-ovs", LONG),
+    may("upcall-lost", LONG),
+    may("reply-not-translated", LONG),
+    may("misaddressed", LONG),
+    may("vanished", LONG),
+    may("in-flight", LONG),
+];
+pub(super) const SUMMARY: &[Field] = &[
+    must("ts", LONG),
+    must("flows", LONG),
+    must("packets", LONG),
+    must("delivered", LONG),
+    must("outcomes", Kind::Object(FLOWS)),
+];
 pub(super) const DROPS: &[Field] = &[
     must("ts", LONG),
     may("reason", Kind::Text),

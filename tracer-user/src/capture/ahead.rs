@@ -6,7 +6,7 @@ use aya::programs::{Program, ProgramError};
 
 use super::entry::Functions;
 use super::load::Loaded;
-use super::probes;
+use super::{probes, verifier};
 
 /// Loads what is attached on most nodes, and the programs for these functions of Open vSwitch. What the
 /// kernel refuses is tried again where it is to be attached, and told of there.
@@ -31,6 +31,7 @@ pub fn load_ahead(loaded: &mut Loaded, functions: Option<&Functions>) {
 }
 
 fn load(program: &mut Program, types_of: &str, btf: &Btf) -> Result<(), ProgramError> {
+    let _turn = verifier::turn();
     match program {
         Program::CgroupSkb(p) => p.load(),
         Program::BtfTracePoint(p) => p.load(types_of, btf),

@@ -1,7 +1,11 @@
 //! Drops counted in the kernel: the program attached, its maps read.
 
-use anyhow::Context as _;
-use aya::maps::{Array, MapData, PerCpuArray, PerCpuHashMap, StackTraceMap};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::{Context as _, bail};
+use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuHashMap, StackTraceMap};
+use aya::util::nr_cpus;
 use aya::{EbpfLoader, Pod};
 use tracer_common::drops::{DropCell, DropCount, DropDetail, DropKey, DropPlan};
 use tracer_common::flow::Filter;
@@ -10,6 +14,7 @@ use super::counters::Counters;
 use super::load::{Loaded, Purpose, load};
 use super::ovs;
 use super::probes::{self, Attached};
+use super::syscall::take_entries;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::{HIDDEN_SYMBOLS, Symbols};
@@ -38,7 +43,86 @@ struct PodCell(DropCell);
 // SAFETY: as above.
 unsafe impl Pod for PodCell {}
 
-type Details = PerCpuHashMap<MapData, PodDetail, PodCount>;
+/// Drops by all that was asked for, of one generation.
+struct Details {
+    map: PerCpuHashMap<MapData, PodDetail, PodCount>,
+    fd: OwnedFd,
+    /// The kernel can hand over many at once.
+    in_batches: bool,
+}
+
+/// How much is taken over at once, bytes.
+const BATCH_BYTES: usize = 1 << 18;
+
+/// How much memory the kernel takes for so many details in each generation, bytes: `struct htab_elem`, the
+/// key, a pointer, a count for each processor, and a table of buckets (`kernel/bpf/hashtab.c`).
+pub fn kernel_bytes(details: u32) -> u64 {
+    const ELEMENT: u64 = 48 + 8;
+    const BUCKET: u64 = 16;
+    let processors = nr_cpus().unwrap_or(1) as u64;
+    let counts = size_of::<DropCount>() as u64 * processors;
+    let each = ELEMENT + size_of::<DropDetail>() as u64 + counts;
+    let details = u64::from(details);
+    2 * (details * each + details.next_power_of_two() * BUCKET)
+}
+
+impl Details {
+    fn new(map: Map) -> anyhow::Result<Self> {
+        let Map::PerCpuHashMap(data) = &map else {
+            bail!("the details are in another kind of map")
+        };
+        let fd = data.fd().as_fd().try_clone_to_owned()?;
+        Ok(Self { fd, map: PerCpuHashMap::try_from(map)?, in_batches: true })
+    }
+
+    /// Takes all out.
+    fn take(&mut self, each: &mut dyn FnMut(DropDetail, DropCount)) -> anyhow::Result<()> {
+        if self.in_batches {
+            match self.take_in_batches(each) {
+                // EINVAL before 5.6, ENOTSUPP for kinds of maps that cannot.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | 524)) => {
+                    self.in_batches = false;
+                }
+                taken => return Ok(taken?),
+            }
+        }
+        let entries: Vec<_> = self.map.iter().filter_map(Result::ok).collect();
+        for (detail, counts) in entries {
+            self.map.remove(&detail)?;
+            each(detail.0, sum(&counts));
+        }
+        Ok(())
+    }
+
+    fn take_in_batches(&self, each: &mut dyn FnMut(DropDetail, DropCount)) -> io::Result<()> {
+        let processors = nr_cpus().map_err(|(_, e)| e)?;
+        let mut room =
+            BATCH_BYTES / (size_of::<DropDetail>() + processors * size_of::<DropCount>());
+        room = room.max(64);
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        let mut at = None;
+        loop {
+            keys.resize(room, PodDetail(DropDetail::default()));
+            values.resize(room * processors, PodCount(DropCount::default()));
+            // SAFETY: of the map's own types, for each key as many counts as there may be processors; a
+            // count is 16 bytes long.
+            let taken = unsafe { take_entries(self.fd.as_fd(), &mut at, &mut keys, &mut values) };
+            let (taken, is_last) = match taken {
+                // More entries than that share a hash.
+                Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => {
+                    room *= 2;
+                    continue;
+                }
+                taken => taken?,
+            };
+            let taken = keys.iter().zip(values.chunks_exact(processors)).take(taken);
+            taken.for_each(|(PodDetail(detail), counts)| each(*detail, sum(counts)));
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}
 
 /// The count while it runs.
 pub struct Counting {
@@ -97,10 +181,7 @@ impl Counting {
         };
         let cells = PerCpuArray::try_from(take("DROP_TABLE")?)?;
         let places = PerCpuHashMap::try_from(take("DROPS")?)?;
-        let details = [
-            PerCpuHashMap::try_from(take("DETAILS_EVEN")?)?,
-            PerCpuHashMap::try_from(take("DETAILS_ODD")?)?,
-        ];
+        let details = [Details::new(take("DETAILS_EVEN")?)?, Details::new(take("DETAILS_ODD")?)?];
         let generation = Array::try_from(take("GENERATION")?)?;
         let stacks = StackTraceMap::try_from(take("STACKS")?)?;
         let counters = Counters::take(&mut loaded)?;
@@ -144,11 +225,14 @@ impl Counting {
         in_cells.filter(|(_, count)| count.packets != 0).chain(in_map).collect()
     }
 
-    /// What was counted in detail since the last call.
+    /// Takes over what was counted in detail since the last call.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn take_details(&mut self) -> anyhow::Result<Vec<(DropDetail, DropCount)>> {
+    pub fn take_details(
+        &mut self,
+        mut each: impl FnMut(DropDetail, DropCount),
+    ) -> anyhow::Result<()> {
         let old = self.now as usize & 1;
         self.now = self.now.wrapping_add(1);
         self.generation.set(0, self.now, 0)?;
@@ -156,14 +240,7 @@ impl Counting {
             // Programs that run at this moment may still count in the old one; none takes long.
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        let Some(map) = self.details.get_mut(old) else { return Ok(Vec::new()) };
-        let entries: Vec<_> = map.iter().filter_map(Result::ok).collect();
-        let mut taken = Vec::with_capacity(entries.len());
-        for (detail, counts) in entries {
-            map.remove(&detail)?;
-            taken.push((detail.0, sum(&counts)));
-        }
-        Ok(taken)
+        self.details.get_mut(old).map_or(Ok(()), |details| details.take(&mut each))
     }
 
     /// A kernel stack by its number: return addresses, innermost first.
@@ -183,7 +260,7 @@ impl Counting {
     }
 }
 
-fn sum(counts: &aya::maps::PerCpuValues<PodCount>) -> DropCount {
+fn sum(counts: &[PodCount]) -> DropCount {
     counts.iter().fold(DropCount::default(), |sum, PodCount(count)| DropCount {
         packets: sum.packets.saturating_add(count.packets),
         bytes: sum.bytes.saturating_add(count.bytes),

@@ -14,6 +14,7 @@ use btf_rs::Type;
 use super::load::chain;
 use super::object::OBJECT;
 use super::syscall::{EntryProgram, attach, module_btf};
+use super::verifier;
 use crate::kernel::btf::KernelBtf;
 
 /// How much a verifier may write of its reasons, bytes.
@@ -188,6 +189,7 @@ fn link(maps: &BTreeMap<String, OwnedFd>, names: &HashSet<&str>) -> anyhow::Resu
 
 /// Once more with the verifier's words where it is refused and somebody asked for them (`-vv`).
 fn load_one(program: &EntryProgram<'_>) -> io::Result<OwnedFd> {
+    let _turn = verifier::turn();
     let refused = match program.load(&mut []) {
         Err(e) if log::log_enabled!(log::Level::Debug) => e,
         result => return result,

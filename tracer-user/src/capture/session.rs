@@ -65,6 +65,8 @@ pub struct Session {
     start: u64,
     /// The last batch was full: there may be more, of which the ring will not tell again.
     more: bool,
+    /// How many events were read.
+    read: u64,
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds.
@@ -83,6 +85,9 @@ fn give_memory_back() {
         libc::malloc_trim(0);
     }
 }
+
+/// Why an event is lost that was written: the trace had to end before it was read.
+const UNREAD: &str = "unread";
 
 /// How many events are decoded before other things get their turn.
 const BATCH: usize = 1024;
@@ -140,6 +145,7 @@ impl Session {
             ovs: OvsHooks::new(plan.is_partial),
             start,
             more: false,
+            read: 0,
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
         session.changed(links);
@@ -244,6 +250,7 @@ impl Session {
             }
         });
         self.more = n == BATCH;
+        self.read += n as u64;
         n
     }
 
@@ -272,8 +279,19 @@ impl Session {
         let now = self.now();
         let mut lost = self.counters.lost(now)?;
         lost.extend(self.missed.take());
+        lost.extend(self.unread(now));
         lost.extend(self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now)));
         Ok(lost)
+    }
+
+    /// What was written and will not be read: once all is detached, nothing more is.
+    fn unread(&mut self, ts: u64) -> Option<Lost> {
+        let unread = self.counters.written().saturating_sub(self.read);
+        if self.loaded.is_some() || unread == 0 {
+            return None;
+        }
+        self.read += unread;
+        Some(Lost { cpu: 0, count: unread, ts, what: Some(UNREAD.to_owned()) })
     }
 
     /// Detaches everything. What was written can still be drained.

@@ -67,6 +67,59 @@ struct InfoByFd {
     info: u64,
 }
 
+/// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`.
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+const _: () = assert!(size_of::<Batch>() == 56, "no padding");
+
+/// Takes entries out of a hash map (5.6), as many as there is room for, behind those that were taken
+/// before: `at`, which is moved on. Gives back how many, and whether those are the last.
+///
+/// # Errors
+/// The kernel's. `StorageFull`: there has to be more room.
+///
+/// # Safety
+/// `K` is what the map has for keys, and `values` has for each of `keys` as many `V` as the map has for a
+/// value: those of all possible processors, where it has one for each. `V` is a multiple of 8 bytes long.
+pub unsafe fn take_entries<K: aya::Pod, V: aya::Pod>(
+    map: BorrowedFd<'_>,
+    at: &mut Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, bool)> {
+    let mut behind = 0_u32;
+    let mut attr = Batch {
+        in_batch: at.as_ref().map_or(0, |at| &raw const *at as u64),
+        out_batch: &raw mut behind as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: u32::try_from(keys.len()).unwrap_or(u32::MAX),
+        map_fd: number(map),
+        ..Batch::default()
+    };
+    // SAFETY: the command's argument; it writes no more keys and values than `count`, of the sizes that the
+    // caller vouches for, and a word at `behind`. A hash map's position is a word (`htab_map_get_next_batch`).
+    let taken = unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr) };
+    let is_last = match taken {
+        Ok(_) => false,
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => true,
+        Err(e) => return Err(e),
+    };
+    *at = Some(behind);
+    Ok((attr.count as usize, is_last))
+}
+
 /// A program for the entry of a function.
 pub struct EntryProgram<'a> {
     /// As the kernel lists it; cut after 15 bytes.

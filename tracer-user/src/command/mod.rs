@@ -4,6 +4,7 @@ mod child;
 pub mod doctor;
 pub mod drops;
 pub mod explain;
+pub mod hurry;
 mod live;
 mod meta;
 pub mod output;

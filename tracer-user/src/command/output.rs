@@ -1,14 +1,70 @@
 //! Standard output, which may be full or gone.
 
-use std::io::{self, StdoutLock, Write};
+use std::io::{self, Write};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::stat::{SFlag, fstat};
+
+use super::hurry;
+
+/// What a pipe, a socket or a terminal takes without making the writer wait, once it takes anything, bytes:
+/// `PIPE_BUF` of pipe(7).
+const AT_ONCE: usize = 4096;
+/// How often it is looked whether the command is to end while nobody reads, milliseconds.
+const LOOK: u8 = 50;
+/// How long before the end of the time that is left a reader is given up.
+const RESERVE: Duration = Duration::from_millis(150);
 
 /// Writes on, and tells a failure as that of standard output: a command reads and writes other things
 /// too.
 pub struct Output<W>(W);
 
-/// Standard output, for as long as the command runs.
-pub fn stdout() -> Output<StdoutLock<'static>> {
-    Output::new(io::stdout().lock())
+/// Standard output, without a buffer. Where its reader does not read, a signal ends the waiting.
+pub struct Stdout {
+    /// It is a file, which makes nobody wait.
+    is_file: bool,
+}
+
+/// Standard output.
+pub fn stdout() -> Output<Stdout> {
+    let mode =
+        fstat(io::stdout()).map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT);
+    Output::new(Stdout { is_file: mode == Ok(SFlag::S_IFREG) })
+}
+
+impl Stdout {
+    /// Waits until it takes something.
+    fn wait(&self) -> io::Result<()> {
+        loop {
+            let out = io::stdout();
+            let mut fds = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+            match poll(&mut fds, LOOK) {
+                Ok(0) | Err(nix::Error::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            }
+            if hurry::leaves_less_than(RESERVE) {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "its reader does not read"));
+            }
+        }
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_file {
+            return Ok(nix::unistd::write(io::stdout(), bytes)?);
+        }
+        self.wait()?;
+        let bytes = bytes.get(..AT_ONCE).unwrap_or(bytes);
+        Ok(nix::unistd::write(io::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl<W> Output<W> {

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::child::{Child, Prepared};
+use super::hurry;
 use crate::cli::LiveArgs;
 
 /// Waits for what ends a command.
@@ -19,8 +20,6 @@ pub struct Stop {
     child: Option<Child>,
     /// It was over before it began.
     over: bool,
-    /// A signal has come.
-    is_signalled: bool,
 }
 
 /// What has happened.
@@ -38,6 +37,9 @@ impl Stop {
     /// # Errors
     /// The signals cannot be caught.
     pub fn on_signals() -> std::io::Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let ended_by = if is_hangup_ignored() { &kinds[..2] } else { &kinds };
+        ended_by.iter().try_for_each(|kind| hurry::on_signal(kind.as_raw_value()))?;
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -45,7 +47,6 @@ impl Stop {
             deadline: None,
             child: None,
             over: false,
-            is_signalled: false,
         })
     }
 
@@ -81,23 +82,14 @@ impl Stop {
             return Ended::All;
         }
         tokio::select! {
-            () = any(&mut self.interrupt, &mut self.terminate, self.hangup.as_mut()) => {
-                self.is_signalled = true;
-                Ended::All
-            }
+            _ = self.interrupt.recv() => Ended::All,
+            _ = self.terminate.recv() => Ended::All,
+            _ = or_never(self.hangup.as_mut().map(Signal::recv)) => Ended::All,
             () = or_never(self.deadline.map(sleep_until)) => Ended::All,
             () = or_never(self.child.as_mut().map(Child::exited)) => {
                 self.child = None;
                 Ended::Child
             }
-        }
-    }
-
-    /// Waits for a signal: not at all where one has come. May be dropped and called again.
-    pub async fn signalled(&mut self) {
-        if !self.is_signalled {
-            any(&mut self.interrupt, &mut self.terminate, self.hangup.as_mut()).await;
-            self.is_signalled = true;
         }
     }
 
@@ -122,14 +114,6 @@ fn is_hangup_ignored() -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .is_some_and(|mask| mask >> (SIGHUP - 1) & 1 != 0)
-}
-
-async fn any(interrupt: &mut Signal, terminate: &mut Signal, hangup: Option<&mut Signal>) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = or_never(hangup.map(Signal::recv)) => {}
-    }
 }
 
 async fn or_never<T>(wait: Option<impl Future<Output = T>>) -> T {

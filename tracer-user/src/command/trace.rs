@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::child::Prepared;
-use super::output::Output;
+use super::hurry;
+use super::output;
 use super::stop::{Ended, Stop};
 use crate::capture::session::{Plan, Session, WantsPort};
+use crate::cgroup;
 use crate::cli::TraceArgs;
 use crate::model::{Hop, Meta};
 use crate::netfilter::Asker;
@@ -32,10 +34,17 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// How long rules and routes that are still being read are waited for, …
 const READING: Duration = Duration::from_secs(10);
-/// … and how long once a signal has come.
-const HASTE: Duration = Duration::from_millis(250);
+/// … and how long for what those who were told to stop have to say of it.
+const HALTING: Duration = Duration::from_millis(250);
 /// How long conntrack is asked at the end.
 const LAST_QUESTIONS: Duration = Duration::from_millis(200);
+
+/// Time left after a signal once what the kernel has written is read, …
+const AFTER_DRAINING: Duration = Duration::from_millis(450);
+/// … once rules and routes that are still being read are given up, …
+const AFTER_READING: Duration = Duration::from_millis(350);
+/// … and once nobody is asked any more: for the verdicts.
+const AFTER_ASKING: Duration = Duration::from_millis(250);
 
 /// Runs the trace; the exit status.
 ///
@@ -66,12 +75,13 @@ async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyho
         ring_bytes: args.ring,
         is_partial: args.is_partial(),
     };
+    cgroup::ensure_room(plan.ring_bytes.into(), "--ring")?;
     let mut session = Session::start(plan)?;
     let talk = hands.talk().context("no thread is there to ask Open vSwitch")?;
     let finder = Finder::default();
     let names = PortNames::start(talk, finder.clone()).await;
     let mut report = Report::new(
-        Box::new(Output::new(std::io::stdout())),
+        Box::new(output::stdout()),
         Form::for_stdout(args.output.json),
         Shows::Everything,
     );
@@ -92,21 +102,24 @@ async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyho
     // Detach, then drain: whatever the kernel wrote is read.
     hands.run(|| session.detach());
     followed?;
-    while owners.take_in(&mut session, &mut report) {}
-    let answers = owners.rest(&session, &mut ends.stop).await;
+    while !hurry::leaves_less_than(AFTER_DRAINING) && owners.take_in(&mut session, &mut report) {}
+    let answers = owners.rest(&session).await;
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
     for lost in hands.run(|| session.lost())? {
         report.lost(&lost)?;
     }
     let end = session.now();
     let until = Instant::now() + LAST_QUESTIONS;
-    for question in report.close(end)?.into_iter().take_while(|_| Instant::now() < until) {
+    for question in report.close(end)? {
+        if Instant::now() >= until || hurry::leaves_less_than(AFTER_ASKING) {
+            break;
+        }
         let answer = hands.run(|| session.ask(&question));
         answer.map_or(Ok(()), |answer| report.answered(answer))?;
     }
     report.flush()?;
     report.questions().into_iter().for_each(|question| owners.open_vswitch.ask(question));
-    for answer in owners.open_vswitch.rest(ends.stop.signalled()).await {
+    for answer in owners.open_vswitch.rest(hurry::wait_for_less_than(AFTER_ASKING)).await {
         report.answered(Answer::OpenVswitch(Box::new(answer)))?;
     }
     let status = report.finish(end, false)?;
@@ -140,30 +153,25 @@ impl Owners<'_> {
         if netfilter.is_idle() { Vec::new() } else { hands.run(|| session.answers(netfilter)) }
     }
 
-    /// The answers that are still to come, in so far as they come in time: less of it once a signal has
-    /// come.
-    async fn rest(&mut self, session: &Session, stop: &mut Stop) -> Vec<Answer> {
+    /// The answers that are still to come, in so far as they come in time.
+    async fn rest(&mut self, session: &Session) -> Vec<Answer> {
         const LOOK: Duration = Duration::from_millis(5);
         let mut until = Instant::now() + READING;
-        let (mut is_hurried, mut is_halted) = (false, false);
+        let (mut reserve, mut is_halted) = (AFTER_READING, false);
         let mut answers = Vec::new();
         loop {
             answers.extend(self.answers(session));
             let now = Instant::now();
-            if self.netfilter.is_idle() || (is_halted && now >= until) {
+            let is_late = now >= until || hurry::leaves_less_than(reserve);
+            if self.netfilter.is_idle() || (is_halted && is_late) {
                 return answers;
             }
-            if now >= until {
+            if is_late {
                 // What is not known is told, too.
                 self.netfilter.halt();
-                (is_halted, until) = (true, now + HASTE);
+                (is_halted, until, reserve) = (true, now + HALTING, AFTER_ASKING);
             }
-            if timeout(LOOK, stop.signalled()).await.is_ok() {
-                if !is_hurried {
-                    (is_hurried, until) = (true, until.min(now + HASTE));
-                }
-                sleep(LOOK).await;
-            }
+            sleep(LOOK).await;
         }
     }
 }

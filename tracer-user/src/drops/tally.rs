@@ -24,16 +24,29 @@ pub struct Tally {
     /// What lost its details here.
     pruned: HashMap<DropKey, DropCount>,
     detailed: bool,
-    /// How many details are kept apart. Past that the rarest lose theirs: they are counted on under
-    /// what every drop is counted by.
-    limit: usize,
+    /// How many details are kept apart. Past half as many more the rarest lose theirs: they are counted
+    /// on under what every drop is counted by.
+    keep: usize,
 }
 
 impl Tally {
-    /// `detailed`: more was asked for than what every drop is counted by. `limit`: how many details
-    /// are kept apart.
-    pub fn new(detailed: bool, limit: usize) -> Self {
-        Self { detailed, limit, ..Self::default() }
+    /// `detailed`: more was asked for than what every drop is counted by. `keep`: how many details
+    /// are kept apart at least.
+    pub fn new(detailed: bool, keep: usize) -> Self {
+        Self { detailed, keep, ..Self::default() }
+    }
+
+    /// How many details there are at the most.
+    pub const fn limit(keep: usize) -> usize {
+        keep.saturating_add(keep / 2)
+    }
+
+    /// How much memory so many details take, bytes: a table of a power of two of places, of which seven in
+    /// eight may be taken, each with a byte beside.
+    pub fn bytes(keep: usize) -> u64 {
+        let places = (Self::limit(keep) as u64).saturating_mul(8).div_ceil(7);
+        let place = size_of::<(DropDetail, DropCount)>() as u64 + 1;
+        places.checked_next_power_of_two().unwrap_or(u64::MAX).saturating_mul(place)
     }
 
     /// Takes in how often each place has dropped since the beginning: the sum, where it is there
@@ -45,43 +58,88 @@ impl Tally {
         }
     }
 
-    /// Takes in what was counted in detail since the last call.
-    pub fn details(&mut self, details: impl IntoIterator<Item = (DropDetail, DropCount)>) {
-        for (detail, count) in details {
-            add(self.details.entry(detail).or_default(), count);
-        }
-        if self.details.len() > self.limit {
+    /// Takes in what was counted in detail since the last call, one of it.
+    pub fn detail(&mut self, detail: DropDetail, count: DropCount) {
+        add(self.details.entry(detail).or_default(), count);
+        if self.details.len() > Self::limit(self.keep) {
             self.prune();
         }
     }
 
-    /// Keeps the more frequent half.
+    /// Keeps the most frequent, where they are.
     fn prune(&mut self) {
-        let mut all: Vec<_> = self.details.drain().collect();
-        all.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(count.packets));
-        for (detail, count) in all.split_off(self.limit / 2) {
-            add(self.pruned.entry(detail.key).or_default(), count);
-        }
-        self.details.extend(all);
+        let Self { details, pruned, keep, .. } = self;
+        let mut most = Most::of(details, *keep);
+        details.retain(|detail, count| {
+            let kept = most.takes(*count);
+            if !kept {
+                add(pruned.entry(detail.key).or_default(), *count);
+            }
+            kept
+        });
     }
 
-    /// All lines, in no order.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+    /// What drops are counted by, each at least once.
+    pub fn keys(&self) -> impl Iterator<Item = &DropKey> {
+        let details = self.details.keys().map(|detail| &detail.key);
+        self.places.keys().chain(self.pruned.keys()).chain(details)
+    }
+
+    /// All lines, in no order. `most`: how many have details at the most, the most frequent.
+    pub fn entries(&self, most: usize) -> Vec<Entry> {
         let mut rest = self.pruned.clone();
         for (key, count) in &self.places {
             add(rest.entry(*key).or_default(), *count);
         }
-        let rest = rest.into_iter().map(|(key, count)| Entry {
+        let mut kept = Most::of(&self.details, most);
+        let mut entries = Vec::with_capacity(self.details.len().min(most));
+        for (detail, count) in &self.details {
+            if kept.takes(*count) {
+                entries.push(Entry { detail: *detail, rest: false, count: *count });
+            } else {
+                add(rest.entry(detail.key).or_default(), *count);
+            }
+        }
+        entries.extend(rest.into_iter().map(|(key, count)| Entry {
             detail: DropDetail { key, ..DropDetail::default() },
             rest: self.detailed,
             count,
-        });
-        let details = self.details.iter();
-        rest.chain(details.map(|(detail, count)| Entry {
-            detail: *detail,
-            rest: false,
-            count: *count,
-        }))
+        }));
+        entries
+    }
+}
+
+/// Which are the most frequent.
+struct Most {
+    /// As many packets as the rarest of them has.
+    least: u64,
+    /// How many of just as many there is room for.
+    room: usize,
+}
+
+impl Most {
+    fn of(details: &HashMap<DropDetail, DropCount>, most: usize) -> Self {
+        let mut counts: Vec<u64> = details.values().map(|count| count.packets).collect();
+        let Some(last) = most.checked_sub(1).filter(|last| *last < counts.len()) else {
+            let least = if most == 0 { u64::MAX } else { 0 };
+            return Self { least, room: if most == 0 { 0 } else { usize::MAX } };
+        };
+        let (more, least, _) = counts.select_nth_unstable_by_key(last, |n| std::cmp::Reverse(*n));
+        let least = *least;
+        let above = more.iter().filter(|n| **n > least).count();
+        Self { least, room: most - above }
+    }
+
+    fn takes(&mut self, count: DropCount) -> bool {
+        match count.packets.cmp(&self.least) {
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => {
+                let has_room = self.room > 0;
+                self.room = self.room.saturating_sub(1);
+                has_room
+            }
+        }
     }
 }
 
@@ -113,7 +171,7 @@ mod tests {
         for _ in 0..2 {
             tally.places([(key, count(3)), (key, count(4))]);
         }
-        let entries: Vec<_> = tally.entries().collect();
+        let entries: Vec<_> = tally.entries(usize::MAX);
         assert_eq!(entries.iter().map(|entry| entry.count).collect::<Vec<_>>(), [count(7)]);
     }
 
@@ -126,10 +184,10 @@ mod tests {
             let frequent = (0..10).map(|n| (detail(n), count(50 + n)));
             let all: Vec<_> = rare.chain(frequent).collect();
             sent += all.iter().map(|(_, c)| c.packets).sum::<u64>();
-            tally.details(all);
-            assert!(tally.details.len() <= 1000);
+            all.into_iter().for_each(|(detail, count)| tally.detail(detail, count));
+            assert!(tally.details.len() <= Tally::limit(1000));
         }
-        let mut entries: Vec<_> = tally.entries().collect();
+        let mut entries: Vec<_> = tally.entries(usize::MAX);
         assert_eq!(entries.iter().map(|e| e.count.packets).sum::<u64>(), sent);
         entries.retain(|e| !e.rest);
         entries.sort_by_key(|e| std::cmp::Reverse(e.count.packets));
@@ -139,20 +197,37 @@ mod tests {
     }
 
     #[test]
+    fn the_most_frequent_lines_are_told_and_the_others_are_counted_with_their_place() {
+        let mut tally = Tally::new(true, 100);
+        (0..100).for_each(|n| tally.detail(detail(n), count(1 + n % 10)));
+        for most in [0, 1, 5, 10, 15, 99, 100, 1000] {
+            let entries = tally.entries(most);
+            assert_eq!(entries.iter().map(|e| e.count.packets).sum::<u64>(), 550, "{most}");
+            let told: Vec<_> =
+                entries.iter().filter(|e| !e.rest).map(|e| e.count.packets).collect();
+            assert_eq!(told.len(), most.min(100));
+            let least = told.iter().min().copied().unwrap_or(10);
+            let more = (0..100).filter(|n| 1 + n % 10 > least).count();
+            assert!(more < most.max(1), "{most}: {told:?}");
+        }
+    }
+
+    #[test]
     fn places_are_totals_and_details_are_news() {
         let mut tally = Tally::new(false, 10);
         let key = detail(0).key;
         tally.places([(key, count(3))]);
         tally.places([(key, count(5))]);
-        let entries: Vec<_> = tally.entries().collect();
+        let entries: Vec<_> = tally.entries(usize::MAX);
         assert_eq!(entries.len(), 1);
         assert_eq!((entries[0].count, entries[0].rest), (count(5), false));
 
         let mut tally = Tally::new(true, 10);
-        tally.details([(detail(1), count(3))]);
-        tally.details([(detail(1), count(5))]);
+        tally.detail(detail(1), count(3));
+        tally.detail(detail(1), count(5));
         tally.places([(key, count(7))]);
-        let counts: HashMap<_, _> = tally.entries().map(|e| (e.rest, e.count)).collect();
+        let counts: HashMap<_, _> =
+            tally.entries(usize::MAX).iter().map(|e| (e.rest, e.count)).collect();
         assert_eq!(counts, HashMap::from([(false, count(8)), (true, count(7))]));
     }
 }

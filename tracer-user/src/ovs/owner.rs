@@ -4,7 +4,7 @@
 use crate::model::{OvsTrace, TraceKind};
 use crate::ovs::pipeline::{End, Line, Met, Pass, Reason, Step, Trace, cut, sends_out, words};
 use crate::reconstruct::owner::Question;
-use crate::verdict::words::shell;
+use crate::verdict::ofproto;
 
 /// What was asked, and what came back.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,7 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
     let mut found = OvsTrace {
         packet: question.packet,
         ct_states: question.ct_states.clone(),
-        asked: Some(command(question)),
+        asked: Some(ofproto::asked(&arguments(question, &question.key, true))),
         ..OvsTrace::default()
     };
     // The live last pass is the packet as it was; a simulation knows only the first address of a
@@ -68,7 +68,7 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
             let sender = [Some(trace), live].into_iter().flatten().find_map(Trace::sender);
             if let Some(step) = sender.filter(|_| trace.hashes()) {
                 name_rule(&mut found, step);
-                found.show = Some(show(&found));
+                found.show = ofproto::show(&found);
             }
             return found;
         }
@@ -76,11 +76,11 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
         if let Some(step) = trace.sender() {
             name_rule(&mut found, step);
             found.words = switched_how(&found, step);
-            found.show = Some(show(&found));
+            found.show = ofproto::show(&found);
         } else if let Some(end) = trace.mirrored() {
             name_rule(&mut found, end);
             found.kind = TraceKind::Mirrored;
-            found.show = Some(show(&found));
+            found.show = ofproto::show(&found);
         }
         found.disagrees = unlike_live(question, trace);
         return found;
@@ -91,14 +91,6 @@ pub fn conclude(question: &Question, traced: &Traced) -> OvsTrace {
     found.passes_simulated = traced.plain.as_ref().is_some_and(Trace::sends_out);
     found.disagrees = found.passes_simulated.then(|| unlike_plain(question));
     found
-}
-
-/// `ovs-appctl ofproto/trace …`, for a person to run again.
-fn command(question: &Question) -> String {
-    let option = |word: &String| word.starts_with("--");
-    let quoted = |word: &String| if option(word) { word.clone() } else { shell(word) };
-    let words: Vec<_> = arguments(question, &question.key, true).iter().map(quoted).collect();
-    format!("ovs-appctl ofproto/trace {}", words.join(" "))
 }
 
 /// The arguments of `ofproto/trace` for a flow key; with the live states, or without.
@@ -199,8 +191,8 @@ fn name(found: &mut OvsTrace, end: &End<'_>) {
     if found.kind == TraceKind::Rule {
         found.words = switched_how(found, end.step);
     }
-    found.show = Some(show(found));
-    found.fix = fix(found);
+    found.show = ofproto::show(found);
+    found.fix = ofproto::fix(found);
 }
 
 /// The bridge and the table, and the rule that was met there.
@@ -251,55 +243,6 @@ pub fn switched<'a>(
         return None;
     }
     Some((found.bridge.as_deref()?, question.in_port.as_deref()?, tag.flatten()))
-}
-
-fn show(found: &OvsTrace) -> String {
-    let bridge = shell(found.bridge.as_deref().unwrap_or_default());
-    let table = found.table.unwrap_or_default();
-    match found.cookie.as_deref().filter(|cookie| *cookie != "0x0") {
-        Some(cookie) => {
-            format!("ovs-ofctl dump-flows {bridge} \"cookie={cookie}/-1,table={table}\"")
-        }
-        None => format!("ovs-ofctl dump-flows {bridge} table={table}"),
-    }
-}
-
-/// What takes the fault away: a rule to a port that is gone is deleted; where a bridge's first table
-/// matches nothing, it is told to switch. A rule that drops may be there for a reason.
-fn fix(found: &OvsTrace) -> Option<String> {
-    let bridge = shell(found.bridge.as_deref()?);
-    // Of a match that is not whole no command is made.
-    if found.r#match.as_deref().is_some_and(|matching| matching.ends_with('…')) {
-        return None;
-    }
-    match (found.kind, found.table?) {
-        // One that takes the port from a register serves others too.
-        (TraceKind::MissingPort, table) if names_port(found) => {
-            let mut flow = format!("cookie={}/-1,table={table}", found.cookie.as_deref()?);
-            flow = format!("{flow},priority={}", found.priority?);
-            let matching = found.r#match.as_deref()?;
-            if !matching.is_empty() {
-                flow = format!("{flow},{matching}");
-            }
-            Some(format!("ovs-ofctl --strict del-flows {bridge} {}", quoted(&flow)))
-        }
-        (TraceKind::NoMatch, 0) => Some(format!("ovs-ofctl add-flow {bridge} action=normal")),
-        _ => None,
-    }
-}
-
-/// Whether the rule itself names the port that is gone.
-fn names_port(found: &OvsTrace) -> bool {
-    let (Some(port), Some(actions)) = (&found.port, &found.rule_actions) else { return false };
-    let outputs = words(actions).filter(|action| action.starts_with("output"));
-    let mut named = outputs.flat_map(|action| action.split(|c: char| !c.is_ascii_alphanumeric()));
-    named.any(|word| word == port)
-}
-
-/// In quotes, as people write a flow.
-fn quoted(flow: &str) -> String {
-    let word = shell(flow);
-    if word == flow { format!("\"{flow}\"") } else { word }
 }
 
 fn unlike_plain(question: &Question) -> String {

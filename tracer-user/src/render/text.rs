@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::{HookName, Hop, Lost, Meta, Outcome, Verdict};
+use crate::model::{HookName, Hop, Lost, Meta, Outcome, Summary, Verdict};
 use crate::reconstruct::sight::Sight;
 use crate::render::change::changes;
 use crate::render::ovs;
@@ -87,6 +87,7 @@ impl Text {
             Some("ring-full") | None => "the ring buffer was full",
             Some("missed") => "they happened while the same program was running",
             Some("unreadable") => "kernel memory could not be read",
+            Some("unread") => "the trace was ended before they were read",
             Some("identity-full") => "the map of followed packets was full",
             Some(other) => other,
         };
@@ -123,6 +124,26 @@ impl Text {
             writeln!(out, "  {} {}", self.paint(DIM, "next:"), safe(command))?;
         }
         Ok(())
+    }
+
+    /// What the flows come to that were not told of one by one.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn untold(self, out: &mut dyn Write, untold: &Summary) -> io::Result<()> {
+        if untold.flows == 0 {
+            return Ok(());
+        }
+        let outcomes = untold.outcomes.iter().rev();
+        let outcomes: Vec<_> = outcomes
+            .map(|(outcome, flows)| format!("{flows} {}", outcome_name(*outcome)))
+            .collect();
+        let line = format!(
+            "{} more, too many to tell of one by one: {}.",
+            count(untold.flows, "flow"),
+            outcomes.join(", ")
+        );
+        writeln!(out, "{}", self.paint(DOUBT, &line))
     }
 
     /// The closing line.

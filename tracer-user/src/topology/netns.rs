@@ -53,6 +53,11 @@ impl Netns {
         Self { inode: self.inode, name, fd: Arc::clone(&self.fd) }
     }
 
+    /// Whether it is still followed.
+    fn is_open(&self) -> bool {
+        self.fd.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Closes the descriptor.
     pub(super) fn release(&self) {
         self.fd.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -66,8 +71,14 @@ impl Netns {
         }
     }
 
-    /// Moves the calling thread there, for good.
+    /// Moves the calling thread there, for good. To stay where it is takes no privilege, while the kernel
+    /// asks for `CAP_SYS_ADMIN` even then (`netns_install` of `net/core/net_namespace.c`).
     pub(super) fn enter_here(&self) -> io::Result<()> {
+        let here = fs::metadata("/proc/thread-self/ns/net");
+        let here = here.ok().zip(nsfs_device().ok()).map(|(at, nsfs)| namespace_inode(&at, nsfs));
+        if here.flatten() == Some(self.inode) && self.is_open() {
+            return Ok(());
+        }
         setns(self.descriptor()?, CloneFlags::CLONE_NEWNET).map_err(Into::into)
     }
 
@@ -84,7 +95,16 @@ impl Netns {
 
 /// The device number of nsfs, which tells a namespace's file from any other.
 pub(super) fn nsfs_device() -> io::Result<u64> {
-    Ok(fs::metadata("/proc/self/ns/net")?.dev())
+    let own = fs::metadata("/proc/self/ns/net");
+    let without_proc = |e: io::Error| {
+        let is_there = e.kind() != io::ErrorKind::NotFound;
+        if is_there {
+            e
+        } else {
+            io::Error::new(e.kind(), "/proc/self is not there: mount proc on /proc")
+        }
+    };
+    Ok(own.map_err(without_proc)?.dev())
 }
 
 /// The inode of the namespace that `file` is, when it is one.

@@ -59,6 +59,11 @@ impl Scanner {
         Ok(scanner)
     }
 
+    /// Nobody chose the namespaces: see [`Scope::is_default`].
+    pub fn is_default(&self) -> bool {
+        self.scope.is_default
+    }
+
     /// What exists now. `thorough`, once in a while: nameless namespaces too, when the scope has
     /// them, and a word on names that have no namespace.
     pub fn scan(&mut self, thorough: bool) -> Found {
@@ -164,7 +169,20 @@ impl Scanner {
 
     fn check(&self, selector: &Selector, by_name: &BTreeMap<OsString, u32>) -> anyhow::Result<()> {
         match selector {
+            Selector::All if self.scope.demands_all() && !may_enter_others() => {
+                bail!(
+                    "--netns all takes CAP_SYS_ADMIN, to enter other network namespaces; {OR_ROOT}"
+                )
+            }
             Selector::All => Ok(()),
+            Selector::Name(name) if is_out_of_sight(&self.path_of(name, by_name)) => {
+                let path = self.path_of(name, by_name);
+                let path = path.display();
+                bail!(
+                    "the network namespace `{name}` ({path}) is another user's: it takes CAP_SYS_PTRACE to \
+                     see it and CAP_SYS_ADMIN to enter it; {OR_ROOT}"
+                )
+            }
             Selector::Name(name) if self.inode(self.path_of(name, by_name)).is_some() => Ok(()),
             Selector::Name(name) => {
                 bail!("there is no network namespace named `{name}`; {}", existing(by_name))
@@ -176,6 +194,10 @@ impl Scanner {
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                         bail!("{shown} is no network namespace; {}", existing(by_name))
                     }
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(
+                        "the network namespace {shown} is not this process' own: it takes CAP_SYS_PTRACE \
+                         to see another user's process and CAP_SYS_ADMIN to enter it; {OR_ROOT}"
+                    ),
                     Err(error) => bail!(
                         "cannot open the network namespace {shown}: {error}; {}",
                         existing(by_name)
@@ -184,6 +206,19 @@ impl Scanner {
             }
         }
     }
+}
+
+/// What to do where a namespace may not be entered.
+pub(super) const OR_ROOT: &str = "run lasthop as root, or without --netns for what it may see";
+
+/// Whether this thread may enter namespaces that it is not in.
+fn may_enter_others() -> bool {
+    caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false)
+}
+
+/// Whether what is there may not be looked at.
+fn is_out_of_sight(path: &Path) -> bool {
+    fs::metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// What a wrong `--netns` could have been.

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct Scope {
     /// Empty: the current namespace and every named one.
     pub(super) selectors: Vec<Selector>,
+    /// Nobody asked for it: what may not be entered is left out, and that is said.
+    pub(super) is_default: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,18 @@ impl Scope {
             path if path.contains('/') => Selector::Path(path.into()),
             name => Selector::Name(name.to_owned()),
         };
-        Self { selectors: options.iter().map(selector).collect() }
+        let selectors: Vec<_> = options.iter().map(selector).collect();
+        Self { is_default: selectors.is_empty(), selectors }
+    }
+
+    /// Every namespace, as far as this process may enter them.
+    pub fn whole_node() -> Self {
+        Self { selectors: vec![Selector::All], is_default: true }
+    }
+
+    /// Whether it says of every namespace that it is wanted, and not of the default's alone.
+    pub(super) fn demands_all(&self) -> bool {
+        !self.is_default && self.has_nameless()
     }
 
     /// Whether namespaces without a name belong to it, which only a walk over all processes finds.
@@ -55,5 +68,6 @@ mod tests {
             ]
         );
         assert!(scope.has_nameless() && !Scope::default().has_nameless());
+        assert!(scope.demands_all() && !Scope::whole_node().demands_all());
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::inventory::Inventory;
 use super::message::NsidQuery;
 use super::monitor::{DATAGRAM_BYTES, Monitor, Update};
-use super::scan::{Found, Scanner};
+use super::scan::{Found, OR_ROOT, Scanner};
 use super::{LinkEvent, Netns, Scope};
 use crate::few::Few;
 
@@ -31,6 +31,9 @@ use crate::few::Few;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the kernel may take to list all links at the start.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What is said once of those that may not be entered, where nobody asked for them.
+const FORBIDDEN: &str = "only this network namespace is seen: it takes CAP_SYS_ADMIN to enter others \
+     (run lasthop as root to see them)";
 /// Each namespace takes two descriptors, each traced device a few more; the usual limit is 1024.
 const OPEN_FILES: u64 = 65_536;
 
@@ -99,6 +102,8 @@ struct Follower {
     /// Namespaces that could not be followed, so that this is said once.
     refused: HashSet<u32>,
     unfollowed: Few,
+    /// It was said that some may not be entered.
+    told_forbidden: bool,
     inventory: Inventory,
     /// The namespace this thread began in, and comes back to.
     home: Netns,
@@ -115,13 +120,14 @@ impl Follower {
             .inspect_err(|e| log::info!("cannot watch the mount table: {e}"))
             .ok();
         let home = Netns::open(Path::new("/proc/thread-self/ns/net"), None)
-            .context("cannot open the current network namespace")?;
+            .context("cannot open the current network namespace, /proc/thread-self/ns/net")?;
         let mut follower = Self {
             scanner: Scanner::new(scope)?,
             mounts,
             followed: BTreeMap::new(),
             refused: HashSet::new(),
             unfollowed: Few::default(),
+            told_forbidden: false,
             inventory: Inventory::default(),
             here: home.inode,
             home,
@@ -231,11 +237,14 @@ impl Follower {
                 Ok(()) => {
                     self.refused.remove(&inode);
                 }
+                Err(error) if is_forbidden(&error) && self.scanner.is_default() => {
+                    self.refused.insert(inode);
+                    if !std::mem::replace(&mut self.told_forbidden, true) {
+                        log::warn!("{FORBIDDEN}");
+                    }
+                }
                 Err(error) if start && is_forbidden(&error) => {
-                    return Err(error.context(
-                        "no permission (CAP_SYS_ADMIN is needed to follow other namespaces): run it \
-                         as root, or with --netns host in the host's own",
-                    ));
+                    return Err(anyhow!("{error:#}: it takes CAP_SYS_ADMIN; {OR_ROOT}"));
                 }
                 // It may have gone since the look, or the next look may have more luck.
                 Err(error) => {

@@ -1,12 +1,14 @@
 //! From flows to verdicts: rules, each a small pure function over one flow, one file each, in one
 //! list.
 
+mod budget;
 pub mod datapath;
 mod fragments;
 pub mod hook;
 mod matter;
 pub mod netfilter;
 mod next;
+pub mod ofproto;
 mod pipeline;
 mod reasons;
 mod related;
@@ -22,6 +24,7 @@ use crate::model::{Outcome, OvsTrace, Verdict, Where};
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::{Story, Way};
 
+pub use budget::Budget;
 pub use matter::{Matter, named};
 pub use next::{Spot, commands};
 pub use tally::{Tally, exit_code};

@@ -125,7 +125,7 @@ pub fn by_rule(flow: &Flow, at: &Sight) -> Option<Explained> {
     let name = hook.name();
     let Some(answer) = answer.filter(|answer| answer.failed.is_none()) else {
         let why = answer.and_then(|a| a.failed.as_deref());
-        let why = why.map(|w| format!(" (the rules could not be read: {})", words::safe(w)));
+        let why = why.map(|w| format!(" (the rules could not be read: \"{}\")", words::safe(w)));
         return Some(Explained {
             words: format!("netfilter refused it in its {name} hook{}", why.unwrap_or_default()),
             next: all_rules(hook, &spot),

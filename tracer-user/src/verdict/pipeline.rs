@@ -131,7 +131,10 @@ fn vlan_port(port: &OvsVlanPort) -> String {
 pub fn besides(trace: &OvsTrace) -> String {
     let mut text = String::new();
     if let Some(disagrees) = &trace.disagrees {
-        let _ = write!(text, " {}.", capital(&safe(disagrees)));
+        let _ = match is_own(disagrees) {
+            true => write!(text, " {}.", capital(&safe(disagrees))),
+            false => write!(text, " {THE_RECORD_SAYS}: \"{}\".", short(disagrees)),
+        };
     }
     if let Some(flow) = &trace.logical_flow {
         text.push_str(&logical_flow(flow));
@@ -140,9 +143,32 @@ pub fn besides(trace: &OvsTrace) -> String {
         text.push_str(&access_list(acl));
     }
     if let Some(lacks) = trace.lacks.as_ref().filter(|_| !knows_no_port(trace)) {
-        let _ = write!(text, " Not found out: {}.", safe(lacks));
+        let _ = write!(text, " Not found out: \"{}\".", short(lacks));
     }
     text
+}
+
+/// How words are introduced that are another's than lasthop's, or may be.
+const THE_RECORD_SAYS: &str = "Besides, the record says";
+
+/// Whether a sentence is one of those in which [`conclude`](crate::ovs::owner::conclude) says how a trace
+/// and what was seen differ. A recording may have any.
+fn is_own(text: &str) -> bool {
+    const ASSUMED: &str = "a simulated trace would have passed it: without --ct-next, ofproto/trace takes \
+                           every packet that comes out of conntrack for new|trk, and this one came out ";
+    const PASSES: &str = "a trace that is not told the live connection tracking states sends it on";
+    const NOW: &str = "the tables would send it on now, with the datapath actions `";
+    const LIVE: &str = "`, and the datapath flow that it met says `";
+    const STALE: &str = "`: that flow is stale, or the tables were changed since";
+    let is_state =
+        |state: &str| state.bytes().all(|b| b.is_ascii_alphanumeric() || b"|_+-".contains(&b));
+    let quotes = |text: &str| {
+        let lists = text.strip_prefix(NOW).and_then(|rest| rest.strip_suffix(STALE));
+        lists
+            .and_then(|lists| lists.split_once(LIVE))
+            .is_some_and(|(now, live)| !now.contains('`') && !live.contains('`'))
+    };
+    text == PASSES || text.strip_prefix(ASSUMED).is_some_and(is_state) || quotes(text)
 }
 
 /// No bridge has a port for what came in (`xlate_lookup` of `ofproto/ofproto-dpif-xlate.c`): so it is with

@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use tracer_common::drops::{BY_ADDRESS, BY_PORT, BY_PROTOCOL, BY_STACK, BY_TUPLE, DropKey};
 
+use super::super::hurry;
 use super::super::meta::meta;
-use crate::capture::counting::{Counting, Legend};
+use crate::capture::counting::{Counting, Legend, kernel_bytes};
 use crate::capture::decode::proto;
 use crate::capture::load::loader;
 use crate::capture::session::monotonic;
+use crate::cgroup;
 use crate::cli::{By, DropsArgs};
 use crate::drops::{Counted, Ledger, Names, Tally};
 use crate::kernel::symbols::Symbols;
@@ -17,6 +19,9 @@ use crate::model::{Meta, Netns, Place};
 use crate::privileges::{FOLLOWING, confined};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
+/// How many lines with details there are at the most once a signal has come: what can be made and written
+/// within a part of a second.
+const LAST_LINES: usize = 1 << 16;
 /// `LOOPBACK_IFINDEX` of `include/net/net_namespace.h`: every namespace's first device.
 const LOOPBACK: u32 = 1;
 
@@ -69,16 +74,17 @@ impl Counter {
         let keep = args.keep.map_or(1, |n| usize::try_from(n.get()).unwrap_or(usize::MAX));
         // Between two readings the kernel keeps more apart, lest what is frequent comes too late.
         let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
+        if by != 0 {
+            let bytes = kernel_bytes(in_kernel).saturating_add(Tally::bytes(keep));
+            cgroup::ensure_room(bytes, &format!("--keep {keep}"))?;
+        }
         // Before there is a thread that opens files.
         let aya = loader();
         // All are counted where none is chosen: so all are named, those of containers that have no
         // name themselves, too.
         let chosen = &args.live.netns;
-        let scope = if chosen.is_empty() {
-            Scope::from_options(&["all"])
-        } else {
-            Scope::from_options(chosen)
-        };
+        let scope =
+            if chosen.is_empty() { Scope::whole_node() } else { Scope::from_options(chosen) };
         let (watch, links) = confined(&[FOLLOWING], || Watch::start(scope))??;
         let (counting, legend) = Counting::start(aya, by, filter, in_kernel)?;
         let scoped =
@@ -88,7 +94,7 @@ impl Counter {
             legend,
             watch,
             topology: Topology::default(),
-            tally: Tally::new(by != 0, keep.saturating_mul(2)),
+            tally: Tally::new(by != 0, keep),
             ledger: Ledger::new(by, args.by.contains(&By::OvsPort)),
             by,
             in_kernel: in_kernel as usize,
@@ -119,12 +125,15 @@ impl Counter {
     pub fn read(&mut self) -> anyhow::Result<bool> {
         let mut crowded = false;
         if self.by != 0 {
-            let details = self.counting.take_details()?;
-            for (detail, _) in &details {
-                self.name(&detail.key);
-            }
-            crowded = details.len() >= self.in_kernel / 2;
-            self.tally.details(details);
+            let (mut taken, mut places) = (0, HashSet::new());
+            let tally = &mut self.tally;
+            self.counting.take_details(|detail, count| {
+                taken += 1;
+                places.insert(detail.key);
+                tally.detail(detail, count);
+            })?;
+            places.iter().for_each(|key| self.name(key));
+            crowded = taken >= self.in_kernel / 2;
         }
         let places = self.counting.places();
         for (key, _) in &places {
@@ -168,8 +177,7 @@ impl Counter {
     /// Code without a name is a module's that was loaded meanwhile: the symbols are read again.
     fn look_for_modules(&mut self) {
         let symbols = &self.legend.symbols;
-        let locations: HashSet<u64> =
-            self.tally.entries().map(|entry| entry.detail.key.location).collect();
+        let locations: HashSet<u64> = self.tally.keys().map(|key| key.location).collect();
         let new: Vec<u64> = locations
             .into_iter()
             .filter(|at| *at != 0 && !self.nameless.contains(at) && symbols.place(*at).is_none())
@@ -191,7 +199,10 @@ impl Counter {
         let in_scope = |key: &DropKey| {
             self.seen.get(&(key.netns, key.ifindex)).map_or(!self.scoped, |seen| seen.in_scope)
         };
-        let entries = self.tally.entries().filter(|entry| in_scope(&entry.detail.key));
+        // Whoever wants it to end gets those that come first.
+        let most = if hurry::is_on() { LAST_LINES } else { usize::MAX };
+        let entries = self.tally.entries(most);
+        let entries = entries.into_iter().filter(|entry| in_scope(&entry.detail.key));
         let lines = ledger.lines(entries, self);
         self.ledger = ledger;
         lines

@@ -7,8 +7,10 @@ use serde::de::IgnoredAny;
 
 use crate::model::{Hop, Lost, Meta};
 use crate::reconstruct::asked::Answer;
+use crate::verdict::ofproto;
 use crate::verdict::words::safe;
 
+use super::caps;
 use super::pieces::Pieces;
 
 /// The longest line that is read; lasthop's own are a few KiB.
@@ -73,7 +75,8 @@ pub fn parse(line: &[u8], pieces: &mut Pieces) -> Result<Line, Unread> {
     let line = text(line)?;
     // Almost all lines are hops of our own writing, and need not be looked at twice.
     if line.starts_with(r#"{"type":"hop","#) {
-        return pieces.hop(line).map_or_else(|| record(line), Ok).map(Line::Hop);
+        let hop = pieces.hop(line).map_or_else(|| record(line), Ok)?;
+        return Ok(Line::Hop(caps::hop(hop, line.len())));
     }
     // Of the rest almost all are journeys, which follow from the hops. That it is whole is all that
     // matters of one: a recording that was cut off or garbled is told.
@@ -84,16 +87,25 @@ pub fn parse(line: &[u8], pieces: &mut Pieces) -> Result<Line, Unread> {
         return record::<IgnoredAny>(line).map(|_| Line::Other);
     }
     Ok(match &*kind(line)? {
-        "hop" => Line::Hop(record(line)?),
+        "hop" => Line::Hop(caps::hop(record(line)?, line.len())),
         "lost" => Line::Lost(record(line)?),
-        "ovs-trace" => Line::Answer(Box::new(Answer::OpenVswitch(Box::new(record(line)?)))),
-        "conntrack" => Line::Answer(Box::new(Answer::Conntrack(record(line)?))),
-        "netfilter" => Line::Answer(Box::new(Answer::Netfilter(record(line)?))),
-        "routing" => Line::Answer(Box::new(Answer::Routing(record(line)?))),
+        "ovs-trace" => answer(Answer::OpenVswitch(Box::new(record(line)?)), line),
+        "conntrack" => answer(Answer::Conntrack(record(line)?), line),
+        "netfilter" => answer(Answer::Netfilter(record(line)?), line),
+        "routing" => answer(Answer::Routing(record(line)?), line),
         "verdict" => Line::Verdict { ts: record::<Judged>(line)?.ts },
         "meta" => Line::Meta(meta(line)?),
         _ => Line::Other,
     })
+}
+
+/// What somebody's lasthop was answered: no more of it than is told, and no command as it stands there.
+fn answer(answer: Answer, line: &str) -> Line {
+    let answer = match caps::answer(answer, line.len()) {
+        Answer::OpenVswitch(trace) => Answer::OpenVswitch(Box::new(ofproto::made_anew(*trace))),
+        other => other,
+    };
+    Line::Answer(Box::new(answer))
 }
 
 /// The line as text. It is looked through once here, instead of at each of its strings.
