@@ -10,6 +10,8 @@ mod entry;
 pub mod expedite;
 pub mod kernel_log;
 pub mod load;
+pub mod losses;
+mod memory;
 pub mod misses;
 pub mod object;
 pub mod ovs;

@@ -5,11 +5,12 @@ use nix::time::{ClockId, clock_gettime};
 use tracer_common::flow::Filter;
 
 use super::ahead::load_ahead;
-use super::counters::Counters;
+use super::counters::{Counters, Rooms};
 use super::decode::{Decoder, Names};
 use super::expedite::Expedited;
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load, loader};
+use super::losses::Losses;
 use super::misses::Misses;
 use super::object;
 use super::ovs::{OvsFacts, OvsHooks};
@@ -45,9 +46,13 @@ pub struct Session {
     ring: Ring,
     kernel_log: KernelLog,
     counters: Counters,
+    losses: Losses,
+    rooms: Rooms,
     misses: Misses,
     /// What was missed until the detaching.
-    missed: Option<Lost>,
+    missed: Vec<Lost>,
+    /// Until when all losses are known, nanoseconds since the trace began.
+    known_until: u64,
     /// When the hooks began to go, nanoseconds since the trace began: what happens from then on is seen by
     /// some of them only, and so by none.
     ended: u64,
@@ -82,8 +87,9 @@ fn give_memory_back() {
     }
 }
 
-/// How many events are decoded before other things get their turn.
-const BATCH: usize = 1024;
+/// How many events are decoded before they are told, and before other things get their turn: as many as
+/// a processor's cache holds.
+const BATCH: usize = 128;
 
 impl Session {
     /// Loads and attaches everything. Devices first, then what sees the end of packets: so that no
@@ -116,6 +122,8 @@ impl Session {
         let ring = Ring::take(&mut loaded)?;
         let kernel_log = KernelLog::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
+        let losses = Losses::take(&mut loaded, start)?;
+        let rooms = Rooms::take(&mut loaded)?;
         let ports = Ports::new(&mut loaded)?;
         let (watch, links) = confined(&[FOLLOWING], || Watch::start(plan.scope))??;
         let mut session = Self {
@@ -123,8 +131,11 @@ impl Session {
             ring,
             kernel_log,
             counters,
+            losses,
+            rooms,
             misses: Misses::default(),
-            missed: None,
+            missed: Vec::new(),
+            known_until: 0,
             ended: u64::MAX,
             unhooked: Few::default(),
             decoder: Decoder::new(names, start),
@@ -238,13 +249,14 @@ impl Session {
         }
     }
 
-    /// Hands over what hops there are, at most a batch; returns how many.
-    pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
+    /// Adds what hops there are to `hops`, at most a batch; returns how many events there were. Before
+    /// any of them is told, [`Session::owes_losses`] is to be asked.
+    pub fn drain(&mut self, hops: &mut Vec<Hop>) -> usize {
         let Self { ring, decoder, topology, ended, .. } = self;
         let n = ring.drain(BATCH, |event| {
             let hop = decoder.hop(&event, topology);
             if hop.ts <= *ended {
-                each(hop);
+                hops.push(hop);
             }
         });
         self.more = n == BATCH;
@@ -254,6 +266,21 @@ impl Session {
     /// Whether the last [`Session::drain`] may have left events that were there.
     pub fn has_more(&self) -> bool {
         self.more
+    }
+
+    /// Whether an event may have been lost until `ts`, nanoseconds since the trace began, of which
+    /// [`Session::lost`] has not told: no packet is judged by that time before it has. That costs a look
+    /// at the clock and at a word of memory, where nothing was lost.
+    pub fn owes_losses(&mut self, ts: u64) -> bool {
+        if ts <= self.known_until {
+            return false;
+        }
+        let now = self.now();
+        if self.losses.are_new() {
+            return true;
+        }
+        self.known_until = now;
+        false
     }
 
     /// Asks a namespace's conntrack; `None` where the namespace has gone.
@@ -274,9 +301,22 @@ impl Session {
     /// What was lost since the last call.
     pub fn lost(&mut self) -> anyhow::Result<Vec<Lost>> {
         let now = self.now();
-        let mut lost = self.counters.lost(now)?;
-        lost.extend(self.missed.take());
-        lost.extend(self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now)));
+        let mut lost = self.lost_events()?;
+        lost.append(&mut self.missed);
+        if let Some(loaded) = &self.loaded {
+            lost.extend(self.misses.lost(loaded, now));
+            lost.extend(self.rooms.lost(&self.counters, now));
+        }
+        Ok(lost)
+    }
+
+    /// Those of them that [`Session::owes_losses`] knows of.
+    pub fn lost_events(&mut self) -> anyhow::Result<Vec<Lost>> {
+        let now = self.now();
+        let mut lost = self.losses.lost(now)?;
+        self.known_until = now;
+        // As hops: from then on not all hooks were there.
+        lost.retain(|lost| lost.since.is_none_or(|since| since <= self.ended));
         Ok(lost)
     }
 
@@ -284,7 +324,10 @@ impl Session {
     pub fn detach(&mut self) {
         let now = self.now();
         self.ended = now;
-        self.missed = self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now));
+        if let Some(loaded) = &self.loaded {
+            self.missed = self.misses.lost(loaded, now);
+            self.missed.extend(self.rooms.lost(&self.counters, now));
+        }
         let expedited = Expedited::for_hooks(self.ports.hooks());
         self.ports.detach_all();
         drop(expedited);

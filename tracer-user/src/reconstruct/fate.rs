@@ -1,9 +1,12 @@
 //! What became of one packet: the judgement over all its lives.
 
+mod proof;
+
 use std::rc::Rc;
 
 use crate::model::{HookName, Outcome, PktType};
 use crate::reconstruct::everyday::{self, Taker};
+use crate::reconstruct::gaps::Doubt;
 use crate::reconstruct::ovs::{OvsEnd, is_ovs_function};
 use crate::reconstruct::packet::{Life, Packet};
 use crate::reconstruct::sight::Sight;
@@ -42,6 +45,8 @@ pub struct Fate {
     pub before: Option<Rc<Sight>>,
     /// The same copy's hops in Open vSwitch's datapath.
     pub passage: Vec<Rc<Sight>>,
+    /// On what it depends that nothing else was seen; `None`: what was seen proves it.
+    pub doubt: Option<Doubt>,
 }
 
 /// What became of one copy, and the hop that decided it.
@@ -215,11 +220,16 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
     match found {
         Some((outcome, ((_, at), life))) => {
             let passage = packet.passage.of(life.id);
-            Fate { outcome, at: (*at).clone(), before: life.port.clone(), passage }
+            let doubt = proof::doubt(packet, life, outcome, at, &ends);
+            Fate { outcome, at: (*at).clone(), before: life.port.clone(), passage, doubt }
         }
-        None => {
-            Fate { outcome: unended, at: packet.last.clone(), before: None, passage: Vec::new() }
-        }
+        None => Fate {
+            outcome: unended,
+            at: packet.last.clone(),
+            before: None,
+            passage: Vec::new(),
+            doubt: Some(Doubt::any_of_packet(packet.first.ts)),
+        },
     }
 }
 
