@@ -21,6 +21,7 @@ pub const OUTCOMES: &[&str] = &[
     "misaddressed",
     "vanished",
     "in-flight",
+    "unknown",
 ];
 
 /// The largest number that jq keeps exact.

@@ -163,25 +163,78 @@ const _: () = assert!(size_of::<Event>() == 288);
 const _: () = assert!(size_of::<Record<Stack>>() == 288 + 96);
 const _: () = assert!(align_of::<Event>() == 8);
 
-/// Indexes of the per-CPU counters: whatever could not be reported as an event.
+/// Indexes of the per-CPU counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Counter {
-    /// The ring buffer had no room: an event was lost.
-    RingFull = 0,
-    /// A kernel read failed: an event lacks a field or could not be judged.
-    Unreadable = 1,
-    /// The identity map refused an entry: the packet can only be followed by its headers.
-    IdentityFull = 2,
     /// Events written.
-    Written = 3,
+    Written = 0,
     /// An entry of the identity map turned out to belong to an skb long gone.
-    Stale = 4,
+    Stale = 1,
     /// `lasthop drops`: drops that no map had room for.
-    NotHeld = 5,
+    NotHeld = 2,
+    /// Entries that were taken out of the identity map: those that were not are there yet, or had to
+    /// make room.
+    Forgotten = 3,
+    /// Tuples that were learned.
+    Learned = 4,
 }
 /// How many [`Counter`]s there are.
-pub const COUNTERS: u32 = 6;
+pub const COUNTERS: u32 = 5;
+
+/// For how many followed skbs the identity map has room; past that the oldest are forgotten.
+pub const IDENTITIES: u32 = 1 << 16;
+/// For how many learned tuples there is room; past that the oldest are forgotten.
+pub const TUPLES: u32 = 1 << 14;
+
+/// Ways in which the programs do not see what they should, or cannot tell of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Blindness {
+    /// The ring buffer had no room: an event was lost.
+    RingFull = 0,
+    /// A kernel read failed: an event lacks a field.
+    Unreadable = 1,
+    /// A map refused an entry: the packet can only be followed by its headers.
+    MapFull = 2,
+}
+
+/// What was lost on one processor at one hook in one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Losses {
+    /// How many events, since the load.
+    pub count: u64,
+    /// The first of `round`, `CLOCK_MONOTONIC`, nanoseconds.
+    pub since: u64,
+    /// The latest.
+    pub until: u64,
+    /// In which round it was lost: the collector begins a new one each time that it has read this.
+    pub round: u64,
+}
+
+const _: () = assert!(size_of::<Losses>() == 32);
+
+/// How many [`Losses`] a processor has: one for each hook (0: unknown) of each [`Blindness`].
+pub const LOSSES: usize = 64;
+/// How many of them one [`Blindness`] has.
+const HOOKS: usize = 16;
+
+impl Blindness {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::RingFull, Self::Unreadable, Self::MapFull];
+
+    /// Where the losses are counted of the hook with this number; 0 where the hook is not known.
+    #[inline(always)]
+    pub const fn slot(self, hook: u32) -> usize {
+        (self as usize * HOOKS + (hook as usize & (HOOKS - 1))) & (LOSSES - 1)
+    }
+}
+
+/// Index in the map of what both sides write: how many losses there were, of any kind.
+pub const LOST_ANY: u32 = 0;
+/// Index in the map of what both sides write: the round; see [`Losses::round`].
+pub const ROUND: u32 = 1;
 
 /// How many bytes of an `sk_buff` are read at once: from `_nfct` to `head` it is some 110 on Linux 5.10 to
 /// 7.2. A field that is not among them is read by itself.

@@ -3,7 +3,7 @@
 use core::ptr;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use tracer_common::abi::Counter;
+use tracer_common::abi::Blindness;
 use tracer_common::conntrack::{CT_LABELS, CT_MARK, CT_READ, CT_ZONE, Ct, CtLayout, INFO_MASK};
 use tracer_common::flow::{Addr, Tuple, proto};
 
@@ -93,7 +93,7 @@ fn fill_entry(ct: *mut Ct, entry: u64) {
     let (orig, reply) = (tuple(entry, at_ct!(orig)), tuple(entry, at_ct!(reply)));
     let (Some(status), Some((orig, orig_id)), Some((reply, reply_id))) = (status, orig, reply)
     else {
-        maps::count(Counter::Unreadable);
+        maps::lose(Blindness::Unreadable, 0);
         return;
     };
     let mut flags = CT_READ;

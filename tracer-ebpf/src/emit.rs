@@ -8,15 +8,15 @@ use aya_ebpf::helpers::generated::{
     bpf_ringbuf_reserve, bpf_ringbuf_submit,
 };
 use tracer_common::abi::{
-    Counter, Event, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES, Hook, PART_CT, PART_STACK,
-    Record, SKB_BLOCK_BYTES, STACK_DEPTH, Stack,
+    Blindness, Counter, Event, FLAG_LINK_HEADER, FLAG_TRUNCATED, HEADER_BYTES, Hook, PART_CT,
+    PART_STACK, Record, SKB_BLOCK_BYTES, STACK_DEPTH, Stack,
 };
 use tracer_common::conntrack::Ct;
 
 use crate::conntrack;
 use crate::judge::Match;
 use crate::kernel::{Geometry, Probed, Skb, at, device_name, is_kernel_address, zero};
-use crate::maps::{EVENTS, count};
+use crate::maps::{EVENTS, count, lose};
 
 /// What a hook knows of what it saw.
 #[derive(Clone, Copy)]
@@ -78,12 +78,12 @@ pub fn emit_with_stack(ctx: *mut c_void, sighting: &Sighting) {
 fn write(sighting: &Sighting) -> u64 {
     let nfct = conntrack::of(sighting.skb);
     if nfct == 0 {
-        let Some(event) = reserve::<Event>() else { return nfct };
+        let Some(event) = reserve::<Event>(sighting.hook) else { return nfct };
         fill(event, sighting, 0);
         submit(event);
         return nfct;
     }
-    let Some(record) = reserve::<Record<Ct>>() else { return nfct };
+    let Some(record) = reserve::<Record<Ct>>(sighting.hook) else { return nfct };
     // SAFETY: reserved memory of this type, ours until it is submitted.
     let (event, ct) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
     fill(event, sighting, PART_CT);
@@ -103,7 +103,7 @@ struct StackAndCt {
 fn write_with_stack(ctx: *mut c_void, sighting: &Sighting) -> u64 {
     let nfct = conntrack::of(sighting.skb);
     if nfct == 0 {
-        let Some(record) = reserve::<Record<Stack>>() else { return nfct };
+        let Some(record) = reserve::<Record<Stack>>(sighting.hook) else { return nfct };
         // SAFETY: reserved memory of this type, ours until it is submitted.
         let (event, stack) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
         fill(event, sighting, PART_STACK);
@@ -111,7 +111,7 @@ fn write_with_stack(ctx: *mut c_void, sighting: &Sighting) -> u64 {
         submit(record);
         return nfct;
     }
-    let Some(record) = reserve::<Record<StackAndCt>>() else { return nfct };
+    let Some(record) = reserve::<Record<StackAndCt>>(sighting.hook) else { return nfct };
     // SAFETY: as above.
     let (event, parts) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
     fill(event, sighting, PART_STACK | PART_CT);
@@ -135,15 +135,15 @@ fn fill_stack(stack: *mut Stack, ctx: *mut c_void) {
     }
 }
 
-/// Room in the ring buffer; `None`, and counted, when it is full.
+/// Room in the ring buffer for an event of this hook; `None`, and counted, when it is full.
 #[inline(always)]
-pub fn reserve<T>() -> Option<*mut T> {
+pub fn reserve<T>(hook: Hook) -> Option<*mut T> {
     // SAFETY: the size is a constant, as the verifier wants it.
     let room = unsafe {
         bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), size_of::<T>() as u64, 0)
     };
     if room.is_null() {
-        count(Counter::RingFull);
+        lose(Blindness::RingFull, hook as u32);
         return None;
     }
     Some(room.cast())
@@ -196,7 +196,7 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
     if sighting.hook as u8 == Hook::TcIngress as u8 {
         geometry.network = skb.field::<u64>(at!(skb_data)).wrapping_sub(geometry.head) as u16;
     }
-    fill_headers(event, &geometry);
+    fill_headers(event, &geometry, sighting.hook);
 }
 
 /// What there is to tell of the packet where its skb is gone.
@@ -278,7 +278,7 @@ fn fill_device(event: *mut Event, skb: &Skb, dev: u64) {
 }
 
 #[inline(always)]
-fn fill_headers(event: *mut Event, g: &Geometry) {
+fn fill_headers(event: *mut Event, g: &Geometry, hook: Hook) {
     let (mut header_len, mut l3_offset, mut flags) = (0_u32, 0_u16, 0_u8);
     if g.head != 0 {
         let link = g.link_header_len();
@@ -304,7 +304,7 @@ fn fill_headers(event: *mut Event, g: &Geometry) {
             )
         };
         if failed != 0 {
-            count(Counter::Unreadable);
+            lose(Blindness::Unreadable, hook as u32);
             header_len = 0;
         }
     }

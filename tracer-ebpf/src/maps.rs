@@ -2,10 +2,13 @@
 
 use core::cell::UnsafeCell;
 
-use aya_ebpf::macros::map;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, StackTrace};
-use tracer_common::abi::{COUNTERS, Counter};
+use tracer_common::abi::{
+    Blindness, COUNTERS, Counter, IDENTITIES, LOSSES as SLOTS, LOST_ANY, Losses, ROUND, TUPLES,
+};
 use tracer_common::drops::{DROP_CELLS, DropCell, DropCount, DropDetail, DropKey};
 use tracer_common::flow::Tuple;
 
@@ -27,11 +30,11 @@ pub struct Identity {
 
 /// Followed skbs by address. LRU: an entry whose skb was freed out of sight ages out.
 #[map]
-pub static IDENTITY: LruHashMap<u64, Identity> = LruHashMap::with_max_entries(1 << 16, 0);
+pub static IDENTITY: LruHashMap<u64, Identity> = LruHashMap::with_max_entries(IDENTITIES, 0);
 
 /// Tuples that followed packets took on after a translation, both directions; ages out.
 #[map]
-pub static LEARNED: LruHashMap<Tuple, u8> = LruHashMap::with_max_entries(1 << 14, 0);
+pub static LEARNED: LruHashMap<Tuple, u8> = LruHashMap::with_max_entries(TUPLES, 0);
 
 /// The devices and namespaces whose hops are recorded, by `tracer_common::ports::key`; each a
 /// `tracer_common::ports::Port`. Written by the collector.
@@ -45,6 +48,17 @@ pub static COPYING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1 << 10,
 /// Per processor: [`Counter`]s.
 #[map]
 pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
+
+/// Per processor: what was lost, by kind and hook.
+#[map]
+pub static LOSSES: PerCpuArray<[Losses; SLOTS]> = PerCpuArray::with_max_entries(1, 0);
+
+/// `BPF_F_MMAPABLE`: the collector reads and writes it as memory, without a system call.
+const MMAPABLE: u32 = 1 << 10;
+
+/// How many losses there were, and in which round: see [`LOST_ANY`] and [`ROUND`].
+#[map]
+pub static LOST: Array<u64> = Array::with_max_entries(2, MMAPABLE);
 
 /// Per processor: how many lives it has begun.
 #[map]
@@ -103,17 +117,11 @@ impl Word {
         unsafe { self.0.get().write_volatile(n) }
     }
 
-    /// BPF's atomic add (`BPF_XADD`).
+    /// An atomic add.
     #[inline(always)]
     pub fn add(&self, n: i64) {
-        // SAFETY: one aligned 8-byte add to a static; no register is changed.
-        unsafe {
-            core::arch::asm!(
-                "lock *(u64 *)({word} + 0) += {n}",
-                word = in(reg) self.0.get(),
-                n = in(reg) n,
-            );
-        }
+        // SAFETY: an aligned word of a static.
+        unsafe { add(self.0.get(), n) }
     }
 }
 
@@ -141,6 +149,58 @@ pub fn count(counter: Counter) {
     if let Some(n) = COUNTS.get_ptr_mut(counter as u32) {
         // SAFETY: a per-CPU slot, valid for as long as the program runs.
         unsafe { *n += 1 }
+    }
+}
+
+/// Counts an event that was lost, or a gap in what is seen. `hook`: the [`Hook`]'s number, 0 where it is
+/// not known.
+///
+/// [`Hook`]: tracer_common::abi::Hook
+#[inline(always)]
+pub fn lose(blindness: Blindness, hook: u32) {
+    lose_at(blindness.slot(hook) as u32);
+}
+
+/// A function of its own in the kernel too: nothing of it is on the way of what is not lost.
+#[inline(never)]
+fn lose_at(slot: u32) {
+    let (Some(losses), Some(any), Some(round)) =
+        (LOSSES.get_ptr_mut(0), LOST.get_ptr_mut(LOST_ANY), LOST.get_ptr_mut(ROUND))
+    else {
+        return;
+    };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: a per-CPU value, and an index that the mask keeps within it; two words of a map that are
+    // only loaded and added to. An interrupt may lose an event in the midst of this, which is later.
+    unsafe {
+        let losses = losses.cast::<Losses>().add(slot as usize & (SLOTS - 1));
+        let round = round.read_volatile();
+        if (*losses).round != round || (*losses).count == 0 || (*losses).since > now {
+            (*losses).round = round;
+            (*losses).since = now;
+        }
+        if (*losses).until < now {
+            (*losses).until = now;
+        }
+        add(&raw mut (*losses).count, 1);
+        add(any, 1);
+    }
+}
+
+/// BPF's atomic add (`BPF_XADD`).
+///
+/// # Safety
+/// `word` is an aligned word of a map's value or a static.
+#[inline(always)]
+unsafe fn add(word: *mut u64, n: i64) {
+    // SAFETY: the caller's; no register is changed.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({word} + 0) += {n}",
+            word = in(reg) word,
+            n = in(reg) n,
+        );
     }
 }
 
@@ -176,7 +236,7 @@ pub fn follow(skb: u64, mark: u32, cpu: u32) -> u64 {
     if IDENTITY.insert(skb, Identity { life, mark, pad: 0 }, 0).is_ok() {
         hint(skb).add(1);
     } else {
-        count(Counter::IdentityFull);
+        lose(Blindness::MapFull, 0);
     }
     life
 }
@@ -186,6 +246,7 @@ pub fn follow(skb: u64, mark: u32, cpu: u32) -> u64 {
 pub fn forget(skb: u64) {
     if IDENTITY.remove(skb).is_ok() {
         hint(skb).add(-1);
+        count(Counter::Forgotten);
     }
 }
 
@@ -199,7 +260,11 @@ pub fn learn(tuple: &Tuple) {
 /// Makes a tuple match from now on, and not its replies.
 #[inline(always)]
 pub fn learn_way(tuple: &Tuple) {
-    let _ = LEARNED.insert(tuple, 1, 0);
+    if LEARNED.insert(tuple, 1, 0).is_ok() {
+        count(Counter::Learned);
+    } else {
+        lose(Blindness::MapFull, 0);
+    }
     LEARNED_ANY.store(1);
 }
 

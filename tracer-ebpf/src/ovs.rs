@@ -5,7 +5,9 @@ use core::ptr;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
-use tracer_common::abi::{Counter, PART_CT, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, Record};
+use tracer_common::abi::{
+    Blindness, Hook, PART_CT, PART_OVS, PART_OVS_LIST, PART_OVS_LONG_LIST, Record,
+};
 use tracer_common::conntrack::Ct;
 use tracer_common::ovs::{
     KNOWS_KEY, KNOWS_LIST, LIST_BYTES, LONG_LIST_BYTES, NO_PORT, OvsFacts, OvsLayout, OvsRun,
@@ -14,7 +16,7 @@ use tracer_common::ovs::{
 use crate::conntrack;
 use crate::emit::{Sighting, fill, reserve, submit};
 use crate::kernel::{Memory, NameOut, Probed, device_name, zero};
-use crate::maps::count;
+use crate::maps::lose;
 
 /// Where the module's fields are. A map, not `.rodata`: the module may be loaded later than these
 /// programs, and only packets that matched pay for the look-up.
@@ -125,7 +127,7 @@ fn tracked(sighting: &Sighting) -> u64 {
 fn write_facts(sighting: &Sighting, place: &Place) -> u64 {
     let nfct = tracked(sighting);
     if nfct == 0 {
-        let Some(record) = reserve::<Record<OvsFacts>>() else { return nfct };
+        let Some(record) = reserve::<Record<OvsFacts>>(sighting.hook) else { return nfct };
         // SAFETY: reserved memory of this type, ours until it is submitted.
         let (event, out) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
         fill(event, sighting, PART_OVS);
@@ -133,7 +135,7 @@ fn write_facts(sighting: &Sighting, place: &Place) -> u64 {
         submit(record);
         return nfct;
     }
-    let Some(record) = reserve::<Record<Tracked<OvsFacts>>>() else { return nfct };
+    let Some(record) = reserve::<Record<Tracked<OvsFacts>>>(sighting.hook) else { return nfct };
     // SAFETY: as above.
     let (event, ct, out) = unsafe {
         let parts = &raw mut (*record).parts;
@@ -151,7 +153,7 @@ fn write_run<const N: usize>(sighting: &Sighting, place: &Place) -> u64 {
     let part = if N == LIST_BYTES { PART_OVS_LIST } else { PART_OVS_LONG_LIST };
     let nfct = tracked(sighting);
     if nfct == 0 {
-        let Some(record) = reserve::<Record<OvsRun<N>>>() else { return nfct };
+        let Some(record) = reserve::<Record<OvsRun<N>>>(sighting.hook) else { return nfct };
         // SAFETY: reserved memory of this type, ours until it is submitted.
         let (event, run) = unsafe { (&raw mut (*record).event, &raw mut (*record).parts) };
         fill(event, sighting, PART_OVS | part);
@@ -159,7 +161,7 @@ fn write_run<const N: usize>(sighting: &Sighting, place: &Place) -> u64 {
         submit(record);
         return nfct;
     }
-    let Some(record) = reserve::<Record<Tracked<OvsRun<N>>>>() else { return nfct };
+    let Some(record) = reserve::<Record<Tracked<OvsRun<N>>>>(sighting.hook) else { return nfct };
     // SAFETY: as above.
     let (event, ct, run) = unsafe {
         let parts = &raw mut (*record).parts;
@@ -182,7 +184,7 @@ fn fill_run<const N: usize>(run: *mut OvsRun<N>, place: &Place) {
     // SAFETY: at most the array's size, which the verifier is shown; a fault is an error.
     let failed = unsafe { bpf_probe_read_kernel(list.cast(), len, place.list as *const _) };
     if failed != 0 {
-        count(Counter::Unreadable);
+        lose(Blindness::Unreadable, Hook::OvsActions as u32);
         // SAFETY: as above. A list that was not read is not known.
         unsafe {
             (*out).list_len = 0;

@@ -80,6 +80,9 @@ pub struct Meta {
     /// The probes that were attached, by name.
     #[serde(default)]
     pub probes: Vec<String>,
+    /// Size of the ring buffer, bytes. Absent in recordings of an earlier lasthop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<u64>,
     /// What this node could not show, each a sentence (a hook kind that found no way to attach).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blind: Vec<String>,
@@ -95,6 +98,8 @@ pub enum Outcome {
     Forwarded,
     /// The trace ended first.
     InFlight,
+    /// What would have told was lost by lasthop itself, or could not be waited for.
+    Unknown,
     /// Last seen at a hop, and nothing freed it on the record.
     Vanished,
     /// Went up to `ovs-vswitchd` and never came back.
@@ -230,17 +235,36 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// Events that could not be delivered.
+/// Events that could not be delivered, or that may not have been seen.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// Processor.
     pub cpu: u32,
-    /// How many, since the last such record of that processor.
+    /// How many, since the last such record of that processor (and of that hook and kind).
     pub count: u64,
-    /// Nanoseconds since the trace began.
+    /// When that was told, nanoseconds since the trace began. It comes before every hop that is later.
     pub ts: u64,
     /// Why: `ring-full`, `unreadable`, `identity-full`, `missed` (a program was interrupted by what it
-    /// was to see), `unread` (the trace was ended before it was), `drops-not-held`.
+    /// was to see), `unread` (the trace was ended before it was), `identity-evicted` and
+    /// `learned-evicted` (followed packets and learned tuples that were used last at that time may have
+    /// been forgotten), `drops-not-held`.
     pub what: Option<String>,
+    /// At which hook; absent where any may be meant, and in recordings of an earlier lasthop.
+    #[serde(default)]
+    pub hook: Option<HookName>,
+    /// When the first of them was lost, nanoseconds since the trace began. Absent in recordings of an
+    /// earlier lasthop: then all that follows may lack something.
+    #[serde(default)]
+    pub since: Option<u64>,
+    /// When the last of them was.
+    #[serde(default)]
+    pub until: Option<u64>,
+}
+
+impl Lost {
+    /// One, told of at `ts`; of which nothing more is known.
+    pub fn at(ts: u64) -> Self {
+        Self { cpu: 0, count: 1, ts, what: None, hook: None, since: None, until: None }
+    }
 }

@@ -132,6 +132,7 @@ pub(super) const META: &[Field] = &[
     must("start", Kind::Text),
     must("start_monotonic_ns", Kind::Decimal),
     may("ready", LONG),
+    may("ring", LONG),
     must("filter", Kind::Text),
     must("probes", Kind::List(&Kind::Text)),
     may("blind", Kind::List(&Kind::Text)),
@@ -335,4 +336,12 @@ pub(super) const ROUTING: &[Field] = &[
     may("far_end", Kind::Address),
     may("failed", Kind::Text),
 ];
-pub(super) const LOST: &[Field] = &[must("cpu", WORD), must("count", LONG), must("ts", LONG)];
+pub(super) const LOST: &[Field] = &[
+    must("cpu", WORD),
+    must("count", LONG),
+    must("ts", LONG),
+    may("what", Kind::Text),
+    may("hook", Kind::OneOf(HOOKS)),
+    may("since", LONG),
+    may("until", LONG),
+];

@@ -6,7 +6,7 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{fexit, kprobe, kretprobe};
 use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
-use tracer_common::abi::{FLAG_FIRST_SIGHT, Hook};
+use tracer_common::abi::{Blindness, FLAG_FIRST_SIGHT, Hook};
 
 use crate::emit::{Sighting, cpu, emit};
 use crate::judge::Match;
@@ -55,7 +55,9 @@ pub fn copy_enter_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg::<*const u8>(0)
         && maps::identity(skb as u64).is_some()
     {
-        let _ = maps::COPYING.insert(bpf_get_current_pid_tgid(), skb as u64, 0);
+        if maps::COPYING.insert(bpf_get_current_pid_tgid(), skb as u64, 0).is_err() {
+            maps::lose(Blindness::MapFull, Hook::Clone as u32);
+        }
     }
     0
 }

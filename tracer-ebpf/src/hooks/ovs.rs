@@ -12,7 +12,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{fentry, kprobe, kretprobe, map};
 use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::{FEntryContext, ProbeContext, RetProbeContext};
-use tracer_common::abi::Hook;
+use tracer_common::abi::{Blindness, Hook};
 use tracer_common::ovs::{FROM_USERSPACE, KNOWS_CMD, KNOWS_LIST, KNOWS_RESULT, OvsLayout};
 
 use super::ovs_answer;
@@ -209,7 +209,9 @@ pub fn ovs_upcall_kprobe(ctx: ProbeContext) -> u32 {
             pad: [0; 2],
             slot: ovs_answer::ask(found.life, ctx.pointer(2)),
         };
-        let _ = OVS_UPCALLS.insert(bpf_get_current_pid_tgid(), upcall, 0);
+        if OVS_UPCALLS.insert(bpf_get_current_pid_tgid(), upcall, 0).is_err() {
+            maps::lose(Blindness::MapFull, Hook::OvsUpcall as u32);
+        }
     }
     0
 }

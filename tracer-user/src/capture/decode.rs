@@ -297,7 +297,8 @@ fn tuple(t: &flow::Tuple) -> Tuple {
     }
 }
 
-fn hook_name(hook: Hook) -> HookName {
+/// The hook as records name it.
+pub fn hook_name(hook: Hook) -> HookName {
     match hook {
         Hook::TcIngress => HookName::TcIngress,
         Hook::TcEgress => HookName::TcEgress,

@@ -114,9 +114,11 @@ impl Entries {
         self.programs.remove(program);
     }
 
-    /// The programs in the kernel.
-    pub fn programs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.programs.values().flatten().map(|loaded| loaded.program.as_fd())
+    /// The programs in the kernel, by name.
+    pub fn programs(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+        let loaded =
+            self.programs.iter().filter_map(|(name, held)| Some((*name, held.as_ref().ok()?)));
+        loaded.map(|(name, loaded)| (name, loaded.program.as_fd()))
     }
 }
 

@@ -7,6 +7,8 @@ pub mod decode;
 mod entry;
 pub mod kernel_log;
 pub mod load;
+pub mod losses;
+mod memory;
 pub mod misses;
 pub mod object;
 pub mod ovs;

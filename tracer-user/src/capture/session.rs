@@ -5,10 +5,11 @@ use nix::time::{ClockId, clock_gettime};
 use tracer_common::flow::Filter;
 
 use super::ahead::load_ahead;
-use super::counters::Counters;
+use super::counters::{Counters, Rooms};
 use super::decode::{Decoder, Names};
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load, loader};
+use super::losses::Losses;
 use super::misses::Misses;
 use super::object;
 use super::ovs::{OvsFacts, OvsHooks};
@@ -47,9 +48,13 @@ pub struct Session {
     ring: Ring,
     kernel_log: KernelLog,
     counters: Counters,
+    losses: Losses,
+    rooms: Rooms,
     misses: Misses,
     /// What was missed until the detaching.
-    missed: Option<Lost>,
+    missed: Vec<Lost>,
+    /// Until when all losses are known, nanoseconds since the trace began.
+    known_until: u64,
     /// When the hooks began to go, nanoseconds since the trace began: what happens from then on is seen by
     /// some of them only, and so by none.
     ended: u64,
@@ -67,6 +72,8 @@ pub struct Session {
     more: bool,
     /// How many events were read.
     read: u64,
+    /// Of the latest of them, nanoseconds since the trace began.
+    read_until: u64,
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds.
@@ -89,8 +96,9 @@ fn give_memory_back() {
 /// Why an event is lost that was written: the trace had to end before it was read.
 const UNREAD: &str = "unread";
 
-/// How many events are decoded before other things get their turn.
-const BATCH: usize = 1024;
+/// How many events are decoded before they are told, and before other things get their turn: as many as
+/// a processor's cache holds.
+const BATCH: usize = 128;
 
 impl Session {
     /// Loads and attaches everything. Devices first, then what sees the end of packets: so that no
@@ -125,6 +133,8 @@ impl Session {
         let ring = Ring::take(&mut loaded)?;
         let kernel_log = KernelLog::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
+        let losses = Losses::take(&mut loaded, start)?;
+        let rooms = Rooms::take(&mut loaded)?;
         let ports = Ports::new(&mut loaded, choice)?;
         let (watch, links) = confined(&[FOLLOWING], || Watch::start(plan.scope))??;
         let mut session = Self {
@@ -132,8 +142,11 @@ impl Session {
             ring,
             kernel_log,
             counters,
+            losses,
+            rooms,
             misses: Misses::default(),
-            missed: None,
+            missed: Vec::new(),
+            known_until: 0,
             ended: u64::MAX,
             unseen: Few::default(),
             decoder: Decoder::new(names, start),
@@ -146,6 +159,7 @@ impl Session {
             start,
             more: false,
             read: 0,
+            read_until: 0,
         };
         log::debug!("the topology is read after {} ms", session.now() / 1_000_000);
         session.changed(links);
@@ -240,13 +254,15 @@ impl Session {
         self.ports.close_gone();
     }
 
-    /// Hands over what hops there are, at most a batch; returns how many.
-    pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
-        let Self { ring, decoder, topology, ended, .. } = self;
+    /// Adds what hops there are to `hops`, at most a batch; returns how many events there were. Before
+    /// any of them is told, [`Session::owes_losses`] is to be asked.
+    pub fn drain(&mut self, hops: &mut Vec<Hop>) -> usize {
+        let Self { ring, decoder, topology, ended, read_until, .. } = self;
         let n = ring.drain(BATCH, |event| {
             let hop = decoder.hop(&event, topology);
+            *read_until = hop.ts.max(*read_until);
             if hop.ts <= *ended {
-                each(hop);
+                hops.push(hop);
             }
         });
         self.more = n == BATCH;
@@ -257,6 +273,21 @@ impl Session {
     /// Whether the last [`Session::drain`] may have left events that were there.
     pub fn has_more(&self) -> bool {
         self.more
+    }
+
+    /// Whether an event may have been lost until `ts`, nanoseconds since the trace began, of which
+    /// [`Session::lost`] has not told: no packet is judged by that time before it has. That costs a look
+    /// at the clock and at a word of memory, where nothing was lost.
+    pub fn owes_losses(&mut self, ts: u64) -> bool {
+        if ts <= self.known_until {
+            return false;
+        }
+        let now = self.now();
+        if self.losses.are_new() {
+            return true;
+        }
+        self.known_until = now;
+        false
     }
 
     /// Asks a namespace's conntrack; `None` where the namespace has gone.
@@ -277,10 +308,23 @@ impl Session {
     /// What was lost since the last call.
     pub fn lost(&mut self) -> anyhow::Result<Vec<Lost>> {
         let now = self.now();
-        let mut lost = self.counters.lost(now)?;
-        lost.extend(self.missed.take());
+        let mut lost = self.lost_events()?;
+        lost.append(&mut self.missed);
         lost.extend(self.unread(now));
-        lost.extend(self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now)));
+        if let Some(loaded) = &self.loaded {
+            lost.extend(self.misses.lost(loaded, now));
+            lost.extend(self.rooms.lost(&self.counters, now));
+        }
+        Ok(lost)
+    }
+
+    /// Those of them that [`Session::owes_losses`] knows of.
+    pub fn lost_events(&mut self) -> anyhow::Result<Vec<Lost>> {
+        let now = self.now();
+        let mut lost = self.losses.lost(now)?;
+        self.known_until = now;
+        // As hops: from then on not all hooks were there.
+        lost.retain(|lost| lost.since.is_none_or(|since| since <= self.ended));
         Ok(lost)
     }
 
@@ -291,14 +335,19 @@ impl Session {
             return None;
         }
         self.read += unread;
-        Some(Lost { cpu: 0, count: unread, ts, what: Some(UNREAD.to_owned()) })
+        // They were written in the order in which they would have been read.
+        let (since, until) = (Some(self.read_until), Some(self.ended));
+        Some(Lost { count: unread, what: Some(UNREAD.to_owned()), since, until, ..Lost::at(ts) })
     }
 
     /// Detaches everything. What was written can still be drained.
     pub fn detach(&mut self) {
         let now = self.now();
         self.ended = now;
-        self.missed = self.loaded.as_ref().and_then(|loaded| self.misses.lost(loaded, now));
+        if let Some(loaded) = &self.loaded {
+            self.missed = self.misses.lost(loaded, now);
+            self.missed.extend(self.rooms.lost(&self.counters, now));
+        }
         self.loaded = None;
         self.ports.detach_all();
         self.kernel_log.flush();

@@ -27,6 +27,7 @@ pub fn meta(
         ready: Some(elapsed),
         filter: filter.to_owned(),
         probes,
+        ring: None,
         blind,
     }
 }

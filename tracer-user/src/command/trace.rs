@@ -85,14 +85,16 @@ async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyho
         Form::for_stdout(args.output.json),
         Shows::Everything,
     );
-    report.meta(&meta(&session, &args.live.filter_text))?;
+    let meta = Meta { ring: Some(args.ring.into()), ..meta(&session, &args.live.filter_text) };
+    report.meta(&meta)?;
     report.flush()?;
     privileges::renounce()?;
     announce(&session);
     let begun = stop.begin(child, &args.live, args.output.json).await;
     let mut ends = Ends { stop, lingering_since: None, last_hop: Instant::now() };
     let open_vswitch = Asking::new(talk, finder);
-    let mut owners = Owners { hands, names, open_vswitch, netfilter: Asker::default() };
+    let mut owners =
+        Owners { hands, names, open_vswitch, netfilter: Asker::default(), hops: Vec::new() };
     let packets = args.packets.map(std::num::NonZero::get);
     let followed = match begun {
         Ok(()) => follow(&mut session, &mut report, &mut owners, &mut ends, packets).await,
@@ -102,7 +104,7 @@ async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyho
     // Detach, then drain: whatever the kernel wrote is read.
     hands.run(|| session.detach());
     followed?;
-    while !hurry::leaves_less_than(AFTER_DRAINING) && owners.take_in(&mut session, &mut report) {}
+    while !hurry::leaves_less_than(AFTER_DRAINING) && owners.take_in(&mut session, &mut report)? {}
     let answers = owners.rest(&session).await;
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
     for lost in hands.run(|| session.lost())? {
@@ -132,6 +134,8 @@ struct Owners<'a> {
     names: PortNames,
     open_vswitch: Asking,
     netfilter: Asker,
+    /// Room for a batch of hops.
+    hops: Vec<Hop>,
 }
 
 impl Owners<'_> {
@@ -142,9 +146,28 @@ impl Owners<'_> {
         report.hop(&mut hop);
     }
 
-    /// Takes in what hops there are, at most a batch; whether there were any.
-    fn take_in(&mut self, session: &mut Session, report: &mut Report<'_>) -> bool {
-        session.drain(|hop| self.see(report, hop)) != 0
+    /// Takes in what hops there are, some batches at most; whether there were any. What was lost until
+    /// then is taken in before them: who judges a packet by the time of a hop has to know it.
+    fn take_in(&mut self, session: &mut Session, report: &mut Report<'_>) -> anyhow::Result<bool> {
+        /// How many batches before other things get their turn.
+        const BATCHES: usize = 8;
+        let mut any = false;
+        for _ in 0..BATCHES {
+            let mut hops = std::mem::take(&mut self.hops);
+            any |= session.drain(&mut hops) != 0;
+            let latest = hops.iter().map(|hop| hop.ts).max();
+            if latest.is_some_and(|ts| session.owes_losses(ts)) {
+                for lost in self.hands.run(|| session.lost_events())? {
+                    report.lost(&lost)?;
+                }
+            }
+            hops.drain(..).for_each(|hop| self.see(report, hop));
+            self.hops = hops;
+            if !session.has_more() {
+                break;
+            }
+        }
+        Ok(any)
     }
 
     /// Lets conntrack be asked what there is to ask; the answers that there are by now.
@@ -199,10 +222,11 @@ async fn follow(
                 false
             }
             _ = tick.tick() => {
+                // Before the losses are read: until then they are known.
+                ticked = Some(session.now());
                 for lost in hands.run(|| { session.follow_modules(); session.lost() })? {
                     report.lost(&lost)?;
                 }
-                ticked = Some(session.now());
                 let asking = &mut owners.open_vswitch;
                 report.questions().into_iter().for_each(|question| asking.ask(question));
                 for answer in asking.ready() {
@@ -213,7 +237,7 @@ async fn follow(
             }
             stop = ends.stop() => stop,
         };
-        if owners.take_in(session, report) {
+        if owners.take_in(session, report)? {
             ends.last_hop = Instant::now();
         }
         // Only once all that happened until then has been taken in.

@@ -1,9 +1,12 @@
 //! What became of one packet: the judgement over all its lives.
 
+mod proof;
+
 use std::rc::Rc;
 
 use crate::model::{HookName, Outcome, PktType};
 use crate::reconstruct::everyday::{self, Taker};
+use crate::reconstruct::gaps::Doubt;
 use crate::reconstruct::ovs::{OvsEnd, is_ovs_function};
 use crate::reconstruct::packet::{Life, Packet};
 use crate::reconstruct::pieces::{Pieces, is_given_up};
@@ -48,6 +51,8 @@ pub struct Fate {
     pub passage: Vec<Rc<Sight>>,
     /// Of a fragment that waits for others, or did: what came of its datagram.
     pub pieces: Option<Pieces>,
+    /// On what it depends that nothing else was seen; `None`: what was seen proves it.
+    pub doubt: Option<Doubt>,
 }
 
 /// What became of one copy, and the hop that decided it.
@@ -230,12 +235,17 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
                 Outcome::Dropped if is_given_up(at) => Pieces::of(packet, at),
                 _ => None,
             };
-            Fate { outcome, at: (*at).clone(), before: life.port.clone(), passage, pieces }
+            let doubt = proof::doubt(packet, life, outcome, at, &ends);
+            Fate { outcome, at: (*at).clone(), before: life.port.clone(), passage, pieces, doubt }
         }
-        None => {
-            let (at, passage) = (packet.last.clone(), Vec::new());
-            Fate { outcome: unended, at, before: None, passage, pieces: None }
-        }
+        None => Fate {
+            outcome: unended,
+            at: packet.last.clone(),
+            before: None,
+            passage: Vec::new(),
+            pieces: None,
+            doubt: Some(Doubt::any_of_packet(packet.first.ts)),
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! One flow: what its packets came to, folded so that it stays small however long it lives.
 
+mod doubts;
 mod loss;
 mod side;
 
@@ -11,6 +12,7 @@ use self::loss::{One, is_same_place};
 pub use self::side::Side;
 use crate::model::{Conntrack, HookName, Netfilter, Outcome, Routing};
 use crate::reconstruct::fate::Fate;
+use crate::reconstruct::gaps::Doubt;
 use crate::reconstruct::kinds::Kinds;
 use crate::reconstruct::nat::Nat;
 use crate::reconstruct::packet::Packet;
@@ -77,6 +79,10 @@ pub struct Flow {
     pub last_ts: u64,
     /// Events were lost while it was traced.
     pub incomplete: bool,
+    /// Events were lost before its first packet on the record, which does not look like the first.
+    pub is_begun_unseen: bool,
+    /// Size of the ring buffer, bytes.
+    pub ring: Option<u64>,
     /// How many of its packets are not settled.
     pub open: u64,
     /// The keys by which its packets are found.
@@ -125,6 +131,8 @@ impl Flow {
             last_ts: opening.ts,
             opening,
             incomplete: false,
+            is_begun_unseen: false,
+            ring: None,
             open: 0,
             // Most have one.
             keys: Vec::with_capacity(1),
@@ -200,9 +208,13 @@ impl Flow {
     /// where it was not translated back.
     pub fn judge(&self, packet: &Packet, mut fate: Fate) -> Fate {
         if self.direction_of(packet) == Direction::Reply
-            && self.nat.untranslated(packet, &self.opening, &fate).is_some()
+            && let Some(step) = self.nat.untranslated(packet, &self.opening, &fate)
         {
             fate.outcome = Outcome::ReplyNotTranslated;
+            // Who asked and who answers, and where a translation is made, may look otherwise where some
+            // of it was not seen.
+            let is_known = step.is_placed() && self.begins();
+            fate.doubt = (!is_known).then(|| Doubt::any_from(0));
         }
         fate
     }
@@ -327,18 +339,24 @@ impl Flow {
 
     /// Counts a loss; gives back which of the losses it is counted with.
     fn fold_loss(&mut self, packet: &One<'_>, fate: &Fate, direction: Direction) -> usize {
+        let is_unknown = fate.outcome == Outcome::Unknown;
         let same = |l: &Loss| {
             l.outcome == fate.outcome
                 && l.direction == direction
                 && (l.unanswered, l.is_early) == (packet.unanswered, packet.is_early)
                 && l.pieces.is_some() == fate.pieces.is_some()
-                // Where one that nobody answered was seen last is nobody's fault.
-                && (packet.unanswered || is_same_place(&l.at, &fate.at))
+                // Where one that nobody answered was seen last is nobody's fault, nor where one was whose
+                // end is not known.
+                && (packet.unanswered || is_unknown || is_same_place(&l.at, &fate.at))
+                && (!is_unknown || l.doubt.is_some() == fate.doubt.is_some())
         };
         let asked = fate.at.hook == HookName::OvsUpcall;
-        let full = self.losses.len() >= MAX_LOSSES;
+        // What is not known is not counted with what is.
+        let alike = |l: &Loss| (l.outcome == Outcome::Unknown) == is_unknown;
+        let full = self.losses.iter().filter(|l| alike(l)).count() >= MAX_LOSSES;
         let known = self.losses.iter().position(same);
-        if let Some(known) = known.or_else(|| full.then_some(MAX_LOSSES - 1)) {
+        let last = || self.losses.iter().rposition(alike).filter(|_| full);
+        if let Some(known) = known.or_else(last) {
             self.losses[known].add(packet, Some(fate));
             return known;
         }
@@ -353,6 +371,8 @@ impl Flow {
             evidence: vec![packet.number],
             first: packet.first.clone(),
             misfit: packet.misfit,
+            doubt: fate.doubt.filter(|_| is_unknown),
+            missing: None,
             at: fate.at.clone(),
             before: fate.before.clone(),
             passage: fate.passage.clone(),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use self::holders::Holders;
-use crate::model::{Lost, Proto};
+use crate::model::Proto;
 use crate::reconstruct::Map;
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::part::Part;
@@ -16,9 +16,6 @@ use crate::reconstruct::tuple::{FlowKey, FlowTuple};
 
 /// How many flows are held. Past that those that have been silent longest are retired.
 pub const MAX_FLOWS: usize = 4096;
-/// How long after its last packet the loss of an event may still have been the loss of one of the
-/// flow's, nanoseconds.
-const LOST_NEAR: u64 = 5_000_000_000;
 
 /// All flows of a trace.
 #[derive(Debug, Default)]
@@ -30,7 +27,6 @@ pub struct Flows {
     /// The flow of all packets that never showed a tuple.
     unreadable: Option<u64>,
     latest: u64,
-    lost_until: Option<u64>,
     retired: Vec<Flow>,
     /// Flows that were retired and that nobody asked for.
     pub forgotten: u64,
@@ -212,17 +208,6 @@ impl Flows {
         }
     }
 
-    /// Events were lost: flows of that time are incomplete.
-    pub fn lost(&mut self, lost: &Lost, since: u64) {
-        if lost.count == 0 {
-            return;
-        }
-        self.lost_until = self.lost_until.max(Some(lost.ts));
-        for flow in self.by_number.values_mut() {
-            flow.incomplete |= flow.last_ts.saturating_add(LOST_NEAR) >= since;
-        }
-    }
-
     /// Retires flows when there are too many of them.
     pub fn age_out(&mut self) {
         if self.by_number.len() <= MAX_FLOWS {
@@ -289,7 +274,6 @@ impl Flows {
     fn begin(&mut self, sight: &Rc<Sight>) -> u64 {
         self.latest += 1;
         let mut flow = Flow::new(self.latest, sight.clone());
-        flow.incomplete = self.lost_until.is_some_and(|until| sight.ts <= until);
         flow.parts.add(Part::of(sight));
         self.by_number.insert(self.latest, flow);
         self.latest

@@ -8,6 +8,7 @@ pub mod everyday;
 pub mod fate;
 pub mod flow;
 pub mod flows;
+pub mod gaps;
 mod identity;
 pub mod kinds;
 pub mod nat;

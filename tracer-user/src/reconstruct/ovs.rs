@@ -104,6 +104,13 @@ impl Passage {
             .collect()
     }
 
+    /// The list that was run last before `ts`: when, and whether it says drop and nothing else.
+    pub fn last_run(&self, ts: u64) -> Option<(u64, bool)> {
+        let runs = self.steps.iter().rev().filter(|(_, s)| s.hook == HookName::OvsActions);
+        let (_, run) = runs.into_iter().find(|(_, s)| s.ts <= ts)?;
+        Some((run.ts, run.ovs.as_deref().is_some_and(says_drop)))
+    }
+
     /// How Open vSwitch ended the copy `life`, where it was Open vSwitch that did.
     pub fn end_of(&self, life: u64, freed: &Sight) -> Option<OvsEnd> {
         if !is_freed_by_ovs(freed.cause.as_deref()?) {
@@ -212,7 +219,7 @@ impl Asked {
 }
 
 /// The kernel says that the list came to its end (since 6.6), which copies may have left.
-fn is_end_of_list(freed: &Sight) -> bool {
+pub fn is_end_of_list(freed: &Sight) -> bool {
     freed.raw_reason() == Some("OVS_DROP_LAST_ACTION")
 }
 
@@ -289,7 +296,7 @@ impl Flow {
     /// The loss of other packets that tells what was decided about one that did not come back from
     /// `ovs-vswitchd`.
     pub fn decided_alike(&self, direction: Direction, fate: &Fate) -> Option<usize> {
-        let pass = asking_pass(&fate.at)?;
+        let pass = asking_pass(&fate.at).filter(|_| fate.outcome != Outcome::Unknown)?;
         self.losses.iter().position(|l| {
             l.outcome == Outcome::DroppedByOvs
                 && l.direction == direction
@@ -306,8 +313,12 @@ impl Flow {
         if decided.outcome != Outcome::DroppedByOvs || pass.is_none() {
             return Vec::new();
         }
-        let is_same =
-            |i: usize, l: &Loss| i != at && l.direction == direction && asking_pass(&l.at) == pass;
+        let is_same = |i: usize, l: &Loss| {
+            i != at
+                && l.direction == direction
+                && l.outcome != Outcome::Unknown
+                && asking_pass(&l.at) == pass
+        };
         let (absorbed, kept): (Vec<_>, Vec<_>) =
             self.losses.drain(..).enumerate().partition(|(i, l)| is_same(*i, l));
         self.losses = kept

@@ -76,8 +76,8 @@ impl Question {
             let (at, before) = (fate::end_of(life).1.clone(), life.port.clone());
             let passage = packet.passage.of(life.id);
             question.is_refused = at.hook == HookName::Drop;
-            question.fate =
-                Fate { outcome: fate::dropped_by(&at), at, before, passage, pieces: None };
+            let outcome = fate::dropped_by(&at);
+            question.fate = Fate { outcome, at, before, passage, pieces: None, doubt: None };
         }
         Some(question)
     }

@@ -41,7 +41,8 @@ impl Related {
 
     /// Its end is a loss.
     pub fn is_lost(&self) -> bool {
-        !matches!(self.outcome, Outcome::Delivered | Outcome::Forwarded | Outcome::InFlight)
+        use Outcome::{Delivered, Forwarded, InFlight, Unknown};
+        !matches!(self.outcome, Delivered | Forwarded | InFlight | Unknown)
     }
 
     /// Counts a settled one.

@@ -60,7 +60,7 @@ impl Settled {
     /// Whether a late hop says something else than what was told.
     pub fn is_contradicted_by(&self, late: &Sight) -> bool {
         match self.outcome {
-            Outcome::Vanished | Outcome::InFlight | Outcome::UpcallLost => true,
+            Outcome::Vanished | Outcome::InFlight | Outcome::UpcallLost | Outcome::Unknown => true,
             Outcome::Delivered | Outcome::Forwarded => {
                 late.hook == HookName::Drop
                     && !everyday::is_socket_handling(&self.last, late)

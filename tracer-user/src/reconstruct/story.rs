@@ -2,6 +2,7 @@
 
 mod answers;
 mod belonging;
+mod doubts;
 mod waiting;
 
 use std::cmp::Reverse;
@@ -9,12 +10,14 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use self::doubts::Wait;
 use self::waiting::{due, unended};
 use crate::model::{HookName, Hop, Lost, Outcome};
 use crate::reconstruct::asked::{self, Answer};
 use crate::reconstruct::fate;
 use crate::reconstruct::flow::{Direction, Flow};
 use crate::reconstruct::flows::Flows;
+use crate::reconstruct::gaps::Gaps;
 use crate::reconstruct::identity::Marks;
 use crate::reconstruct::ovs::{Asked, silent_drop};
 use crate::reconstruct::owner;
@@ -28,8 +31,6 @@ use crate::reconstruct::{Map, Way};
 const MAX_OPEN: usize = 4_096;
 /// How many packets whose end was seen are looked at together, to ask about them at once.
 const MAX_ENDED: usize = 256;
-/// How many processors' losses are told apart.
-const MAX_CPUS: usize = 8192;
 
 /// The whole trace as it unfolds. Pure: time is what the hops and the caller say it is.
 #[derive(Debug, Default)]
@@ -48,8 +49,9 @@ pub struct Story {
     outcomes: u64,
     packets: u64,
     previous: Option<Rc<Sight>>,
-    lost_at: Map<u32, u64>,
-    incomplete: bool,
+    gaps: Gaps,
+    /// Size of the ring buffer, bytes.
+    ring: Option<u64>,
     /// What netfilter answered.
     netfilter: asked::Answers,
     /// What Open vSwitch answered.
@@ -118,15 +120,7 @@ impl Story {
 
     /// Takes in that events were lost.
     pub fn lost(&mut self, lost: &Lost) {
-        if lost.count == 0 {
-            return;
-        }
-        if self.lost_at.len() >= MAX_CPUS {
-            self.lost_at.clear();
-        }
-        let since = self.lost_at.insert(lost.cpu, lost.ts).unwrap_or(0);
-        self.incomplete = true;
-        self.flows.lost(lost, since);
+        self.gaps.add(lost);
     }
 
     /// Takes in what was answered.
@@ -146,11 +140,12 @@ impl Story {
         flow.rules = self.netfilter.rules_about(flow);
         flow.one_way = self.one_way;
         flow.routing = self.netfilter.routing_about(flow);
+        flow.ring = self.ring;
     }
 
     /// Events were lost at some time of the trace.
     pub fn is_incomplete(&self) -> bool {
-        self.incomplete
+        self.gaps.are_any()
     }
 
     /// How many packets were seen.
@@ -188,8 +183,9 @@ impl Story {
                 self.wakes.push(Reverse((due, number)));
                 continue;
             }
+            let early = if due > now { Wait::CutShort } else { Wait::Over };
             let unended = unended(packet, now);
-            self.close(number, unended, &mut ways);
+            self.close(number, unended, early, &mut ways);
         }
         self.flows.age_out();
         ways
@@ -247,7 +243,7 @@ impl Story {
         let mut ways = Vec::with_capacity(open.len());
         for number in open {
             let unended = self.open.get(&number).map_or(Outcome::Vanished, |p| unended(p, end));
-            self.close(number, unended, &mut ways);
+            self.close(number, unended, Wait::Over, &mut ways);
         }
         self.wakes.clear();
         ways
@@ -301,15 +297,11 @@ impl Story {
     }
 
     /// Tells a packet's fate, and anew that of packets on which it sheds light.
-    fn close(&mut self, number: u64, unended: Outcome, ways: &mut Vec<Way>) {
+    fn close(&mut self, number: u64, unended: Outcome, wait: Wait, ways: &mut Vec<Way>) {
         let Some(mut packet) = self.open.remove(&number) else {
             return;
         };
         let mut fate = fate::fate(&packet, unended);
-        let is_lost_from_sight = matches!(fate.outcome, Outcome::Vanished | Outcome::UpcallLost);
-        if packet.is_early && is_lost_from_sight {
-            fate.outcome = Outcome::InFlight;
-        }
         if !packet.counted {
             self.outcomes += 1;
         }
@@ -320,6 +312,7 @@ impl Story {
         if let Some(entry) = self.flows.flow_mut(flow) {
             fate = entry.judge(&packet, fate);
         }
+        self.doubt(&packet, &mut fate, wait);
         self.take_answer(&packet.first);
         let mut settled = Settled {
             flow,

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::model::{HookName, Outcome};
+use crate::model::{HookName, Outcome, TcpFlags};
 use crate::reconstruct::everyday;
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::Direction;
@@ -217,6 +217,14 @@ impl Twins {
         self.arrived.retain(|s| s.number != number);
         self.discarded.retain(|d| d.segment.number != number);
     }
+}
+
+/// Whether a segment that ended like this may be one that repeats another, as far as it shows by
+/// itself. (To whom no socket listens, nothing had arrived before its SYN.)
+pub fn may_be_one(first: &Sight, at: &Sight) -> bool {
+    let is_refused =
+        at.raw_reason() == Some("NO_SOCKET") && first.tcp.is_some_and(TcpFlags::is_syn);
+    is_by_tcp(at) && !is_refused
 }
 
 fn made_up_for(acked: &[Acked], lost: &Segment) -> bool {

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line() {
-        let record = Record::Lost(Lost { cpu: 1, count: 2, ts: 3, what: Some("a\nb".into()) });
+        let record =
+            Record::Lost(Lost { cpu: 1, count: 2, what: Some("a\nb".into()), ..Lost::at(3) });
         let mut out = Vec::new();
         write(&mut out, &record).unwrap();
         let line = String::from_utf8(out).unwrap();

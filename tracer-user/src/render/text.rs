@@ -10,7 +10,8 @@ use crate::reconstruct::sight::Sight;
 use crate::render::change::changes;
 use crate::render::ovs;
 use crate::verdict::Tally;
-use crate::verdict::words::{count, flow_name, safe};
+pub use crate::verdict::words::hook as hook_name;
+use crate::verdict::words::{count, flow_name, safe, why_lost};
 
 /// Prints for a person.
 #[derive(Clone, Copy, Debug)]
@@ -83,16 +84,10 @@ impl Text {
     /// # Errors
     /// Those of the writer.
     pub fn lost(self, out: &mut dyn Write, lost: &Lost) -> io::Result<()> {
-        let why = match lost.what.as_deref() {
-            Some("ring-full") | None => "the ring buffer was full",
-            Some("missed") => "they happened while the same program was running",
-            Some("unreadable") => "kernel memory could not be read",
-            Some("unread") => "the trace was ended before they were read",
-            Some("identity-full") => "the map of followed packets was full",
-            Some(other) => other,
-        };
+        let why = why_lost(lost.what.as_deref());
+        let hook = lost.hook.map(|hook| format!(" at {}", hook_name(hook))).unwrap_or_default();
         let line = format!(
-            "{:>7}.{:03}   lost: {} on cpu {} ({})",
+            "{:>7}.{:03}   lost: {}{hook} on cpu {} ({})",
             lost.ts / 1_000_000,
             lost.ts / 1000 % 1000,
             count(lost.count, "event"),
@@ -109,7 +104,7 @@ impl Text {
     pub fn verdict(self, out: &mut dyn Write, verdict: &Verdict) -> io::Result<()> {
         let style = match verdict.outcome {
             Outcome::Delivered | Outcome::Forwarded => GOOD,
-            Outcome::InFlight => DOUBT,
+            Outcome::InFlight | Outcome::Unknown => DOUBT,
             _ => BAD,
         };
         let heading = format!("flow {}: {}", verdict.flow, flow_name(verdict));
@@ -167,6 +162,10 @@ impl Text {
             tally.delivered,
             count(tally.lost + tally.untranslated, "flow"),
         );
+        if tally.unknown > 0 {
+            let flows = count(tally.unknown, "flow");
+            let _ = write!(line, " Of {flows} it is not known what became of a packet.");
+        }
         if incomplete {
             line.push_str(" Events were lost: the record is incomplete.");
         }
@@ -183,30 +182,13 @@ impl Text {
     }
 }
 
-/// A hook as records name it.
-pub fn hook_name(hook: HookName) -> &'static str {
-    match hook {
-        HookName::TcIngress => "tc-ingress",
-        HookName::TcEgress => "tc-egress",
-        HookName::Drop => "drop",
-        HookName::Consume => "consume",
-        HookName::Deliver => "deliver",
-        HookName::Clone => "clone",
-        HookName::OvsReceive => "ovs-receive",
-        HookName::OvsUpcall => "ovs-upcall",
-        HookName::OvsActions => "ovs-actions",
-        HookName::OvsOutput => "ovs-output",
-        HookName::Ct => "ct",
-        HookName::OvsAnswer => "ovs-answer",
-    }
-}
-
 /// An outcome as records name it.
 pub fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Delivered => "delivered",
         Outcome::Forwarded => "forwarded",
         Outcome::InFlight => "in-flight",
+        Outcome::Unknown => "unknown",
         Outcome::Vanished => "vanished",
         Outcome::UpcallLost => "upcall-lost",
         Outcome::Misaddressed => "misaddressed",

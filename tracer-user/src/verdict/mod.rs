@@ -64,6 +64,7 @@ pub const RULES: &[Rule] = &[
     rules::vanished,
     rules::unanswered,
     rules::unsent,
+    rules::unknown,
     rules::in_flight,
     rules::forwarded,
     rules::delivered,
@@ -84,7 +85,7 @@ pub fn judge(flow: &Flow) -> Option<Verdict> {
     text.push_str(&window::told(flow));
     text.push_str(&service::passed_by(flow));
     text.push_str(&related::told(flow));
-    if flow.incomplete {
+    if flow.incomplete && found.outcome != Outcome::Unknown {
         text.push_str(" Events were lost meanwhile, so this may not be the whole story.");
     }
     Some(Verdict {
@@ -120,6 +121,8 @@ impl Story {
     pub fn judge_all(&self, flows: Vec<Flow>) -> Vec<Verdict> {
         let informed = flows.into_iter().map(|mut flow| {
             self.inform(&mut flow);
+            related::doubt_discovery(&mut flow);
+            self.tell_missing(&mut flow);
             flow
         });
         informed.filter_map(|flow| judge(&flow)).collect()

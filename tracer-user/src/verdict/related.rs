@@ -48,6 +48,9 @@ fn end(related: &Related) -> String {
         Outcome::Delivered => format!(", which reached its host{place}"),
         Outcome::Forwarded => format!(", which left the node{place}"),
         Outcome::InFlight => ", which was still on its way".to_owned(),
+        Outcome::Unknown => {
+            format!(", seen last{place}; what became of it is not known: events were lost")
+        }
         Outcome::Vanished => format!(", which was lost from sight{place}"),
         _ => format!(", which was dropped{place}"),
     }
@@ -63,4 +66,23 @@ pub fn is_discovery(flow: &Flow, loss: &Loss) -> bool {
     let too_big = matter::of(&loss.at, loss.before.as_deref()).0 == Matter::Mtu;
     let told = flow.related.iter().any(|r| r.is_too_big() && !r.is_lost());
     too_big && told && flow.side(loss.direction).last_good_ts > loss.last_ts
+}
+
+/// It may have been path MTU discovery at work, of which a part was not seen: then what became of the
+/// connection is not known.
+pub fn doubt_discovery(flow: &mut Flow) {
+    if !flow.incomplete {
+        return;
+    }
+    let is_found: Vec<bool> = flow.losses.iter().map(|loss| is_discovery(flow, loss)).collect();
+    let mut is_found = is_found.into_iter();
+    let doubt = flow.doubt();
+    flow.doubt_all(doubt, |loss| {
+        let is_tcp = loss.first.tuple.is_some_and(|t| t.proto == Proto::Tcp);
+        let is_found = is_found.next().unwrap_or(false);
+        loss.outcome == Outcome::Dropped
+            && is_tcp
+            && !is_found
+            && matter::of(&loss.at, loss.before.as_deref()).0 == Matter::Mtu
+    });
 }

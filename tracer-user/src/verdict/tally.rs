@@ -17,6 +17,8 @@ pub struct Tally {
     pub untranslated: u64,
     /// Flows whose packets were still on their way when the trace ended.
     pub in_flight: u64,
+    /// Flows of which it is not known what became of a packet.
+    pub unknown: u64,
 }
 
 impl Tally {
@@ -28,6 +30,7 @@ impl Tally {
         match verdict.outcome {
             Outcome::Delivered | Outcome::Forwarded => {}
             Outcome::InFlight => self.in_flight += 1,
+            Outcome::Unknown => self.unknown += 1,
             Outcome::ReplyNotTranslated => self.untranslated += 1,
             Outcome::Vanished
             | Outcome::UpcallLost
@@ -38,13 +41,14 @@ impl Tally {
     }
 
     /// The exit status that tells the outcome. `matched`: any packet matched the filter.
-    /// `incomplete`: events were lost. A packet still on its way is no loss.
+    /// `incomplete`: events were lost. A packet still on its way is no loss, and one whose end is not
+    /// known is none that was proven.
     pub fn exit_code(&self, matched: bool, incomplete: bool) -> u8 {
         if self.untranslated > 0 {
             11
         } else if self.lost > 0 {
             10
-        } else if incomplete {
+        } else if incomplete || self.unknown > 0 {
             13
         } else if matched {
             0

@@ -198,7 +198,7 @@ fn commands_find_their_namespace() {
 fn an_incomplete_record_says_so() {
     let mut story = Story::new();
     story.observe(&mut drop(1, 1, Some("XDP"), "do_xdp_generic"));
-    story.lost(&crate::model::Lost { cpu: 0, count: 9, ts: 2_000_000, what: None });
+    story.lost(&crate::model::Lost { count: 9, ..crate::model::Lost::at(2_000_000) });
     let v = story.finish(3_000_000).1.remove(0);
     assert!(v.incomplete && v.text.contains("Events were lost"), "{}", v.text);
 }

@@ -42,6 +42,38 @@ pub fn end(addr: std::net::IpAddr, port: Option<u16>) -> String {
     }
 }
 
+/// A hook as records name it.
+pub fn hook(hook: HookName) -> &'static str {
+    match hook {
+        HookName::TcIngress => "tc-ingress",
+        HookName::TcEgress => "tc-egress",
+        HookName::Drop => "drop",
+        HookName::Consume => "consume",
+        HookName::Deliver => "deliver",
+        HookName::Clone => "clone",
+        HookName::OvsReceive => "ovs-receive",
+        HookName::OvsUpcall => "ovs-upcall",
+        HookName::OvsActions => "ovs-actions",
+        HookName::OvsOutput => "ovs-output",
+        HookName::Ct => "ct",
+        HookName::OvsAnswer => "ovs-answer",
+    }
+}
+
+/// Why events were lost, for the word in a record.
+pub fn why_lost(what: Option<&str>) -> &str {
+    match what {
+        Some("ring-full") | None => "the ring buffer was full",
+        Some("missed") => "they happened while the same program was running",
+        Some("unreadable") => "kernel memory could not be read",
+        Some("unread") => "the trace was ended before they were read",
+        Some("identity-full") => "a map took no more entries",
+        Some("identity-evicted") => "the map of followed packets had no more room",
+        Some("learned-evicted") => "the map of learned tuples had no more room",
+        Some(other) => other,
+    }
+}
+
 /// The protocol's name in a sentence.
 pub fn proto(tuple: &FlowTuple) -> Cow<'static, str> {
     match tuple.proto {

@@ -129,7 +129,7 @@ impl Screen {
             let count = not_held - std::mem::replace(&mut self.told_not_held, not_held);
             if count != 0 {
                 let what = Some("drops-not-held".to_owned());
-                let lost = Record::Lost(Lost { cpu: 0, count, ts, what });
+                let lost = Record::Lost(Lost { count, what, ..Lost::at(ts) });
                 json::write(&mut out, &lost)?;
             }
         } else {

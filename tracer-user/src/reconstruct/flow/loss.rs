@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Direction;
 use crate::model::{HookName, Outcome, OvsTrace};
 use crate::reconstruct::fate::Fate;
+use crate::reconstruct::gaps::{Doubt, Missing};
 use crate::reconstruct::kinds::Kinds;
 use crate::reconstruct::packet::Packet;
 use crate::reconstruct::pieces::Pieces;
@@ -38,6 +39,11 @@ pub struct Loss {
     pub first: Rc<Sight>,
     /// How the first one's numbers did not fit those before.
     pub misfit: Option<Misfit>,
+    /// On what it depends that their end is not known: what of it was lost may be their end. `None` where
+    /// it is, and where they could not be waited for.
+    pub doubt: Option<Doubt>,
+    /// What was lost of that.
+    pub missing: Option<Missing>,
     /// Where that one came to harm.
     pub at: Rc<Sight>,
     /// The device that it entered or left before.
@@ -78,6 +84,8 @@ impl Loss {
         self.kinds.add(packet.first);
         self.asked += u64::from(fate.is_none_or(|f| f.at.hook == HookName::OvsUpcall));
         self.last_ts = self.last_ts.max(packet.first.ts);
+        let doubt = fate.and_then(|fate| fate.doubt);
+        self.doubt = self.doubt.map(|own| doubt.map_or(own, |doubt| own.and(doubt)));
         if (packet.first.ts, packet.number) < (self.first.ts, self.lowest()) {
             self.first = packet.first.clone();
             self.misfit = packet.misfit;
@@ -122,6 +130,7 @@ impl Loss {
         self.kinds.add_all(&other.kinds);
         self.asked += other.asked;
         self.last_ts = self.last_ts.max(other.last_ts);
+        self.doubt = self.doubt.map(|own| other.doubt.map_or(own, |doubt| own.and(doubt)));
         self.evidence.extend(&other.evidence);
         self.evidence.sort_unstable();
         self.evidence.truncate(MAX_EVIDENCE);

@@ -89,7 +89,10 @@ impl Step {
         to_it
             && self.is_source()
             && passed
-            && !matches!(reply.fate.outcome, Outcome::InFlight | Outcome::Vanished)
+            && !matches!(
+                reply.fate.outcome,
+                Outcome::InFlight | Outcome::Unknown | Outcome::Vanished
+            )
     }
 }
 

@@ -28,6 +28,7 @@ impl Story {
     /// began: what stayed without an answer is a loss of the flow's. The packets' journeys are told
     /// already, and stand: each ended where it says.
     pub(super) fn miss_answers(&self, flow: &mut Flow, end: u64) {
+        self.doubt_flow(flow);
         if !self.one_way {
             flow.miss_answers(end);
         }

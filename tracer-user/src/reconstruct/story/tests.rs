@@ -225,17 +225,17 @@ fn a_lost_event_marks_the_flows_of_its_time() {
     let mut story = Story::new();
     let other = tuple("udp", "10.0.0.1", 1001, "10.0.0.2", 53);
     observe(&mut story, vec![refused(0, 1), refused(9000, 2).tuple(other).print("f2")]);
-    story.lost(&Lost { cpu: 0, count: 0, ts: 8 * S, what: None });
+    story.lost(&Lost { count: 0, ..Lost::at(8 * S) });
     assert!(!story.is_incomplete());
-    story.lost(&Lost { cpu: 1, count: 1, ts: 100, what: None });
-    story.lost(&Lost { cpu: 1, count: 1, ts: 9 * S, what: None });
+    story.lost(&Lost { cpu: 1, ..Lost::at(100) });
+    story.lost(&Lost { cpu: 1, ..Lost::at(9 * S) });
     assert!(story.is_incomplete());
     let (_, flows) = story.end(20 * S);
     assert_eq!(flows.iter().map(|f| f.incomplete).collect::<Vec<_>>(), [true, true]);
 
     let mut story = Story::new();
     observe(&mut story, vec![refused(0, 1)]);
-    story.lost(&Lost { cpu: 0, count: 0, ts: 0, what: None });
+    story.lost(&Lost { count: 0, ..Lost::at(0) });
     let (_, flows) = story.end(20 * S);
     assert!(!flows[0].incomplete);
 }

@@ -25,8 +25,10 @@ pub fn black_hole(flow: &Flow) -> Option<Finding> {
     let named = at.raw_reason().map(|r| format!(" [{}]", words::safe(r))).unwrap_or_default();
     let by = words::symbol(at).map(|s| format!(" by {s}")).unwrap_or_default();
     let mtu = lost.mtu.map(|m| format!(", at most {m} bytes,")).unwrap_or_default();
+    // Another may have arrived, among the events that were lost.
+    let learns = if flow.incomplete { "was not seen to learn it" } else { "never learns it" };
     let text = format!(
-        "Packets of {} are too big for a part of the path, and their sender never learns it: {} {} that \
+        "Packets of {} are too big for a part of the path, and their sender {learns}: {} {} that \
          would say so{mtu} {} dropped{}{by}{why}{named}. Until it arrives, every packet of that size is \
          lost (a path-MTU black hole).{}",
         flow_name(flow),

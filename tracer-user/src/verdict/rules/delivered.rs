@@ -29,8 +29,10 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
         let _ = write!(text, "; {}", one_way(&flow.back, "answer"));
     }
     text.push('.');
-    let is_unanswered = wants_answer(flow) && flow.back.packets == 0 && !flow.one_way;
-    let missing = if flow.one_way { 0 } else { missing_echoes(flow) };
+    // What would answer may be among the events that were lost.
+    let is_seen_whole = !flow.one_way && !flow.incomplete;
+    let is_unanswered = wants_answer(flow) && flow.back.packets == 0 && is_seen_whole;
+    let missing = if is_seen_whole { missing_echoes(flow) } else { 0 };
     if is_unanswered {
         text.push_str(" No answer was seen.");
     } else if missing > 0 {
@@ -92,7 +94,10 @@ fn wants_answer(flow: &Flow) -> bool {
 /// A connection was asked for, and what came back was a RST (RFC 9293, 3.5.2): nobody listens there, or a
 /// firewall answers for whom it was to reach.
 fn is_refused(flow: &Flow) -> bool {
-    flow.out.syns() > 0 && flow.back.reset.is_some() && flow.back.kinds.of(Kind::SynAck) == 0
+    flow.out.syns() > 0
+        && flow.back.reset.is_some()
+        && flow.back.kinds.of(Kind::SynAck) == 0
+        && !flow.incomplete
 }
 
 /// Echo requests beyond the replies: each wants one of its own (RFC 792, RFC 4443). The last may be on its

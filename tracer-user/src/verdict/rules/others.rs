@@ -14,12 +14,16 @@ const MAX_TOLD: usize = 3;
 /// The harm that befell other packets than those named, the worst first. What was still on its way
 /// when the trace ended came to none, and neither did what was sent again in smaller packets.
 fn others(flow: &Flow, is_told: impl Fn(&Loss) -> bool) -> Vec<&Loss> {
-    let is_harm = |loss: &&Loss| {
-        loss.outcome != Outcome::InFlight && !related::is_discovery(flow, loss) && !is_told(loss)
-    };
+    let is_harm =
+        |loss: &&Loss| !is_open(loss) && !related::is_discovery(flow, loss) && !is_told(loss);
     let mut others: Vec<_> = flow.losses.iter().filter(is_harm).collect();
     others.sort_by_key(|l| (l.outcome == Outcome::Vanished, Reverse(l.count), l.lowest()));
     others
+}
+
+/// What became of it is not known.
+fn is_open(loss: &Loss) -> bool {
+    matches!(loss.outcome, Outcome::InFlight | Outcome::Unknown)
 }
 
 /// A sentence for each, and what has not ended.
@@ -34,18 +38,34 @@ pub fn told(flow: &Flow, loss: &Loss) -> String {
         let packets = words::count(rest, "other packet");
         let _ = write!(text, " {packets} of the flow came to harm elsewhere.");
     }
-    let open = |l: &&Loss| l.outcome == Outcome::InFlight && !std::ptr::eq(*l, loss);
+    let open = |l: &&Loss| is_open(l) && !std::ptr::eq(*l, loss);
     text.push_str(&unended(flow.losses.iter().filter(open), "other packet"));
     text
 }
 
 /// A sentence about those whose end was not seen.
 pub fn unended<'a>(losses: impl Iterator<Item = &'a Loss>, what: &str) -> String {
-    let (mut open, mut early) = (0, 0);
+    let (mut open, mut early, mut lost, mut crowded) = (0, 0, 0, 0);
     for loss in losses {
-        *if loss.is_early { &mut early } else { &mut open } += loss.count;
+        let sum = match loss.outcome {
+            Outcome::Unknown if loss.doubt.is_some() => &mut lost,
+            Outcome::Unknown => &mut crowded,
+            _ if loss.is_early => &mut early,
+            _ => &mut open,
+        };
+        *sum += loss.count;
     }
     let mut text = String::new();
+    for (count, why) in [
+        (lost, "may be among the events that were lost"),
+        (crowded, "could not be waited for, so many packets were on their way"),
+    ] {
+        if count > 0 {
+            let (packets, ends) =
+                (words::count(count, what), if count == 1 { "end" } else { "ends" });
+            let _ = write!(text, " What became of {packets} is not known: the {ends} {why}.");
+        }
+    }
     if open > 0 {
         let verb = if open == 1 { "was" } else { "were" };
         let packets = words::count(open, what);

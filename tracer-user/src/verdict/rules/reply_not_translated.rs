@@ -26,7 +26,7 @@ pub fn reply_not_translated(flow: &Flow) -> Option<Finding> {
         rewritten(step, loss),
         ending(at),
         outward(step),
-        homeward(step, passing, is_stateless),
+        homeward(flow, step, passing, is_stateless),
         entry_now(flow, step, is_stateless),
         proof(flow, loss),
         sentence::rest(flow, loss),
@@ -108,13 +108,16 @@ fn outward(step: &Step) -> String {
 }
 
 /// What the reply met where the reverse was due.
-fn homeward(step: &Step, passing: Option<&Sight>, is_stateless: bool) -> String {
+fn homeward(flow: &Flow, step: &Step, passing: Option<&Sight>, is_stateless: bool) -> String {
     if !step.is_placed() {
         return " The host that translates was not traced: what the reply met there is unknown."
             .to_owned();
     }
     let netns = words::in_netns(step.at.site.netns.as_deref()).replacen(" in ", " ", 1);
     let Some(sight) = passing else {
+        if flow.incomplete {
+            return format!(" Whether the reply passed{netns} is not known.");
+        }
         return format!(" The reply never passed{netns}: it took another way back.");
     };
     let place = words::place(sight);

@@ -11,10 +11,11 @@ pub fn unsent(flow: &Flow) -> Option<Finding> {
     let told = flow.related.first().filter(|_| flow.packets() == 0)?;
     let tuple = flow.forward?;
     let text = format!(
-        "A packet of {} {} was lost{} before it came to a device.",
+        "A packet of {} {} was lost{}{}.",
         words::proto(&tuple),
         words::ends(&tuple),
         words::in_netns(told.first.site.netns.as_deref()),
+        if flow.incomplete { "" } else { " before it came to a device" },
     );
     let spot = next::Spot::about(&told.first, tuple);
     Some(Finding {
