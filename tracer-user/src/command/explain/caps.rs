@@ -83,8 +83,9 @@ pub fn answer(mut answer: Answer, line: usize) -> Answer {
             netfilter.failed.iter_mut().for_each(text);
             names(&mut netfilter.read);
             netfilter.certain &= netfilter.rules.len() <= MANY;
-            netfilter.rules.truncate(MANY);
-            netfilter.rules.iter_mut().for_each(rule);
+            let mut rules: Vec<_> = netfilter.rules.iter().take(MANY).cloned().collect();
+            rules.iter_mut().for_each(rule);
+            netfilter.rules = rules.into();
         }
         Answer::Routing(routing) => {
             netns(&mut routing.netns);
