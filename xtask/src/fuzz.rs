@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(requires = "target")]
     input: Option<PathBuf>,
     /// How long each target runs.
-    #[arg(long = "for", value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", default_value = "1m", value_parser = crate::vm::duration)]
     time: Duration,
 }
 

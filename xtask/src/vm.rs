@@ -84,7 +84,7 @@ fn lock() -> Result<File> {
 }
 
 /// Reads `90s`, `10m`, `1h`, or seconds without a unit.
-fn duration(text: &str) -> Result<Duration> {
+pub(crate) fn duration(text: &str) -> Result<Duration> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match &text[digits.len()..] {
         "" | "s" => 1,
