@@ -180,6 +180,18 @@ impl Running {
         }
     }
 
+    /// Waits until its standard error so far satisfies `enough`.
+    pub fn wait_stderr_text(
+        &self,
+        limit: Duration,
+        enough: impl Fn(&str) -> bool,
+    ) -> Result<String> {
+        match self.stderr.wait(limit, enough) {
+            (text, true) => Ok(text),
+            (text, false) => bail!("{} did not say what was waited for, but: {text}", self.name),
+        }
+    }
+
     /// Waits until its standard output so far satisfies `enough`.
     pub fn wait_stdout(&self, limit: Duration, enough: impl Fn(&str) -> bool) -> Result<String> {
         match self.stdout.wait(limit, enough) {

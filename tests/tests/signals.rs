@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::lasthop::{READY_LIMIT, RUN_LIMIT, binary, lasthop};
+use tests::lasthop::{READY_LIMIT, RUN_LIMIT, binary, lasthop, scratch};
 use tests::machine::take_turn;
-use tests::process::Running;
+use tests::process::{Running, run};
 
 /// A command that cleans up when it is asked to end.
 const TIDY: &str =
@@ -87,5 +87,82 @@ fn a_hangup_that_is_to_be_outlived_is() {
         running.signal(Signal::SIGINT).expect("it is still there");
         let done = running.finish(RUN_LIMIT).expect("it ends");
         assert_eq!(done.code(), Some(0), "{command:?}: {}", done.stderr);
+    }
+}
+
+/// Whether a process is there, and has not ended.
+fn is_alive(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+}
+
+/// The processes that have told their number by `child PID`.
+fn told(stderr: &str) -> Vec<Pid> {
+    let numbers = stderr.lines().filter_map(|line| line.strip_prefix("child ")?.parse().ok());
+    numbers.map(Pid::from_raw).collect()
+}
+
+/// In its process group, in a session of its own, and one whose parents have gone: none means to end.
+const FAMILY: &str = "\
+    stay='trap \"\" TERM INT HUP; echo child $$ >&2; while :; do sleep 0.05; done'
+    sh -c \"$stay\" & setsid sh -c \"$stay\" & (setsid sh -c \"$stay\" &)
+    while :; do sleep 0.05; done";
+
+#[test]
+fn all_that_cmd_started_ends_with_it() {
+    let _turn = take_turn().expect("a turn");
+    for command in COMMANDS {
+        for signal in [Some(Signal::SIGTERM), None] {
+            let mut traced = lasthop(command).expect("a command");
+            if signal.is_none() {
+                traced.args(["--for", "3s"]);
+            }
+            let running = Running::start(traced.args(["--", "sh", "-c", FAMILY])).expect("starts");
+            running.wait_stderr_text(READY_LIMIT, |text| told(text).len() == 3).expect("a family");
+            if let Some(signal) = signal {
+                alone(&running, signal);
+            }
+            let done = running.finish(RUN_LIMIT).expect("it ends");
+            assert_eq!(done.code(), Some(0), "{command:?}: {}", done.stderr);
+            let left: Vec<_> =
+                told(&done.stderr).into_iter().filter(|pid| is_alive(*pid)).collect();
+            assert_eq!(left, [], "{command:?} {signal:?}: {}", done.stderr);
+        }
+    }
+}
+
+/// A daemon, say, that is meant to go on.
+#[test]
+fn what_cmd_leaves_behind_as_it_ends_goes_on() {
+    const LEAVES: &str = "setsid sh -c 'echo child $$; sleep 60' >\"$0\" 2>&1 & \
+        while ! [ -s \"$0\" ]; do sleep 0.05; done";
+    let _turn = take_turn().expect("a turn");
+    let file = scratch("left-behind").expect("a directory").join("child");
+    for command in COMMANDS {
+        let _ = std::fs::remove_file(&file);
+        let mut traced = lasthop(command).expect("a command");
+        traced.args(["--", "sh", "-c", LEAVES]).arg(&file);
+        let done = run(&mut traced, RUN_LIMIT).expect("runs");
+        assert_eq!(done.code(), Some(0), "{command:?}: {}", done.stderr);
+        let left = told(&std::fs::read_to_string(&file).expect("a number"));
+        assert_eq!(left.len(), 1, "{command:?}");
+        let is_there = is_alive(left[0]);
+        let _ = kill(Pid::from_raw(-left[0].as_raw()), Signal::SIGKILL);
+        assert!(is_there, "{command:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn how_cmd_ended_is_said_and_its_parent_is_lasthop_to_it() {
+    let _turn = take_turn().expect("a turn");
+    for (cmd, words) in [
+        ("exit 5", "the command ended with exit status: 5"),
+        ("kill -9 $$", "the command ended with signal: 9 (SIGKILL)"),
+        ("kill -INT $PPID; while :; do sleep 0.05; done", ""),
+    ] {
+        let mut traced = lasthop(COMMANDS[0]).expect("a command");
+        let done = run(traced.args(["--", "sh", "-c", cmd]), RUN_LIMIT).expect("runs");
+        assert_eq!(done.code(), Some(0), "{cmd}: {}", done.stderr);
+        assert!(done.stderr.contains(words), "{cmd}: {}", done.stderr);
     }
 }

@@ -232,7 +232,7 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
             let passage = packet.passage.of(life.id);
             let pieces = match outcome {
                 Outcome::InFlight | Outcome::Vanished => Pieces::waiting(packet, life),
-                Outcome::Dropped if is_given_up(at) => Pieces::of(packet, at),
+                Outcome::Dropped if is_given_up(at) => Pieces::of(packet, life),
                 _ => None,
             };
             let doubt = proof::doubt(packet, life, outcome, at, &ends);

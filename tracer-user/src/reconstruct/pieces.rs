@@ -35,11 +35,14 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Of a packet of which a fragment waits at `at`, or was given up there; `None` where nothing is missing.
-    pub fn of(packet: &Packet, at: &Sight) -> Option<Self> {
-        let is_there = |life: &&Life| is_same_netns(&life.last, at) && life.is_fragment;
-        let came_in = |life: &Life| life.port.as_deref().and_then(|port| port.piece);
-        let mut pieces: Vec<_> = packet.lives.iter().filter(is_there).filter_map(came_in).collect();
+    /// Of a packet whose fragment `one` waits for others, or was given up; `None` where nothing is missing.
+    pub fn of(packet: &Packet, one: &Life) -> Option<Self> {
+        let netns = |s: &Sight| s.site.netns.as_ref().map(|n| n.inode);
+        // Where one is given up the kernel no longer knows by which device it came.
+        let there = netns(one.port.as_deref()?);
+        let ports = packet.lives.iter().filter_map(|life| life.port.as_deref());
+        let mut pieces: Vec<_> =
+            ports.filter(|port| netns(port) == there).filter_map(|port| port.piece).collect();
         pieces.sort_unstable_by_key(|piece| piece.offset);
         if pieces.is_empty() {
             return None;
@@ -69,7 +72,7 @@ impl Pieces {
             }
             _ => false,
         };
-        (waits && is_held).then(|| Self::of(packet, last)).flatten()
+        (waits && is_held).then(|| Self::of(packet, life)).flatten()
     }
 
     /// Whether the packet's fragments wait for others.
@@ -88,11 +91,6 @@ pub fn is_given_up(drop: &Sight) -> bool {
             || drop.cause.as_deref().is_some_and(|cause| {
                 cause.symbols().take(3).any(|symbol| EXPIRE.contains(&symbol))
             }))
-}
-
-fn is_same_netns(a: &Sight, b: &Sight) -> bool {
-    let netns = |s: &Sight| s.site.netns.as_ref().map(|n| n.inode);
-    netns(a) == netns(b)
 }
 
 #[cfg(test)]

@@ -37,12 +37,44 @@ pub struct Frame {
     /// Its acknowledgement number.
     #[arg(long, default_value_t = 0)]
     ack: u32,
+    /// Only one of the two fragments of the datagram.
+    #[arg(long, value_enum)]
+    fragment: Option<Part>,
     /// With a wrong checksum.
     #[arg(long)]
     bad_checksum: bool,
     /// How many times.
     #[arg(long, default_value_t = 1)]
     count: u64,
+}
+
+/// One of a datagram's two fragments.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    First,
+    Last,
+}
+
+/// Bytes of the first fragment.
+const FIRST: usize = 16;
+/// What the fragments of a datagram have in common.
+const IDENTIFICATION: u16 = 0x4c48;
+
+impl Part {
+    /// Offset, in units of 8 bytes, and whether more follow.
+    fn place(self) -> (u16, bool) {
+        match self {
+            Self::First => (0, true),
+            Self::Last => ((FIRST / 8) as u16, false),
+        }
+    }
+
+    fn cut(self, load: &mut Vec<u8>) {
+        let last = load.split_off(FIRST.min(load.len()));
+        if self == Self::Last {
+            *load = last;
+        }
+    }
 }
 
 const TCP: u8 = 6;
@@ -125,26 +157,9 @@ fn transport(args: &Frame) -> (Vec<u8>, u8, usize) {
 fn build(args: &Frame) -> Result<Vec<u8>> {
     let (mut load, proto, sum_at) = transport(args);
     let load_len = load.len() as u16;
-    let (ethertype, header, mut pseudo) = match (args.from.ip(), args.to.ip()) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let total = 20 + load_len;
-            let mut ip = vec![0x45, 0];
-            ip.extend(total.to_be_bytes());
-            ip.extend([0x4c, 0x48, 0x40, 0, TTL, proto, 0, 0]);
-            ip.extend(src.octets());
-            ip.extend(dst.octets());
-            let sum = checksum(&ip).to_be_bytes();
-            ip[10..12].copy_from_slice(&sum);
-            (0x0800_u16, ip, [src.octets(), dst.octets()].concat())
-        }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let mut ip = vec![0x60, 0, 0, 0];
-            ip.extend(load_len.to_be_bytes());
-            ip.extend([proto, TTL]);
-            ip.extend(src.octets());
-            ip.extend(dst.octets());
-            (0x86dd, ip, [src.octets(), dst.octets()].concat())
-        }
+    let mut pseudo = match (args.from.ip(), args.to.ip()) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => [src.octets(), dst.octets()].concat(),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => [src.octets(), dst.octets()].concat(),
         _ => bail!("{} and {} are of different families", args.from, args.to),
     };
     pseudo.extend([0, proto]);
@@ -152,6 +167,45 @@ fn build(args: &Frame) -> Result<Vec<u8>> {
     pseudo.extend(&load);
     let sum = checksum(&pseudo) ^ u16::from(args.bad_checksum);
     load[sum_at..sum_at + 2].copy_from_slice(&sum.to_be_bytes());
+    if let Some(part) = args.fragment {
+        part.cut(&mut load);
+    }
+
+    let load_len = load.len() as u16;
+    let place = args.fragment.map(Part::place);
+    let (ethertype, header) = match (args.from.ip(), args.to.ip()) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let total = 20 + load_len;
+            // "Don't fragment", or where the fragment belongs.
+            let fragment = place.map_or(0x4000, |(at, more)| at | u16::from(more) << 13);
+            let mut ip = vec![0x45, 0];
+            ip.extend(total.to_be_bytes());
+            ip.extend(IDENTIFICATION.to_be_bytes());
+            ip.extend(fragment.to_be_bytes());
+            ip.extend([TTL, proto, 0, 0]);
+            ip.extend(src.octets());
+            ip.extend(dst.octets());
+            let sum = checksum(&ip).to_be_bytes();
+            ip[10..12].copy_from_slice(&sum);
+            (0x0800_u16, ip)
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            const FRAGMENT: u8 = 44;
+            let mut ip = vec![0x60, 0, 0, 0];
+            let extension = if place.is_some() { 8 } else { 0 };
+            ip.extend((load_len + extension).to_be_bytes());
+            ip.extend([if place.is_some() { FRAGMENT } else { proto }, TTL]);
+            ip.extend(src.octets());
+            ip.extend(dst.octets());
+            if let Some((at, more)) = place {
+                ip.extend([proto, 0]);
+                ip.extend((at << 3 | u16::from(more)).to_be_bytes());
+                ip.extend(u32::from(IDENTIFICATION).to_be_bytes());
+            }
+            (0x86dd, ip)
+        }
+        _ => bail!("{} and {} are of different families", args.from, args.to),
+    };
 
     let mut frame = Vec::new();
     frame.extend(args.dst_mac);

@@ -6,6 +6,7 @@ use crate::reconstruct::flows::MAX_FLOWS;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
 
 mod belonging;
+mod copies;
 
 /// Lets a live story take these hops in; gives back each one's packet and hop number.
 fn observe(story: &mut Story, hops: Vec<Hop>) -> Vec<(u64, u32)> {
