@@ -43,6 +43,34 @@ pub enum Shows {
 /// How many questions are asked at the end of a trace.
 const MAX_QUESTIONS: usize = 256;
 
+/// How long losses are summed up before a person is told of them, nanoseconds.
+const SUMMED_UP: u64 = 1_000_000_000;
+
+/// Losses, summed up over processors.
+#[derive(Default)]
+struct Untold(Vec<Lost>);
+
+impl Untold {
+    fn add(&mut self, lost: &Lost) {
+        /// The kinds are few; a recording may name others.
+        const MAX_KINDS: usize = 64;
+        let alike = |known: &&mut Lost| (known.hook, &known.what) == (lost.hook, &lost.what);
+        let has_room = self.0.len() < MAX_KINDS;
+        match self.0.iter_mut().find(alike) {
+            Some(known) => {
+                known.count = known.count.saturating_add(lost.count);
+                known.ts = lost.ts;
+            }
+            None if has_room => self.0.push(lost.clone()),
+            None => {}
+        }
+    }
+
+    fn tell(&mut self, out: &mut dyn Write, text: Text) -> io::Result<()> {
+        self.0.drain(..).try_for_each(|lost| text.lost(out, &lost))
+    }
+}
+
 /// A report half-way through.
 pub struct Report<'a> {
     out: BufWriter<Box<dyn Write + 'a>>,
@@ -57,6 +85,10 @@ pub struct Report<'a> {
     untold: Summary,
     /// The latest time that any hop tells of.
     now: u64,
+    /// What was lost and is still to be told to a person, who is told of it now and then.
+    untold: Untold,
+    /// When that was last, nanoseconds since the trace began.
+    told_at: Option<u64>,
     /// The first failure to write. A hop is taken in where nobody can be told of it.
     failed: Option<io::Error>,
 }
@@ -75,6 +107,8 @@ impl<'a> Report<'a> {
             budget: Budget::default(),
             untold: Summary::default(),
             now: 0,
+            untold: Untold::default(),
+            told_at: None,
             failed: None,
         }
     }
@@ -126,7 +160,15 @@ impl<'a> Report<'a> {
         }
         match self.form {
             Form::Json => self.lines.write(&mut self.out, &Record::Lost(lost.clone())),
-            Form::Text(text) => text.lost(&mut self.out, lost),
+            Form::Text(text) => {
+                self.untold.add(lost);
+                let due = self.told_at.map_or(0, |at| at.saturating_add(SUMMED_UP));
+                if lost.ts < due {
+                    return Ok(());
+                }
+                self.told_at = Some(lost.ts);
+                self.untold.tell(&mut self.out, text)
+            }
         }
     }
 
@@ -237,6 +279,9 @@ impl<'a> Report<'a> {
     pub fn finish(mut self, end: u64, cut_off: bool) -> io::Result<u8> {
         let (ways, mut verdicts) = self.story.finish(end);
         self.journeys(&ways)?;
+        if let Form::Text(text) = self.form {
+            self.untold.tell(&mut self.out, text)?;
+        }
         for verdict in &mut verdicts {
             verdict.ts = end;
         }

@@ -87,11 +87,10 @@ impl Text {
         let why = why_lost(lost.what.as_deref());
         let hook = lost.hook.map(|hook| format!(" at {}", hook_name(hook))).unwrap_or_default();
         let line = format!(
-            "{:>7}.{:03}   lost: {}{hook} on cpu {} ({})",
+            "{:>7}.{:03}   lost: {}{hook} ({})",
             lost.ts / 1_000_000,
             lost.ts / 1000 % 1000,
             count(lost.count, "event"),
-            lost.cpu,
             safe(why)
         );
         writeln!(out, "{}", self.paint(DOUBT, &line))

@@ -112,4 +112,12 @@ mod tests {
         }
         assert_eq!(exit_code(&[verdict(Outcome::InFlight)], true, false), 0);
     }
+
+    #[test]
+    fn what_is_not_known_is_neither_a_loss_nor_an_all_clear() {
+        let unknown = || verdict(Outcome::Unknown);
+        assert_eq!(exit_code(&[unknown()], true, true), 13);
+        assert_eq!(exit_code(&[unknown(), verdict(Outcome::Delivered)], true, false), 13);
+        assert_eq!(exit_code(&[unknown(), verdict(Outcome::Dropped)], true, true), 10);
+    }
 }

@@ -1,10 +1,12 @@
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
 use std::sync::Arc;
 
-use crate::model::{Hop, Icmp, Outcome, PktType, Proto, Tuple, Verdict};
+use crate::model::{Hop, Icmp, Lost, Outcome, PktType, Proto, Tuple, Verdict};
 use crate::reconstruct::Story;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
 use crate::verdict::judge;
+
+mod lossy_ovs;
 
 /// The only verdict of a live trace with these hops, which ends 20 s after its beginning.
 fn verdict(hops: Vec<Hop>) -> Verdict {
@@ -198,9 +200,34 @@ fn commands_find_their_namespace() {
 fn an_incomplete_record_says_so() {
     let mut story = Story::new();
     story.observe(&mut drop(1, 1, Some("XDP"), "do_xdp_generic"));
-    story.lost(&crate::model::Lost { count: 9, ..crate::model::Lost::at(2_000_000) });
+    story.lost(&Lost { count: 9, ..Lost::at(2_000_000) });
     let v = story.finish(3_000_000).1.remove(0);
     assert!(v.incomplete && v.text.contains("Events were lost"), "{}", v.text);
+}
+
+#[test]
+fn what_is_not_known_says_what_was_lost_and_what_would_decide() {
+    let mut story = Story::new();
+    for n in 1..=3 {
+        story.observe(&mut out(n, n));
+    }
+    [arrive(4, 3), taken(4, 3)].iter_mut().for_each(|hop| story.observe(hop));
+    let (since, until) = (Some(1_500_000), Some(4_500_000));
+    for (hook, count) in [(TcIngress, 2), (Deliver, 3)] {
+        story.lost(&Lost { hook: Some(hook), count, since, until, ..Lost::at(5_000_000) });
+    }
+    story.has_ring(Some(32 << 20));
+    let v = story.finish(90_000_000_000).1.remove(0);
+    assert_eq!((v.outcome, v.packets, v.delivered), (Outcome::Unknown, 3, 1));
+    assert!(v.incomplete);
+    assert_eq!(
+        v.text,
+        "2 of 3 UDP packets 10.0.0.1:1000 -> 10.0.0.2:53 were not seen to end, the first of them seen last in \
+         netns client leaving by veth-c (veth), and what became of them is not known: their ends may be among \
+         the 5 events that lasthop itself lost from 0.001500 s to 0.004500 s of the trace (tc-ingress 2, deliver \
+         3; the ring buffer was full). 1 other got through."
+    );
+    assert_eq!(v.next, ["lasthop trace --ring 128M 'udp 10.0.0.1 -> 10.0.0.2:53'"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::reconstruct::testing::{HopExt, hop, tuple};
 
 mod belonging;
 mod copies;
+mod doubts;
 
 /// Lets a live story take these hops in; gives back each one's packet and hop number.
 fn observe(story: &mut Story, hops: Vec<Hop>) -> Vec<(u64, u32)> {
@@ -270,7 +271,10 @@ fn a_flood_without_end_is_settled_as_it_stands() {
     assert!(story.open.len() <= super::MAX_OPEN + 1);
     let (_, flows) = story.end(2_000_000);
     assert_eq!(flows[0].packets(), 40_000);
-    assert_eq!(flows[0].losses[0].outcome, Outcome::InFlight);
+    let found: Vec<_> = flows[0].losses.iter().map(|l| (l.outcome, l.doubt, l.count)).collect();
+    let held = super::MAX_OPEN as u64;
+    let expected = [(Outcome::Unknown, None, 40_000 - held), (Outcome::InFlight, None, held)];
+    assert_eq!(found, expected);
 }
 
 #[test]
