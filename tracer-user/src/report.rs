@@ -86,7 +86,7 @@ pub struct Report<'a> {
     /// The latest time that any hop tells of.
     now: u64,
     /// What was lost and is still to be told to a person, who is told of it now and then.
-    untold: Untold,
+    losses: Untold,
     /// When that was last, nanoseconds since the trace began.
     told_at: Option<u64>,
     /// The first failure to write. A hop is taken in where nobody can be told of it.
@@ -107,7 +107,7 @@ impl<'a> Report<'a> {
             budget: Budget::default(),
             untold: Summary::default(),
             now: 0,
-            untold: Untold::default(),
+            losses: Untold::default(),
             told_at: None,
             failed: None,
         }
@@ -161,13 +161,13 @@ impl<'a> Report<'a> {
         match self.form {
             Form::Json => self.lines.write(&mut self.out, &Record::Lost(lost.clone())),
             Form::Text(text) => {
-                self.untold.add(lost);
+                self.losses.add(lost);
                 let due = self.told_at.map_or(0, |at| at.saturating_add(SUMMED_UP));
                 if lost.ts < due {
                     return Ok(());
                 }
                 self.told_at = Some(lost.ts);
-                self.untold.tell(&mut self.out, text)
+                self.losses.tell(&mut self.out, text)
             }
         }
     }
@@ -280,7 +280,7 @@ impl<'a> Report<'a> {
         let (ways, mut verdicts) = self.story.finish(end);
         self.journeys(&ways)?;
         if let Form::Text(text) = self.form {
-            self.untold.tell(&mut self.out, text)?;
+            self.losses.tell(&mut self.out, text)?;
         }
         for verdict in &mut verdicts {
             verdict.ts = end;
