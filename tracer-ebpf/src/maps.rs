@@ -169,12 +169,14 @@ fn lose_at(slot: u32) {
     else {
         return;
     };
+    // What it is was lost on the way: the mask has to stay, for the verifier.
+    let slot = core::hint::black_box(slot) as usize & (SLOTS - 1);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: a per-CPU value, and an index that the mask keeps within it; two words of a map that are
     // only loaded and added to. An interrupt may lose an event in the midst of this, which is later.
     unsafe {
-        let losses = losses.cast::<Losses>().add(slot as usize & (SLOTS - 1));
+        let losses = losses.cast::<Losses>().add(slot);
         let round = round.read_volatile();
         if (*losses).round != round || (*losses).count == 0 || (*losses).since > now {
             (*losses).round = round;

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::MapData;
 
-/// An array map of words that was made with `BPF_F_MMAPABLE` (Linux 5.5), mapped. The map lives as long
-/// as this does.
+/// An array map of words that was made with `BPF_F_MMAPABLE` (Linux 5.5), mapped.
 pub struct Words {
     words: NonNull<AtomicU64>,
     count: usize,
+    /// Programs that are loaded later know it by its descriptor.
+    _map: MapData,
 }
 
 // SAFETY: the words are atomic, and the mapping belongs to no thread.
@@ -40,7 +41,7 @@ impl Words {
             return Err(io::Error::last_os_error());
         }
         let words = NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at 0"))?;
-        Ok(Self { words, count })
+        Ok(Self { words, count, _map: map })
     }
 
     /// One of them.
