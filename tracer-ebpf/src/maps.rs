@@ -2,8 +2,8 @@
 
 use core::cell::UnsafeCell;
 
-use aya_ebpf::macros::map;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, StackTrace};
 use tracer_common::abi::{COUNTERS, Counter};
 use tracer_common::drops::{DROP_CELLS, DropCell, DropCount, DropDetail, DropKey};
