@@ -32,7 +32,8 @@ fn places(recording: &Recording) -> BTreeMap<(String, String, String), u64> {
 
 fn upper_devices(bed: &Bed) {
     for (ns, address) in [(A, UPPER_A), (B, UPPER_B)] {
-        bed.ip(&format!("-n {ns} link add upper link eth0 type macvlan mode bridge")).expect("macvlan");
+        bed.ip(&format!("-n {ns} link add upper link eth0 type macvlan mode bridge"))
+            .expect("macvlan");
         bed.ip(&format!("-n {ns} addr add {address}/24 dev upper")).expect("an address");
         bed.ip(&format!("-n {ns} link set upper up")).expect("up");
     }
@@ -125,8 +126,7 @@ fn nothing_is_recorded_where_nobody_asked() {
         let running = trace(&args).expect("a trace");
         bed.peer(A, &format!("udp-send --from {A4}:4001 --to {B4}:4444 --count {COUNT}"))
             .expect("a sender");
-        let enough =
-            |text: &str| text.matches("\"hook\":\"drop\"").count() as u64 >= COUNT;
+        let enough = |text: &str| text.matches("\"hook\":\"drop\"").count() as u64 >= COUNT;
         running.wait_stdout(RUN_LIMIT, enough).expect("their ends");
         let recording = end(running);
         let mut places = at_devices(&recording);

@@ -195,6 +195,10 @@ pub fn fill(event: *mut Event, sighting: &Sighting, parts: u8) {
     // Not set yet where a device hands a packet over: see `hooks::device`.
     if sighting.hook as u8 == Hook::TcIngress as u8 {
         geometry.network = skb.field::<u64>(at!(skb_data)).wrapping_sub(geometry.head) as u16;
+        // Nor is the link-layer header in `skb->len` there, as it is where a packet leaves.
+        let link = geometry.link_header_len().unwrap_or(0);
+        // SAFETY: as in `fill`.
+        unsafe { (*event).len += u32::from(link) };
     }
     fill_headers(event, &geometry, sighting.hook);
 }

@@ -101,6 +101,10 @@ impl Toolchain {
         self.aim(&mut cargo);
         // The linker makes one unit of it; rustc is not to do so before.
         cargo.env("CARGO_PROFILE_RELEASE_LTO", "off");
+        // Nor several units, whoever asks for them to build faster: the verifier refuses what comes of it
+        // (6.18: "cannot return stack pointer to the caller").
+        cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
+        cargo.env("CARGO_PROFILE_RELEASE_INCREMENTAL", "false");
         cargo
     }
 

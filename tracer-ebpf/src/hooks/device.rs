@@ -53,9 +53,7 @@ fn is_chosen(skb: *const u8, is_ingress: bool) -> bool {
     match maps::port(key(netns, ifindex)) {
         Some(port) if port == Port::Tapped as u8 => !is_ingress || pkt_type == PACKET_LOOPBACK,
         Some(_) => true,
-        None => {
-            constant(&CHOICE) == Choice::ByNetns as u32 && maps::port(key(netns, 0)).is_some()
-        }
+        None => constant(&CHOICE) == Choice::ByNetns as u32 && maps::port(key(netns, 0)).is_some(),
     }
 }
 
@@ -102,13 +100,10 @@ pub fn device_out(ctx: BtfTracePointContext) -> i32 {
     };
     let link = if addr_len == ETH_ALEN { ETH_HLEN } else { 0 };
     let network = u32::from(mac) + link;
-    let bytes = Linear {
-        base: head.wrapping_add(u64::from(network)),
-        len: tail.saturating_sub(network),
-    };
+    let bytes =
+        Linear { base: head.wrapping_add(u64::from(network)), len: tail.saturating_sub(network) };
     let skb_address = address(skb);
-    let place =
-        Place { nfct: || conntrack::of_typed(skb), is_chosen: || is_chosen(skb, false) };
+    let place = Place { nfct: || conntrack::of_typed(skb), is_chosen: || is_chosen(skb, false) };
     if let Some(found) = judge_at(skb_address, &bytes, protocol, place) {
         emit(&Sighting::new(Hook::TcEgress, skb_address, found));
     }

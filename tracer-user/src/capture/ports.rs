@@ -132,7 +132,9 @@ impl Ports {
             Err(e) => {
                 let (name, netns) = (&port.link.name, port.link.netns.label());
                 let why = advice(&e);
-                bail!("what arrives at {name} in {netns} is not seen there: no packet socket: {e}{why}");
+                bail!(
+                    "what arrives at {name} in {netns} is not seen there: no packet socket: {e}{why}"
+                );
             }
         }
         // From now on the tracepoint leaves what arrives to the tap.
@@ -188,7 +190,8 @@ fn comes_from_another(kind: Option<&str>, is_master: bool) -> bool {
 
 /// The program of the taps, loaded when the first device needs it.
 fn tap_program(loaded: &mut Loaded) -> anyhow::Result<&SocketFilter> {
-    let program = loaded.ebpf.program_mut(TAP).with_context(|| format!("no program {TAP} inside"))?;
+    let program =
+        loaded.ebpf.program_mut(TAP).with_context(|| format!("no program {TAP} inside"))?;
     let program: &mut SocketFilter = program.try_into()?;
     if program.fd().is_err() {
         program.load().map_err(|e| anyhow!("the kernel refused {TAP}: {}", chain(&e)))?;

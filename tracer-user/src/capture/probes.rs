@@ -24,6 +24,19 @@ pub struct Attached {
     pub costs: &'static str,
 }
 
+impl Attached {
+    /// Why nothing can be traced, where this is what cannot be done without: a trace that sees no drop
+    /// would call a flow fine that dies.
+    pub fn is_fatal(&self) -> Option<String> {
+        if self.probe.is_some() || self.kind != "drop" {
+            return None;
+        }
+        let refused = self.refused.iter().map(|(probe, why)| format!("{probe}: {why}"));
+        let refused = refused.collect::<Vec<_>>().join("; ");
+        Some(format!("the kernel refused the hook that sees drops: {refused}"))
+    }
+}
+
 /// A way to attach one program.
 #[derive(Clone, Copy)]
 enum Way {

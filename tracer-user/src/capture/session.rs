@@ -105,8 +105,7 @@ impl Session {
     /// packet's end is seen before its way.
     pub fn start(plan: Plan) -> anyhow::Result<Self> {
         let start = monotonic();
-        let choice =
-            if plan.wants_port.is_some() { Choice::ByDevice } else { Choice::ByNetns };
+        let choice = if plan.wants_port.is_some() { Choice::ByDevice } else { Choice::ByNetns };
         let aya = loader();
         let kernel = KernelBtf::open()?;
         let names = Names::read(&kernel);
@@ -168,6 +167,9 @@ impl Session {
             session.attached = attach_devices(loaded);
             session.ovs.start(loaded, ovs_facts);
             session.attached.extend(attach_ends(loaded));
+        }
+        if let Some(refused) = session.attached.iter().find_map(Attached::is_fatal) {
+            bail!("{refused}; `lasthop doctor` says what this node supports");
         }
         log::debug!("all is attached after {} ms", session.now() / 1_000_000);
         give_memory_back();

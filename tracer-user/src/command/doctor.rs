@@ -223,8 +223,7 @@ fn node_wide(attached: &Attached) -> Check {
     let refused: Vec<String> =
         attached.refused.iter().map(|(probe, why)| format!("{probe} refused: {why}")).collect();
     let Some(probe) = &attached.probe else {
-        let fatal = attached.kind == "drop";
-        let status = if fatal { Status::Missing } else { Status::Limited };
+        let status = if attached.is_fatal().is_some() { Status::Missing } else { Status::Limited };
         return Check::new(attached.kind, status, refused.join("; ")).costs(attached.costs);
     };
     let mut detail = probe.clone();

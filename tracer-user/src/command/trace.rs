@@ -69,9 +69,9 @@ async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyho
     let plan = Plan {
         filter: args.live.filter,
         scope: Scope::from_options(&args.live.netns),
-        wants_port: args.chooses_ports().then(|| -> WantsPort {
-            Box::new(move |name| ports.wants_port(name))
-        }),
+        wants_port: args
+            .chooses_ports()
+            .then(|| -> WantsPort { Box::new(move |name| ports.wants_port(name)) }),
         ring_bytes: args.ring,
         is_partial: args.is_partial(),
     };

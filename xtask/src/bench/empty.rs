@@ -1,18 +1,17 @@
 //! A program that does nothing, on the hooks that lasthop uses: what the hooks themselves cost.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 
 use anyhow::{Context, Result};
-use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, SchedClassifier, TcAttachType,
-};
+use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType};
 use aya::{Btf, Ebpf};
 use object::write::{Object, Symbol, SymbolSection};
 use object::{
     Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
 };
 
-use super::{lab, programs};
+use super::programs;
 
 /// A program: its name, its section, which says what kind it is as aya reads it, and what it returns
 /// so that the packet goes on.
@@ -22,20 +21,22 @@ struct Empty {
     answer: i32,
 }
 
-const INGRESS: Empty = Empty {
-    name: "empty_in",
-    section: "classifier",
-    // TC_ACT_UNSPEC: the next program is asked.
-    answer: -1,
-};
-const TRACEPOINT: Empty = Empty { name: "empty_tp", section: "tp_btf", answer: 0 };
+/// Each with the tracepoint that it is for.
+const TRACEPOINTS: [(Empty, &str); 3] = [
+    (Empty { name: "empty_in", section: "tp_btf", answer: 0 }, "netif_receive_skb"),
+    (Empty { name: "empty_out", section: "tp_btf", answer: 0 }, "net_dev_queue"),
+    (Empty { name: "empty_end", section: "tp_btf", answer: 0 }, "consume_skb"),
+];
 const CGROUP: Empty = Empty {
     name: "empty_cgroup",
     section: "cgroup_skb/ingress",
     // The packet may pass.
     answer: 1,
 };
-const ALL: [Empty; 3] = [INGRESS, TRACEPOINT, CGROUP];
+
+fn all() -> impl Iterator<Item = &'static Empty> {
+    TRACEPOINTS.iter().map(|(empty, _)| empty).chain([&CGROUP])
+}
 
 /// Runs below which a mean says more about what else the machine did: where the flood's packets do
 /// not come by, only strangers' do.
@@ -54,13 +55,16 @@ pub(super) struct Cost {
     pub ns: f64,
 }
 
-/// Attaches them where lasthop attaches: at both ports, in the kernel's free path, before sockets.
+/// Attaches them where lasthop attaches: where devices hand packets over and get them, in the kernel's
+/// free path, before sockets.
 pub(super) fn attach() -> Result<Attached> {
     let mut ebpf = Ebpf::load(&object_file()?).context("cannot load an empty program")?;
     let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
-    let program: &mut BtfTracePoint = named(&mut ebpf, &TRACEPOINT)?;
-    program.load("consume_skb", &btf)?;
-    program.attach()?;
+    for (empty, tracepoint) in &TRACEPOINTS {
+        let program: &mut BtfTracePoint = named(&mut ebpf, empty)?;
+        program.load(tracepoint, &btf)?;
+        program.attach()?;
+    }
     let program: &mut CgroupSkb = named(&mut ebpf, &CGROUP)?;
     program.load()?;
     program.attach(
@@ -69,33 +73,22 @@ pub(super) fn attach() -> Result<Attached> {
         // As a link, which never stands in the way of others; the flags are of the older way.
         CgroupAttachMode::Single,
     )?;
-    let program: &mut SchedClassifier = named(&mut ebpf, &INGRESS)?;
-    program.load()?;
-    for (namespace, port) in [(lab::A, lab::PORT_A), (lab::B, lab::PORT_B)] {
-        lab::inside(namespace, || {
-            program.attach(port, TcAttachType::Ingress)?;
-            program.attach(port, TcAttachType::Egress)?;
-            Ok(())
-        })?;
-    }
     Ok(Attached { ebpf })
 }
 
 impl Attached {
     /// What they cost since they were loaded.
     pub(super) fn costs(&self) -> Result<Vec<Cost>> {
-        let mut costs = Vec::new();
-        for empty in &ALL {
+        let mut sums: BTreeMap<String, (u64, f64)> = BTreeMap::new();
+        for empty in all() {
             let program = self.ebpf.program(empty.name).context("not loaded")?;
             let info = program.info()?;
-            if info.run_count() >= ENOUGH {
-                costs.push(Cost {
-                    kind: programs::kind(&info),
-                    ns: info.run_time().as_nanos() as f64 / info.run_count() as f64,
-                });
-            }
+            let (runs, ns) = sums.entry(programs::kind(&info)).or_default();
+            *runs += info.run_count();
+            *ns += info.run_time().as_nanos() as f64;
         }
-        Ok(costs)
+        let enough = sums.into_iter().filter(|(_, (runs, _))| *runs >= ENOUGH);
+        Ok(enough.map(|(kind, (runs, ns))| Cost { kind, ns: ns / runs as f64 }).collect())
     }
 }
 
@@ -126,7 +119,7 @@ fn object_file() -> Result<Vec<u8>> {
     let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, endian);
     let license = object.add_section(Vec::new(), "license".into(), SectionKind::Data);
     object.append_section_data(license, b"GPL\0", 1);
-    for empty in &ALL {
+    for empty in all() {
         let section = object.add_section(Vec::new(), empty.section.into(), SectionKind::Text);
         let code = instructions(empty.answer);
         let value = object.append_section_data(section, &code, 8);
