@@ -19,7 +19,7 @@ use crate::topology::{Netns, enter};
 use crate::verdict::hook::Layer;
 
 /// How long one reading may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How much one program may print. It is not held: see [`Ruleset::parse`].
 const MAX_PRINTED: u64 = 256 << 20;
 /// How long rules without a generation are taken for what they were, and how long it is put up with that

@@ -229,7 +229,7 @@ fn a_devices_own_chain_is_not_another_devices() {
     for (device, found) in
         [(r#""eth0""#, true), (r#"["eth1","eth0"]"#, true), (r#""eth1""#, false), ("[]", true)]
     {
-        let rules = Ruleset::parse(json(device).as_bytes(), "", Saved::default()).unwrap();
+        let rules = Ruleset::parse(json(device).as_bytes()).unwrap();
         assert_eq!(
             !rules.candidates(&facts, &["netdev"], &mut Steps::default()).is_empty(),
             found,
