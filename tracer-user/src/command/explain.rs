@@ -1,6 +1,5 @@
 //! `lasthop explain`: the verdicts of a recording. Needs no privileges and no kernel.
 
-pub(crate) mod fuzzing;
 mod line;
 mod pieces;
 mod reader;
@@ -116,6 +115,8 @@ impl Explanation<'_> {
         Ok(())
     }
 }
+
+pub(crate) mod fuzzing;
 
 #[cfg(test)]
 mod tests;
