@@ -118,5 +118,7 @@ impl Explanation<'_> {
     }
 }
 
+pub(crate) mod fuzzing;
+
 #[cfg(test)]
 mod tests;
