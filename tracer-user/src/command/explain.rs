@@ -1,7 +1,6 @@
 //! `lasthop explain`: the verdicts of a recording. Needs no privileges and no kernel.
 
 mod caps;
-pub(crate) mod fuzzing;
 mod line;
 mod pieces;
 mod reader;
