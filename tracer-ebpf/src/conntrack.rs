@@ -186,7 +186,7 @@ fn addr(words: [u64; 2], is_v4: bool) -> Addr {
 pub fn learn_if(sighting: &Sighting, nfct: u64) {
     let entry = nfct & !INFO_MASK;
     if sighting.found.alone && is_kernel_address(entry) {
-        learn(entry);
+        maps::note_learned(learn(entry));
     }
 }
 
@@ -195,26 +195,29 @@ pub fn learn_if(sighting: &Sighting, nfct: u64) {
 /// not translate teaches nothing either: what its packets look like, the filter has said.
 ///
 /// A function of its own in the kernel too, and not called by `emit::write`: its locals beside
-/// those of the hook need the 512 bytes of stack.
+/// those of the hook need the 512 bytes of stack. It gives back how many it has learned, and so no
+/// address of its stack, which the verifier would refuse.
 #[inline(never)]
-fn learn(entry: u64) {
+fn learn(entry: u64) -> u64 {
     let (orig, reply) = (tuple(entry, at_ct!(orig)), tuple(entry, at_ct!(reply)));
-    let (Some((orig, _)), Some((reply, _))) = (orig, reply) else { return };
+    let (Some((orig, _)), Some((reply, _))) = (orig, reply) else { return 0 };
     // A template (`nf_ct_tmpl_alloc`) has no tuples yet.
     if orig == reply.reversed() || orig.proto == 0 {
-        return;
+        return 0;
     }
-    learn_one(orig);
-    learn_one(reply);
+    learn_one(orig) + learn_one(reply)
 }
 
 #[inline(always)]
-fn learn_one(tuple: Tuple) {
+fn learn_one(tuple: Tuple) -> u64 {
     let mut way = tuple;
+    let mut learned = 0;
     for _ in 0..2 {
         if wanted(&way) == 0 {
             maps::learn_way(&way);
+            learned += 1;
         }
         way = way.reversed();
     }
+    learned
 }

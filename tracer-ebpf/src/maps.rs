@@ -270,6 +270,14 @@ pub fn learn_way(tuple: &Tuple) {
     LEARNED_ANY.store(1);
 }
 
+/// So many tuples were learned.
+#[inline(always)]
+pub fn note_learned(n: u64) {
+    if n != 0 {
+        LEARNED_ANY.store(n);
+    }
+}
+
 /// Whether this tuple was learned.
 #[inline(always)]
 pub fn learned(tuple: &Tuple) -> bool {

@@ -43,11 +43,14 @@ impl Story {
     pub(super) fn doubt_flow(&self, flow: &mut Flow) {
         let doubt = flow.doubt();
         flow.incomplete = self.gaps.meet(&doubt);
-        if flow.incomplete {
+        // Who began it, and how, is not known.
+        let before = Doubt { since: 0, until: flow.first_ts, ..doubt };
+        flow.is_begun_unseen = !flow.begins() && self.gaps.meet(&before);
+        if flow.is_begun_unseen {
+            flow.doubt_duplicates(doubt.and(before));
+        } else if flow.incomplete {
             flow.doubt_duplicates(doubt);
         }
-        // Who began it, and how, is not known.
-        flow.is_begun_unseen = !flow.begins() && self.gaps.meet(&Doubt { since: 0, ..doubt });
     }
 
     /// What was lost, of which the flow's doubtful packets may be.

@@ -92,7 +92,7 @@ pub fn rest(flow: &Flow, loss: &Loss) -> String {
         let _ = write!(text, " {} got through.", words::count(side.good, "other"));
     }
     text.push_str(&others::told(flow, loss));
-    let is_seen_whole = !flow.one_way && !flow.incomplete;
+    let is_seen_whole = !flow.one_way && !flow.incomplete && !flow.is_begun_unseen;
     if tcp && side.syns() > 0 && flow.back.packets == 0 && !loss.unanswered && is_seen_whole {
         text.push_str(" No answer was seen.");
     }

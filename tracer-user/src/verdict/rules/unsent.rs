@@ -10,6 +10,10 @@ use crate::verdict::{Finding, next, words};
 pub fn unsent(flow: &Flow) -> Option<Finding> {
     let told = flow.related.first().filter(|_| flow.packets() == 0)?;
     let tuple = flow.forward?;
+    // What was too big was sent again in smaller packets, which may be among the events that were lost.
+    if flow.incomplete && told.is_too_big() {
+        return None;
+    }
     let text = format!(
         "A packet of {} {} was lost{}{}.",
         words::proto(&tuple),
