@@ -1,6 +1,7 @@
 //! Devices that get their packets by way of another device, and devices that nobody asked for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tests::bed::{A, A4, B, B4, Bed};
@@ -11,7 +12,12 @@ use tests::recording::Recording;
 /// Another subnet, on devices above the wire.
 const UPPER_A: &str = "10.79.0.1";
 const UPPER_B: &str = "10.79.0.2";
+const MAC_A: &str = "02:00:00:00:01:0a";
+const MAC_B: &str = "02:00:00:00:01:0b";
 const COUNT: u64 = 5;
+/// Until a change is noticed; each try sends one more datagram.
+const TRIES: usize = 50;
+const TRY: Duration = Duration::from_millis(200);
 
 fn end(running: Running) -> Recording {
     running.signal(Signal::SIGINT).expect("a signal");
@@ -30,73 +36,78 @@ fn places(recording: &Recording) -> BTreeMap<(String, String, String), u64> {
     places
 }
 
+/// A macvlan above the wire on either side. The neighbours are told: the device below would answer
+/// for the address too.
 fn upper_devices(bed: &Bed) {
-    for (ns, address) in [(A, UPPER_A), (B, UPPER_B)] {
-        bed.ip(&format!("-n {ns} link add upper link eth0 type macvlan mode bridge"))
-            .expect("macvlan");
+    for (ns, address, mac) in [(A, UPPER_A, MAC_A), (B, UPPER_B, MAC_B)] {
+        let add =
+            format!("-n {ns} link add upper link eth0 address {mac} type macvlan mode bridge");
+        bed.ip(&add).expect("macvlan");
         bed.ip(&format!("-n {ns} addr add {address}/24 dev upper")).expect("an address");
         bed.ip(&format!("-n {ns} link set upper up")).expect("up");
     }
+    for (ns, other, mac) in [(A, UPPER_B, MAC_B), (B, UPPER_A, MAC_A)] {
+        bed.ip(&format!("-n {ns} neigh replace {other} lladdr {mac} dev upper"))
+            .expect("neighbour");
+    }
 }
 
-/// A unicast packet goes round in the kernel's receive function; a broadcast is received anew.
+/// How many packets to that port, or (port 0) for that address by ARP, were seen at a place.
+fn seen(recording: &Recording, (ns, dev, hook): (&str, &str, &str), dport: u64) -> u64 {
+    let is_there = |hop: &&serde_json::Value| {
+        let tuple = &hop["tuple"];
+        let is_it = if dport == 0 { tuple["proto"] == "arp" } else { tuple["dport"] == dport };
+        is_it && hop["netns"]["name"] == ns && hop["dev"]["name"] == dev && hop["hook"] == hook
+    };
+    recording.hops().filter(is_there).count() as u64
+}
+
+/// A packet for the upper device alone goes round in the kernel's receive function; one for all is
+/// received anew by it.
 fn every_hop_is_seen_once(is_there_before: bool) {
     let bed = Bed::without_ipv6().expect("a bed");
     if is_there_before {
         upper_devices(&bed);
     }
-    let running = trace(&["host 10.79.0.2", "--json"]).expect("a trace");
+    let running = trace(&["net 10.79.0.0/24", "--json"]).expect("a trace");
     if !is_there_before {
         upper_devices(&bed);
-        // Until the device has been noticed, by a datagram that nobody counts.
-        let seen = |text: &str| {
+        // Until the devices have been noticed, by datagrams that nobody counts.
+        let noticed = |text: &str| {
             let at = ["\"hook\":\"tc-ingress\"", "\"name\":\"upper\"", "\"dport\":4000"];
             text.lines().any(|line| at.iter().all(|part| line.contains(part)))
         };
-        let noticed = (0..50).any(|_| {
+        let try_once = |_| {
             bed.peer(A, &format!("udp-send --to {UPPER_B}:4000")).expect("a sender");
-            running.wait_stdout(std::time::Duration::from_millis(200), seen).is_ok()
-        });
-        assert!(noticed, "the device that appeared is not seen");
+            running.wait_stdout(TRY, noticed).is_ok()
+        };
+        assert!((0..TRIES).any(try_once), "the devices that appeared are not seen");
     }
     bed.peer(A, &format!("udp-send --to {UPPER_B}:4444 --count {COUNT}")).expect("a sender");
+    // Nobody has this address: the kernel asks all for it.
+    bed.peer(A, "udp-send --to 10.79.0.9:4444").expect("a sender");
+    let has = |text: &str, parts: &[&str], n: u64| {
+        text.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count() as u64 >= n
+    };
     let enough = |text: &str| {
-        let at = ["\"hook\":\"drop\"", "\"dport\":4444"];
-        let is_end = |line: &&str| at.iter().all(|part| line.contains(part));
-        text.lines().filter(is_end).count() as u64 >= COUNT
+        let asked = ["\"proto\":\"arp\"", "\"name\":\"upper\"", "\"hook\":\"tc-ingress\""];
+        has(text, &["\"hook\":\"drop\"", "\"dport\":4444"], COUNT) && has(text, &asked, 1)
     };
     running.wait_stdout(RUN_LIMIT, enough).expect("their ends");
     let recording = end(running);
-    let ours: Vec<_> =
-        recording.hops().filter(|hop| hop["tuple"]["dport"] == 4444).cloned().collect();
-    let at = |ns: &str, dev: &str, hook: &str| {
-        let is_there = |hop: &&serde_json::Value| {
-            hop["netns"]["name"] == ns && hop["dev"]["name"] == dev && hop["hook"] == hook
-        };
-        ours.iter().filter(is_there).count() as u64
-    };
     let ways = [
         (A, "upper", "tc-egress"),
         (A, "eth0", "tc-egress"),
         (B, "eth0", "tc-ingress"),
         (B, "upper", "tc-ingress"),
     ];
-    for (ns, dev, hook) in ways {
-        assert_eq!(at(ns, dev, hook), COUNT, "{hook} {dev} {ns}: {:#?}", places(&recording));
+    for place in ways {
+        assert_eq!(seen(&recording, place, 4444), COUNT, "{place:?}: {:#?}", places(&recording));
     }
-    // The kernel asked by broadcast who has the address.
-    let asked = |dev: &str| {
-        let is_there = |hop: &&serde_json::Value| {
-            hop["tuple"]["proto"] == "arp"
-                && hop["netns"]["name"] == B
-                && hop["dev"]["name"] == dev
-                && hop["hook"] == "tc-ingress"
-        };
-        recording.hops().filter(is_there).count()
-    };
-    if is_there_before {
-        assert_eq!((asked("eth0"), asked("upper")), (1, 1), "{:#?}", places(&recording));
-    }
+    let asked = |dev| seen(&recording, (B, dev, "tc-ingress"), 0);
+    // The last may still be on its way from one device to the other (`macvlan_process_broadcast`).
+    let (below, above) = (asked("eth0"), asked("upper"));
+    assert!(above == below || above + 1 == below, "{:#?}", places(&recording));
 }
 
 #[test]
