@@ -31,9 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// What is left of the time after a signal once reading what the kernel has written is over, …
-const AFTER_READING: Duration = Duration::from_millis(450);
+const AFTER_READING: Duration = Duration::from_millis(500);
 /// … and once nobody is asked any more: for the verdicts.
-const AFTER_ASKING: Duration = Duration::from_millis(250);
+const AFTER_ASKING: Duration = Duration::from_millis(400);
+/// What is left when no verdict is told any more, but counted.
+const AFTER_TELLING: Duration = Duration::from_millis(150);
 
 /// Runs the trace; the exit status.
 ///
@@ -84,12 +86,16 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
         Ok(()) => follow(&mut session, &mut report, &mut owners, &mut ends, packets).await,
         refused => refused,
     };
+    let over = Instant::now();
+    let took = |what| log::debug!("{what} {} ms after the end", over.elapsed().as_millis());
     // However it went: this thread has not the privilege to clean up as it unwinds.
     ends.stop.end_child(hands).await;
     // Detach, then drain: whatever the kernel wrote is read.
     hands.run(|| session.detach());
+    took("detached");
     followed?;
     while !hurry::leaves_less_than(AFTER_READING) && owners.take_in(&mut session, &mut report) {}
+    took("read");
     let mut answers = owners.answers(&session);
     let mut netfilter = std::mem::take(&mut owners.netfilter);
     let waited = hurry::blocking(AFTER_ASKING, move || netfilter.wait());
@@ -112,7 +118,10 @@ async fn trace(args: TraceArgs, hands: &Hands) -> anyhow::Result<u8> {
     for answer in asked.into_iter().flatten() {
         report.answered(Answer::OpenVswitch(Box::new(answer)))?;
     }
-    let status = report.finish(end, false)?;
+    took("asked");
+    let has_time = || !hurry::leaves_less_than(AFTER_TELLING);
+    let status = report.finish(end, false, &has_time)?;
+    took("told");
     Ok(if args.exit_code { status } else { 0 })
 }
 

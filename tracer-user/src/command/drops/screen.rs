@@ -1,7 +1,7 @@
 //! Where the rows go: a table for a person, NDJSON for a script.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use super::super::output;
@@ -10,7 +10,7 @@ use crate::cli::DropsArgs;
 use crate::drops::{Counted, Folded, Ledger, Line};
 use crate::model::{Drops, Lost, Record};
 use crate::render::drops::{Hidden, Page, Size, Table};
-use crate::render::json;
+use crate::render::json::{self, Lines};
 
 /// Rows of a table where nobody said how many.
 const ROWS: usize = 20;
@@ -121,16 +121,17 @@ impl Screen {
             ts,
             ..row
         });
-        let mut out = output::stdout();
+        let mut out = BufWriter::new(output::stdout());
         if self.json {
+            let mut lines = Lines::default();
             for row in shown.iter().map(row).chain(folded) {
-                json::write(&mut out, &Record::Drops(Box::new(row)))?;
+                lines.write(&mut out, &Record::Drops(Box::new(row)))?;
             }
             let count = not_held - std::mem::replace(&mut self.told_not_held, not_held);
             if count != 0 {
                 let what = Some("drops-not-held".to_owned());
                 let lost = Record::Lost(Lost { cpu: 0, count, ts, what });
-                json::write(&mut out, &lost)?;
+                lines.write(&mut out, &lost)?;
             }
         } else {
             let rows: Vec<Drops> = shown.iter().map(row).collect();
