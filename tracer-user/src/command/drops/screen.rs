@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::super::output;
+use super::super::{hurry, output};
 use super::counter::{Counter, Counts};
 use crate::cli::DropsArgs;
 use crate::drops::{Counted, Folded, Ledger, Line};
@@ -12,6 +12,8 @@ use crate::model::{Drops, Lost, Record};
 use crate::render::drops::{Hidden, Page, Size, Table};
 use crate::render::json::{self, Lines};
 
+/// What is left of the time after a signal when no more rows are told one by one.
+const RESERVE: Duration = Duration::from_millis(250);
 /// Rows of a table where nobody said how many.
 const ROWS: usize = 20;
 
@@ -124,7 +126,14 @@ impl Screen {
         let mut out = BufWriter::new(output::stdout());
         if self.json {
             let mut lines = Lines::default();
-            for row in shown.iter().map(row).chain(folded) {
+            let mut left = shown.iter();
+            while !hurry::leaves_less_than(RESERVE)
+                && let Some(line) = left.next()
+            {
+                lines.write(&mut out, &Record::Drops(Box::new(row(line))))?;
+            }
+            let rest = ledger.rest(left.as_slice()).into_iter().map(|rest| Drops { ts, ..rest });
+            for row in rest.chain(folded) {
                 lines.write(&mut out, &Record::Drops(Box::new(row)))?;
             }
             let count = not_held - std::mem::replace(&mut self.told_not_held, not_held);
