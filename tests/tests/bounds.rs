@@ -24,7 +24,8 @@ const MANY: &str = "10.79.0.1:4445";
 
 /// A copy of lasthop that has these capabilities whoever runs it; `None` where files cannot have any.
 fn capable() -> Option<PathBuf> {
-    let copy = scratch("bounds").expect("a directory").join(format!("capable-{}", std::process::id()));
+    let copy =
+        scratch("bounds").expect("a directory").join(format!("capable-{}", std::process::id()));
     let _ = fs::remove_file(&copy);
     fs::copy(binary().expect("lasthop"), &copy).expect("a copy");
     let set = Command::new("setcap").arg(CAPABILITIES).arg(&copy).status();
@@ -71,10 +72,12 @@ fn three_capabilities_see_the_own_namespace() {
             Some("drops") => true,
             _ => false,
         });
-        let seen = seen.unwrap_or_else(|| panic!("{args:?} sees no drop: {} {all:#?}", done.stderr));
+        let seen =
+            seen.unwrap_or_else(|| panic!("{args:?} sees no drop: {} {all:#?}", done.stderr));
         assert_eq!(seen["reason"], "NO_SOCKET", "{args:?}");
         if args[0] == "trace" {
-            let hop = |record: &Value| record["hook"] == "tc-ingress" && record["dev"]["name"] == "eth0";
+            let hop =
+                |record: &Value| record["hook"] == "tc-ingress" && record["dev"]["name"] == "eth0";
             assert!(all.iter().any(hop), "the device has no hook: {}", done.stderr);
         }
     }
@@ -107,10 +110,9 @@ impl Small {
     fn new() -> Option<Self> {
         const LIMIT: &str = "67108864";
         let name = format!("lasthop-test-{}", std::process::id());
-        for (root, file) in [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max"),
-        ] {
+        for (root, file) in
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+        {
             let dir = Path::new(root).join(&name);
             if fs::create_dir(&dir).is_err() {
                 continue;
@@ -167,7 +169,11 @@ fn sixty_four_mebibytes_are_enough() {
     let done = run(&mut small.lasthop(&much), RUN_LIMIT).expect("runs");
     assert_eq!(done.code(), Some(1), "{}", done.stderr);
     assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
-    assert!(done.stderr.contains("--keep 1000000") && done.stderr.contains("64 MiB"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("--keep 1000000") && done.stderr.contains("64 MiB"),
+        "{}",
+        done.stderr
+    );
 }
 
 /// B has sixty thousand addresses.
@@ -187,7 +193,16 @@ fn a_flood_has_a_bounded_number_of_verdicts_and_an_end_within_a_second() {
     let bed = Bed::without_ipv6().expect("a bed");
     many_addresses(&bed);
     let file = scratch("bounds").expect("a directory").join("flood.ndjson");
-    let args = ["trace", "udp and dst net 10.79.0.0/16", "--json", "--exit-code", "--netns", A, "--netns", B];
+    let args = [
+        "trace",
+        "udp and dst net 10.79.0.0/16",
+        "--json",
+        "--exit-code",
+        "--netns",
+        A,
+        "--netns",
+        B,
+    ];
     let mut command = lasthop(&args).expect("a command");
     let running = Running::start_into(&mut command, &file).expect("starts");
     running.wait_stderr(READY, READY_LIMIT).expect("ready");
@@ -225,7 +240,8 @@ fn a_reader_that_does_not_read_keeps_nobody_from_ending_it() {
     let bed = Bed::without_ipv6().expect("a bed");
     many_addresses(&bed);
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    let mut command = lasthop(&["trace", "udp and dst net 10.79.0.0/16", "--json"]).expect("a command");
+    let mut command =
+        lasthop(&["trace", "udp and dst net 10.79.0.0/16", "--json"]).expect("a command");
     command.stdout(Stdio::from(writer.as_fd().try_clone_to_owned().expect("a descriptor")));
     let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
     drop(writer);
@@ -233,7 +249,11 @@ fn a_reader_that_does_not_read_keeps_nobody_from_ending_it() {
     let mut line = String::new();
     while !line.starts_with(READY) {
         line.clear();
-        assert_ne!(std::io::BufRead::read_line(&mut said, &mut line).expect("text"), 0, "not ready");
+        assert_ne!(
+            std::io::BufRead::read_line(&mut said, &mut line).expect("text"),
+            0,
+            "not ready"
+        );
     }
     flood(&bed, 1);
     let told = Instant::now();
@@ -278,7 +298,12 @@ fn without_proc_one_line_says_so() {
             command.args(["--mount", "sh", "-c", &script, "sh"]).arg(binary().expect("lasthop"));
             let done = run(command.args(args).args(["--for", "1s"]), RUN_LIMIT).expect("runs");
             assert_eq!(done.code(), Some(1), "{mount} {args:?}: {}", done.stderr);
-            assert_eq!(done.stderr.trim_end().lines().count(), 1, "{mount} {args:?}: {}", done.stderr);
+            assert_eq!(
+                done.stderr.trim_end().lines().count(),
+                1,
+                "{mount} {args:?}: {}",
+                done.stderr
+            );
             assert!(done.stderr.contains(what), "{mount} {args:?}: {}", done.stderr);
         }
     }

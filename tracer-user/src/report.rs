@@ -9,7 +9,7 @@ use crate::reconstruct::owner;
 use crate::reconstruct::{Story, Way};
 use crate::render::json::Lines;
 use crate::render::text::Text;
-use crate::verdict::{Budget, Tally};
+use crate::verdict::{Budget, Tally, budget};
 
 /// How records are written.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,9 @@ pub enum Shows {
     /// Those that it made of them: the rest is in the recording.
     Conclusions,
 }
+
+/// How many verdicts are told between two looks at the time.
+const AT_A_TIME: usize = 256;
 
 /// How many questions are asked at the end of a trace.
 const MAX_QUESTIONS: usize = 256;
@@ -206,6 +209,31 @@ impl<'a> Report<'a> {
         self.verdicts(verdicts)
     }
 
+    /// Tells of the flows that are left when the trace is over, some at a time; when the time is over, of
+    /// a few more, and counts the rest.
+    fn last(&mut self, verdicts: Vec<Verdict>, has_time: &dyn Fn() -> bool) -> io::Result<()> {
+        let mut rest = verdicts.into_iter();
+        while has_time() {
+            let some: Vec<_> = rest.by_ref().take(AT_A_TIME).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            self.verdicts(some)?;
+        }
+        let (harm, well): (Vec<_>, Vec<_>) = rest.partition(|v| budget::is_harm(v.outcome));
+        let mut rest = harm.into_iter().chain(well);
+        let some = rest.by_ref().take(AT_A_TIME).collect();
+        self.verdicts(some)?;
+        rest.for_each(|verdict| self.count(&verdict));
+        Ok(())
+    }
+
+    /// Counts a verdict that is not told.
+    fn count(&mut self, verdict: &Verdict) {
+        self.tally.add(verdict);
+        self.budget.count(verdict);
+    }
+
     fn sum_up(&mut self, untold: Option<Summary>) -> io::Result<()> {
         let Some(untold) = untold else { return Ok(()) };
         match self.form {
@@ -272,11 +300,17 @@ impl<'a> Report<'a> {
 
     /// The trace is over: the rest of the journeys, a verdict per flow, and the exit status that
     /// tells the outcome. `end`: nanoseconds since the trace began. `cut_off`: the record is known
-    /// to lack its end.
+    /// to lack its end. `has_time`: verdicts are told one by one as long as there is time; those on harm
+    /// first.
     ///
     /// # Errors
     /// Those of the stream.
-    pub fn finish(mut self, end: u64, cut_off: bool) -> io::Result<u8> {
+    pub fn finish(
+        mut self,
+        end: u64,
+        cut_off: bool,
+        has_time: &dyn Fn() -> bool,
+    ) -> io::Result<u8> {
         let (ways, mut verdicts) = self.story.finish(end);
         self.journeys(&ways)?;
         if let Form::Text(text) = self.form {
@@ -285,7 +319,7 @@ impl<'a> Report<'a> {
         for verdict in &mut verdicts {
             verdict.ts = end;
         }
-        self.verdicts(verdicts)?;
+        self.last(verdicts, has_time)?;
         let untold = self.budget.rest(end);
         self.sum_up(untold)?;
         let incomplete = cut_off || self.story.is_incomplete();

@@ -80,7 +80,7 @@ fn explain_by(
         bail!("the recording is empty: it has no line of type meta; {REMEDY}");
     }
     let Explanation { report, cut_off, now, .. } = explanation;
-    Ok(report.finish(now, cut_off)?)
+    Ok(report.finish(now, cut_off, &|| true)?)
 }
 
 /// A recording half-way through.

@@ -25,19 +25,21 @@ pub struct Output<W>(W);
 pub struct Stdout {
     /// It is a file, which makes nobody wait.
     is_file: bool,
+    /// It was waited for long enough.
+    is_given_up: bool,
 }
 
 /// Standard output.
 pub fn stdout() -> Output<Stdout> {
     let mode =
         fstat(io::stdout()).map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT);
-    Output::new(Stdout { is_file: mode == Ok(SFlag::S_IFREG) })
+    Output::new(Stdout { is_file: mode == Ok(SFlag::S_IFREG), is_given_up: false })
 }
 
 impl Stdout {
     /// Waits until it takes something.
-    fn wait(&self) -> io::Result<()> {
-        loop {
+    fn wait(&mut self) -> io::Result<()> {
+        while !self.is_given_up {
             let out = io::stdout();
             let mut fds = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
             match poll(&mut fds, LOOK) {
@@ -45,10 +47,9 @@ impl Stdout {
                 Ok(_) => return Ok(()),
                 Err(e) => return Err(e.into()),
             }
-            if hurry::leaves_less_than(RESERVE) {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "its reader does not read"));
-            }
+            self.is_given_up = hurry::leaves_less_than(RESERVE);
         }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "its reader does not read"))
     }
 }
 

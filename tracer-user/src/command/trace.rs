@@ -40,11 +40,13 @@ const HALTING: Duration = Duration::from_millis(250);
 const LAST_QUESTIONS: Duration = Duration::from_millis(200);
 
 /// Time left after a signal once what the kernel has written is read, …
-const AFTER_DRAINING: Duration = Duration::from_millis(450);
+const AFTER_DRAINING: Duration = Duration::from_millis(550);
 /// … once rules and routes that are still being read are given up, …
-const AFTER_READING: Duration = Duration::from_millis(350);
+const AFTER_READING: Duration = Duration::from_millis(475);
 /// … and once nobody is asked any more: for the verdicts.
-const AFTER_ASKING: Duration = Duration::from_millis(250);
+const AFTER_ASKING: Duration = Duration::from_millis(400);
+/// Time left when no verdict is told any more, but counted.
+const AFTER_TELLING: Duration = Duration::from_millis(150);
 
 /// Runs the trace; the exit status.
 ///
@@ -100,11 +102,15 @@ async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyho
         Ok(()) => follow(&mut session, &mut report, &mut owners, &mut ends, packets).await,
         refused => refused,
     };
+    let over = Instant::now();
+    let took = |what| log::debug!("{what} {} ms after the end", over.elapsed().as_millis());
     ends.stop.end_child().await;
     // Detach, then drain: whatever the kernel wrote is read.
     hands.run(|| session.detach());
+    took("detached");
     followed?;
     while !hurry::leaves_less_than(AFTER_DRAINING) && owners.take_in(&mut session, &mut report)? {}
+    took("read");
     let answers = owners.rest(&session).await;
     answers.into_iter().try_for_each(|answer| report.answered(answer))?;
     for lost in hands.run(|| session.lost())? {
@@ -124,7 +130,10 @@ async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyho
     for answer in owners.open_vswitch.rest(hurry::wait_for_less_than(AFTER_ASKING)).await {
         report.answered(Answer::OpenVswitch(Box::new(answer)))?;
     }
-    let status = report.finish(end, false)?;
+    took("asked");
+    let has_time = || !hurry::leaves_less_than(AFTER_TELLING);
+    let status = report.finish(end, false, &has_time)?;
+    took("told");
     Ok(if args.exit_code { status } else { 0 })
 }
 

@@ -1,7 +1,7 @@
 //! The rows as numbers. A flood makes very many of them, and only a few are shown: what they have in
 //! common is kept once, and a row with names and words is made where it is printed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
 use tracer_common::drops::{BY_ADDRESS, BY_PORT, BY_SOURCE_PORT, DropCount, DropKey};
@@ -94,6 +94,21 @@ impl Ledger {
     /// Whether a line is everyday life.
     pub fn is_everyday(&self, line: &Line) -> bool {
         self.rows.get(line.kind as usize).is_some_and(|row| row.everyday.is_some())
+    }
+
+    /// What these lines come to, without what tells lines of one kind apart.
+    pub fn rest(&self, lines: &[Counted]) -> Vec<Drops> {
+        let mut kinds: BTreeMap<u32, DropCount> = BTreeMap::new();
+        for (line, count) in lines {
+            add(kinds.entry(line.kind).or_default(), *count);
+        }
+        let row = |(kind, count): (u32, DropCount)| Drops {
+            count: count.packets,
+            bytes: count.bytes,
+            rest: true,
+            ..self.rows.get(kind as usize).cloned().unwrap_or_default()
+        };
+        kinds.into_iter().map(row).collect()
     }
 
     /// The row of a line.

@@ -69,7 +69,7 @@ impl Tally {
     /// Keeps the most frequent, where they are.
     fn prune(&mut self) {
         let Self { details, pruned, keep, .. } = self;
-        let mut most = Most::of(details, *keep);
+        let mut most = Most::of(details.values(), *keep);
         details.retain(|detail, count| {
             let kept = most.takes(*count);
             if !kept {
@@ -85,22 +85,25 @@ impl Tally {
         self.places.keys().chain(self.pruned.keys()).chain(details)
     }
 
-    /// All lines, in no order. `most`: how many have details at the most, the most frequent.
-    pub fn entries(&self, most: usize) -> Vec<Entry> {
+    /// All lines that are wanted, in no order. `most`: how many have details at the most, the most
+    /// frequent.
+    pub fn entries(&self, most: usize, wanted: impl Fn(&DropKey) -> bool) -> Vec<Entry> {
         let mut rest = self.pruned.clone();
         for (key, count) in &self.places {
             add(rest.entry(*key).or_default(), *count);
         }
-        let mut kept = Most::of(&self.details, most);
+        let details = || self.details.iter().filter(|(detail, _)| wanted(&detail.key));
+        let mut kept = Most::of(details().map(|(_, count)| count), most);
         let mut entries = Vec::with_capacity(self.details.len().min(most));
-        for (detail, count) in &self.details {
+        for (detail, count) in details() {
             if kept.takes(*count) {
                 entries.push(Entry { detail: *detail, rest: false, count: *count });
             } else {
                 add(rest.entry(detail.key).or_default(), *count);
             }
         }
-        entries.extend(rest.into_iter().map(|(key, count)| Entry {
+        let rest = rest.into_iter().filter(|(key, _)| wanted(key));
+        entries.extend(rest.map(|(key, count)| Entry {
             detail: DropDetail { key, ..DropDetail::default() },
             rest: self.detailed,
             count,
@@ -118,8 +121,8 @@ struct Most {
 }
 
 impl Most {
-    fn of(details: &HashMap<DropDetail, DropCount>, most: usize) -> Self {
-        let mut counts: Vec<u64> = details.values().map(|count| count.packets).collect();
+    fn of<'a>(counts: impl Iterator<Item = &'a DropCount>, most: usize) -> Self {
+        let mut counts: Vec<u64> = counts.map(|count| count.packets).collect();
         let Some(last) = most.checked_sub(1).filter(|last| *last < counts.len()) else {
             let least = if most == 0 { u64::MAX } else { 0 };
             return Self { least, room: if most == 0 { 0 } else { usize::MAX } };
@@ -171,7 +174,7 @@ mod tests {
         for _ in 0..2 {
             tally.places([(key, count(3)), (key, count(4))]);
         }
-        let entries: Vec<_> = tally.entries(usize::MAX);
+        let entries: Vec<_> = tally.entries(usize::MAX, |_| true);
         assert_eq!(entries.iter().map(|entry| entry.count).collect::<Vec<_>>(), [count(7)]);
     }
 
@@ -187,7 +190,7 @@ mod tests {
             all.into_iter().for_each(|(detail, count)| tally.detail(detail, count));
             assert!(tally.details.len() <= Tally::limit(1000));
         }
-        let mut entries: Vec<_> = tally.entries(usize::MAX);
+        let mut entries: Vec<_> = tally.entries(usize::MAX, |_| true);
         assert_eq!(entries.iter().map(|e| e.count.packets).sum::<u64>(), sent);
         entries.retain(|e| !e.rest);
         entries.sort_by_key(|e| std::cmp::Reverse(e.count.packets));
@@ -201,7 +204,7 @@ mod tests {
         let mut tally = Tally::new(true, 100);
         (0..100).for_each(|n| tally.detail(detail(n), count(1 + n % 10)));
         for most in [0, 1, 5, 10, 15, 99, 100, 1000] {
-            let entries = tally.entries(most);
+            let entries = tally.entries(most, |_| true);
             assert_eq!(entries.iter().map(|e| e.count.packets).sum::<u64>(), 550, "{most}");
             let told: Vec<_> =
                 entries.iter().filter(|e| !e.rest).map(|e| e.count.packets).collect();
@@ -213,12 +216,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_wanted_takes_no_room_from_what_is() {
+        let mut tally = Tally::new(true, 100);
+        let elsewhere = |n| DropDetail { key: DropKey { netns: 9, ..detail(n).key }, ..detail(n) };
+        (0..40).for_each(|n| tally.detail(detail(n), count(1)));
+        (0..40).for_each(|n| tally.detail(elsewhere(n), count(2)));
+        let entries = tally.entries(40, |key| key.netns != 9);
+        assert_eq!(entries.len(), 40);
+        assert!(entries.iter().all(|entry| !entry.rest && entry.detail.key.netns != 9));
+    }
+
+    #[test]
     fn places_are_totals_and_details_are_news() {
         let mut tally = Tally::new(false, 10);
         let key = detail(0).key;
         tally.places([(key, count(3))]);
         tally.places([(key, count(5))]);
-        let entries: Vec<_> = tally.entries(usize::MAX);
+        let entries: Vec<_> = tally.entries(usize::MAX, |_| true);
         assert_eq!(entries.len(), 1);
         assert_eq!((entries[0].count, entries[0].rest), (count(5), false));
 
@@ -227,7 +241,7 @@ mod tests {
         tally.detail(detail(1), count(5));
         tally.places([(key, count(7))]);
         let counts: HashMap<_, _> =
-            tally.entries(usize::MAX).iter().map(|e| (e.rest, e.count)).collect();
+            tally.entries(usize::MAX, |_| true).iter().map(|e| (e.rest, e.count)).collect();
         assert_eq!(counts, HashMap::from([(false, count(8)), (true, count(7))]));
     }
 }

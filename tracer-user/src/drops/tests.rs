@@ -119,3 +119,18 @@ fn one_row_for_all_that_is_everyday() {
     assert_eq!(lines.iter().map(|(_, count)| count.packets).collect::<Vec<_>>(), [5]);
     assert_eq!(Folded::take(&mut lines, &ledger).row(), None);
 }
+
+#[test]
+fn what_is_not_told_line_by_line_is_told_by_its_kind() {
+    let mut ledger = Ledger::new(BY_ADDRESS, false);
+    let other = |n| DropDetail { key: DropKey { reason: 3, ..detail(n).key }, ..detail(n) };
+    let entries = (1..=10).flat_map(|n| [entry(detail(n), n), entry(other(n), 1)]);
+    let lines = ledger.lines(entries, &Numbers);
+    let (told, left) = lines.split_at(4);
+    let rest = ledger.rest(left);
+    assert_eq!(rest.len(), 2);
+    assert!(rest.iter().all(|row| row.rest && row.src.is_none() && row.dst.is_none()));
+    let told: u64 = told.iter().map(|line| ledger.row(line).count).sum();
+    assert_eq!(told + rest.iter().map(|row| row.count).sum::<u64>(), 55 + 10);
+    assert_eq!(ledger.rest(&[]), []);
+}

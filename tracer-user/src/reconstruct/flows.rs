@@ -28,6 +28,9 @@ pub struct Flows {
     unreadable: Option<u64>,
     latest: u64,
     retired: Vec<Flow>,
+    /// With how many it is not looked again for those that may be retired: of some the packets may all be
+    /// on their way, and looking takes a while.
+    enough: usize,
     /// Flows that were retired and that nobody asked for.
     pub forgotten: u64,
 }
@@ -210,7 +213,7 @@ impl Flows {
 
     /// Retires flows when there are too many of them.
     pub fn age_out(&mut self) {
-        if self.by_number.len() <= MAX_FLOWS {
+        if self.by_number.len() <= self.enough.max(MAX_FLOWS) {
             return;
         }
         let mut idle: Vec<_> = self
@@ -224,6 +227,7 @@ impl Flows {
         for (_, number) in idle.into_iter().take(surplus) {
             self.retire(number);
         }
+        self.enough = self.by_number.len() + MAX_FLOWS / 8;
         let untaken = self.retired.len().saturating_sub(MAX_FLOWS);
         self.forgotten += untaken as u64;
         self.retired.drain(..untaken);

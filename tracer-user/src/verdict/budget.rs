@@ -65,8 +65,13 @@ impl Budget {
         if is_harm && self.is_new(verdict) {
             return true;
         }
-        self.untold.add(verdict);
+        self.count(verdict);
         false
+    }
+
+    /// Counts one that is not told.
+    pub fn count(&mut self, verdict: &Verdict) {
+        self.untold.add(verdict);
     }
 
     /// Whether it is the first of its kind.
@@ -95,7 +100,7 @@ impl Budget {
 }
 
 /// What is proven to have gone wrong.
-fn is_harm(outcome: Outcome) -> bool {
+pub fn is_harm(outcome: Outcome) -> bool {
     matches!(
         outcome,
         Outcome::Vanished
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn it_is_summed_up_once_a_second() {
-        let mut budget = Budget { saved: 0, ..Budget::default() };
+        let mut budget = Budget { saved: 0, until: u64::MAX, ..Budget::default() };
         budget.kinds.insert((Outcome::Dropped, None, Some("X".to_owned())));
         assert!(!budget.tells(&verdict(1, Outcome::Dropped, "X"), 0));
         assert_eq!(budget.sum_up(SECOND).map(|sum| (sum.ts, sum.flows)), Some((SECOND, 1)));

@@ -1,7 +1,7 @@
 //! From flows to verdicts: rules, each a small pure function over one flow, one file each, in one
 //! list.
 
-mod budget;
+pub mod budget;
 pub mod datapath;
 mod fragments;
 pub mod hook;

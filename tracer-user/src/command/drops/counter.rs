@@ -21,7 +21,7 @@ use crate::topology::{LinkEvent, Scope, Topology, Watch};
 
 /// How many lines with details there are at the most once a signal has come: what can be made and written
 /// within a part of a second.
-const LAST_LINES: usize = 1 << 16;
+const LAST_LINES: usize = 1 << 15;
 /// `LOOPBACK_IFINDEX` of `include/net/net_namespace.h`: every namespace's first device.
 const LOOPBACK: u32 = 1;
 
@@ -201,9 +201,8 @@ impl Counter {
         };
         // Whoever wants it to end gets those that come first.
         let most = if hurry::is_on() { LAST_LINES } else { usize::MAX };
-        let entries = self.tally.entries(most);
-        let entries = entries.into_iter().filter(|entry| in_scope(&entry.detail.key));
-        let lines = ledger.lines(entries, self);
+        let entries = self.tally.entries(most, in_scope);
+        let lines = ledger.lines(entries.into_iter(), self);
         self.ledger = ledger;
         lines
     }

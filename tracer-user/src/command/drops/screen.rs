@@ -1,17 +1,19 @@
 //! Where the rows go: a table for a person, NDJSON for a script.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::super::output;
+use super::super::{hurry, output};
 use super::counter::{Counter, Counts};
 use crate::cli::DropsArgs;
 use crate::drops::{Counted, Folded, Ledger, Line};
 use crate::model::{Drops, Lost, Record};
 use crate::render::drops::{Hidden, Page, Size, Table};
-use crate::render::json;
+use crate::render::json::{self, Lines};
 
+/// What is left of the time after a signal when no more rows are told one by one.
+const RESERVE: Duration = Duration::from_millis(250);
 /// Rows of a table where nobody said how many.
 const ROWS: usize = 20;
 
@@ -121,16 +123,24 @@ impl Screen {
             ts,
             ..row
         });
-        let mut out = output::stdout();
+        let mut out = BufWriter::new(output::stdout());
         if self.json {
-            for row in shown.iter().map(row).chain(folded) {
-                json::write(&mut out, &Record::Drops(Box::new(row)))?;
+            let mut lines = Lines::default();
+            let mut left = shown.iter();
+            while !hurry::leaves_less_than(RESERVE)
+                && let Some(line) = left.next()
+            {
+                lines.write(&mut out, &Record::Drops(Box::new(row(line))))?;
+            }
+            let rest = ledger.rest(left.as_slice()).into_iter().map(|rest| Drops { ts, ..rest });
+            for row in rest.chain(folded) {
+                lines.write(&mut out, &Record::Drops(Box::new(row)))?;
             }
             let count = not_held - std::mem::replace(&mut self.told_not_held, not_held);
             if count != 0 {
                 let what = Some("drops-not-held".to_owned());
                 let lost = Record::Lost(Lost { count, what, ..Lost::at(ts) });
-                json::write(&mut out, &lost)?;
+                lines.write(&mut out, &lost)?;
             }
         } else {
             let rows: Vec<Drops> = shown.iter().map(row).collect();
