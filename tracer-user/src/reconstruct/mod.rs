@@ -10,6 +10,7 @@ pub mod flow;
 pub mod flows;
 mod identity;
 pub mod kinds;
+mod listeners;
 pub mod nat;
 pub mod ovs;
 pub mod owner;
