@@ -69,10 +69,12 @@ impl Stop {
             return Ok(());
         }
         self.deadline = args.stop_after.map(|d| Instant::now() + d);
-        self.child = match child {
-            Some(child) => Some(child.start(json).await?),
-            None => None,
-        };
+        let Some(child) = child else { return Ok(()) };
+        tokio::select! {
+            started = child.start(json) => self.child = Some(started?),
+            // A file system that does not answer may hold the start up.
+            _ = self.wait() => self.over = true,
+        }
         Ok(())
     }
 

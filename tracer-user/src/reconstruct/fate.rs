@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::model::{HookName, Outcome, PktType};
 use crate::reconstruct::everyday::{self, Taker};
 use crate::reconstruct::gaps::Doubt;
+use crate::reconstruct::listeners;
 use crate::reconstruct::ovs::{OvsEnd, is_ovs_function};
 use crate::reconstruct::packet::{Life, Packet};
 use crate::reconstruct::pieces::{Pieces, is_given_up};
@@ -136,9 +137,9 @@ fn dropped(life: &Life, freed: &Sight) -> End {
         End::Delivered
     } else if everyday::is_freed_with_its_whole(freed) {
         End::Consumed
-    } else if everyday::is_tap_copy(freed) || everyday::is_second_of_a_fragment(freed) {
+    } else if listeners::is_tap_copy(freed) || everyday::is_second_of_a_fragment(freed) {
         End::Missed
-    } else if everyday::is_unwanted_copy(freed) || everyday::is_unwanted_raw_copy(freed) {
+    } else if everyday::is_unwanted_copy(freed) || listeners::is_unwanted_raw_copy(freed) {
         End::Unwanted
     } else if everyday::is_otherhost(freed) || (is_unexplained(freed) && came_astray(life)) {
         End::OtherHost
@@ -227,32 +228,30 @@ pub fn fate(packet: &Packet, unended: Outcome) -> Fate {
         .or_else(|| last(End::Missed).map(|f| (Outcome::Dropped, f)))
         // Only pieces of it go on, and each is a packet of its own.
         .or_else(|| last(End::Replaced).map(|f| (Outcome::Forwarded, f)));
-    match found {
-        Some((outcome, ((_, at), life))) => {
-            let passage = packet.passage.of(life.id);
-            let pieces = match outcome {
-                Outcome::InFlight | Outcome::Vanished => Pieces::waiting(packet, life),
-                Outcome::Dropped if is_given_up(at) => Pieces::of(packet, life),
-                _ => None,
-            };
-            let doubt = proof::doubt(packet, life, outcome, at, &ends);
-            Fate { outcome, at: (*at).clone(), before: life.port.clone(), passage, pieces, doubt }
-        }
-        None => Fate {
+    let Some((outcome, ((_, at), life))) = found else {
+        return Fate {
             outcome: unended,
             at: packet.last.clone(),
             before: None,
             passage: Vec::new(),
             pieces: None,
             doubt: Some(Doubt::any_of_packet(packet.first.ts)),
-        },
-    }
+        };
+    };
+    let pieces = match outcome {
+        Outcome::InFlight | Outcome::Vanished => Pieces::waiting(packet, life),
+        Outcome::Dropped if is_given_up(at) => Pieces::of(packet, life),
+        _ => None,
+    };
+    let passage = packet.passage.of(life.id);
+    let doubt = proof::doubt(packet, life, outcome, at, &ends);
+    Fate { outcome, at: (*at).clone(), before: life.port.clone(), passage, pieces, doubt }
 }
 
 /// As [`end_of`]; what came back from `ovs-vswitchd` stands for what went up.
 fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Rc<Sight>) {
     let (end, at) = end_of(life);
-    if end == End::Delivered && everyday::is_taken_by_raw(at) && lost_by_raw(packet) {
+    if end == End::Delivered && listeners::is_taken_by_raw(at) && lost_by_raw(packet) {
         return (End::Replaced, at);
     }
     let upcall = match &life.ovs_end {
@@ -276,7 +275,7 @@ fn settled_end<'a>(packet: &Packet, life: &'a Life) -> (End, &'a Rc<Sight>) {
 /// Whether a raw socket had no room for its copy.
 fn lost_by_raw(packet: &Packet) -> bool {
     let freed = packet.lives.iter().filter_map(|life| life.freed.as_deref());
-    freed.into_iter().any(|f| everyday::is_raw_copy(f) && !everyday::is_unwanted_raw_copy(f))
+    freed.into_iter().any(|f| listeners::is_raw_copy(f) && !listeners::is_unwanted_raw_copy(f))
 }
 
 fn is_handed_over(at: &Sight) -> bool {

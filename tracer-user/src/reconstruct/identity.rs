@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use crate::model::{HookName, Hop};
 use crate::reconstruct::Map;
-use crate::reconstruct::everyday;
+use crate::reconstruct::listeners;
 use crate::reconstruct::packet::{Packet, Position};
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
@@ -102,8 +102,8 @@ pub fn repeats(hop: &Hop, sight: &Sight, packet: &Packet) -> bool {
     match hop.hook {
         HookName::Consume => false,
         HookName::Deliver => !came_in(),
-        HookName::Drop if everyday::is_let_go_of_by_socket(sight) => false,
-        HookName::Drop => !(came_in() && (everyday::is_raw_copy(sight) || sight.is_group())),
+        HookName::Drop if listeners::is_let_go_of_by_socket(sight) => false,
+        HookName::Drop => !(came_in() && (listeners::is_raw_copy(sight) || sight.is_group())),
         _ => true,
     }
 }

@@ -11,6 +11,7 @@ pub mod flows;
 pub mod gaps;
 mod identity;
 pub mod kinds;
+mod listeners;
 pub mod nat;
 pub mod ovs;
 pub mod owner;

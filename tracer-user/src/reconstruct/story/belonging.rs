@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Story;
 use crate::model::{HookName, Hop, Netns};
-use crate::reconstruct::everyday;
 use crate::reconstruct::identity::{self, SAME_WITHIN};
+use crate::reconstruct::listeners;
 use crate::reconstruct::packet::Position;
 use crate::reconstruct::sight::Sight;
 
@@ -54,7 +54,7 @@ impl Story {
             return self.asked.whole_of(hop, &self.open);
         };
         // Nothing begins there: it is of a packet that came before.
-        let is_late = everyday::is_let_go_of_by_socket(sight);
+        let is_late = listeners::is_let_go_of_by_socket(sight);
         let Some(packet) = self.open.get(&number) else {
             return (is_late && self.settled.has(number)).then_some(number);
         };
