@@ -126,7 +126,7 @@ impl Recording {
             report.lost(&Lost { ts: self.end, ..lost }).unwrap();
         }
         report.close(self.end).unwrap();
-        let status = report.finish(self.end, false).unwrap();
+        let status = report.finish(self.end, false, &|| true).unwrap();
         Told { status, lost, is_proven, text: String::from_utf8(out).unwrap() }
     }
 }
@@ -255,7 +255,7 @@ fn a_recording_without_times_makes_all_that_follows_doubtful() {
                 report.hop(&mut Numbering::Anew.of(hop));
             }
         }
-        let status = report.finish(recording.end, false).unwrap();
+        let status = report.finish(recording.end, false, &|| true).unwrap();
         assert_eq!(status, 13, "{name}: {}", String::from_utf8(out).unwrap());
     }
 }
