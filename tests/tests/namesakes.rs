@@ -19,7 +19,7 @@ const NAMED_HOST: &str = "\
 fn a_namespace_named_host_is_itself() {
     assert!(is_root(), "network namespaces and probes need root: run the tests as root");
     let _turn = take_turn().expect("a turn");
-    for (scope, is_seen) in [("host", true), ("all", true), ("/proc/1/ns/net", false)] {
+    for (scope, is_seen) in [("host", true), ("all", true), ("/proc/self/ns/net", false)] {
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", NAMED_HOST]).arg(binary().expect("lasthop"));
         command.arg(peer().expect("peer")).arg(scope);
