@@ -39,46 +39,60 @@ impl FromStr for Uuid {
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = self.0;
-        let (a, b, c, d) = (n >> 96, n >> 80 & 0xffff, n >> 64 & 0xffff, n >> 48 & 0xffff);
-        write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{:012x}", n & 0xffff_ffff_ffff)
+        let group = |from: u32, len: u32| self.0 >> from & ((1 << len) - 1);
+        let (time, version) = (group(96, 32), [group(80, 16), group(64, 16), group(48, 16)]);
+        write!(f, "{time:08x}")?;
+        version.iter().try_for_each(|part| write!(f, "-{part:04x}"))?;
+        write!(f, "-{:012x}", group(0, 48))
     }
 }
+
+/// Of another type than it should be.
+pub struct Another;
 
 /// What a column can hold one or several of.
 pub trait Atom: Sized {
     /// What it is, for messages.
     const KIND: &'static str;
 
-    /// From text; outer `None`: it is none of these. Inner `None`: it is one that nobody asks for.
-    fn of_text(_: &str) -> Option<Option<Self>> {
-        None
+    /// From text. `None`: one that nobody asks for.
+    ///
+    /// # Errors
+    /// It is none.
+    fn of_text(_: &str) -> Result<Option<Self>, Another> {
+        Err(Another)
     }
 
-    /// From a number.
-    fn of_number(_: i64) -> Option<Option<Self>> {
-        None
+    /// From a number; see [`Atom::of_text`].
+    ///
+    /// # Errors
+    /// It is none.
+    fn of_number(_: i64) -> Result<Option<Self>, Another> {
+        Err(Another)
     }
 
-    /// From `["uuid", TEXT]`.
-    fn of_uuid(_: &str) -> Option<Option<Self>> {
-        None
+    /// From `["uuid", TEXT]`; see [`Atom::of_text`].
+    ///
+    /// # Errors
+    /// It is none.
+    fn of_uuid(_: &str) -> Result<Option<Self>, Another> {
+        Err(Another)
     }
 }
 
 impl Atom for String {
     const KIND: &'static str = "text";
 
-    fn of_text(text: &str) -> Option<Option<Self>> {
-        Some(Some(text.to_owned()))
+    fn of_text(text: &str) -> Result<Option<Self>, Another> {
+        Ok(Some(text.to_owned()))
     }
 }
 
 impl Atom for Uuid {
     const KIND: &'static str = "a UUID";
 
-    fn of_uuid(text: &str) -> Option<Option<Self>> {
-        text.parse().ok().map(Some)
+    fn of_uuid(text: &str) -> Result<Option<Self>, Another> {
+        text.parse().map(Some).map_err(|()| Another)
     }
 }
 
@@ -87,8 +101,8 @@ macro_rules! number {
     ($($number:ty),*) => { $(impl Atom for $number {
         const KIND: &'static str = "a number";
 
-        fn of_number(number: i64) -> Option<Option<Self>> {
-            Some(number.try_into().ok())
+        fn of_number(number: i64) -> Result<Option<Self>, Another> {
+            Ok(number.try_into().ok())
         }
     })* };
 }
@@ -122,13 +136,13 @@ impl<'de, A: Atom, const SET: bool> Visitor<'de> for Atomic<A, SET> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<A>, E> {
-        let wrong = || E::invalid_type(Unexpected::Other("text"), &self);
-        Ok(A::of_text(text).ok_or_else(wrong)?.into_iter().collect())
+        let wrong = |_: Another| E::invalid_type(Unexpected::Other("text"), &self);
+        Ok(A::of_text(text).map_err(wrong)?.into_iter().collect())
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Vec<A>, E> {
-        let wrong = || E::invalid_type(Unexpected::Signed(number), &self);
-        Ok(A::of_number(number).ok_or_else(wrong)?.into_iter().collect())
+        let wrong = |_: Another| E::invalid_type(Unexpected::Signed(number), &self);
+        Ok(A::of_number(number).map_err(wrong)?.into_iter().collect())
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Vec<A>, E> {
@@ -140,7 +154,7 @@ impl<'de, A: Atom, const SET: bool> Visitor<'de> for Atomic<A, SET> {
         let atoms = match pair.next_element::<Tag>()?.ok_or_else(wrong)? {
             Tag::Uuid => {
                 let text: String = pair.next_element()?.ok_or_else(wrong)?;
-                A::of_uuid(&text).ok_or_else(wrong)?.into_iter().collect()
+                A::of_uuid(&text).map_err(|_: Another| wrong())?.into_iter().collect()
             }
             Tag::Set if SET => pair.next_element::<Members<A>>()?.ok_or_else(wrong)?.0,
             Tag::Set | Tag::Map => return Err(wrong()),

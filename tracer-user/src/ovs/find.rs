@@ -200,13 +200,16 @@ impl Looked {
         let mut tried = 0;
         for pid in numbers(Path::new("/proc")) {
             if Instant::now() > end || tried >= MAX_DIRS {
-                looked.refused.add("there are too many processes called so".to_owned());
+                // Where none of them is called so, there are only many.
+                if looked.refused.first.is_some() || tried > 0 {
+                    looked.refused.add("there are too many processes to look at all".to_owned());
+                }
                 break;
             }
-            let Ok(dir) = Dir::of_process(pid) else { continue };
-            if comm(&dir).is_none_or(|name| name != DAEMON) {
+            if comm(pid).is_none_or(|name| name != DAEMON) {
                 continue;
             }
+            let Ok(dir) = Dir::of_process(pid) else { continue };
             let who = Who::of(pid, &dir);
             if let Some(why) = who.is_no_daemon() {
                 looked.refused.add(format!("process {pid} of user {}: {why}", who.uid));

@@ -245,7 +245,7 @@ mod tests {
 
     async fn asked(pieces: Vec<&'static [u8]>) -> Result<String, Error> {
         let (_dir, listener, server) = listen();
-        let served = tokio::spawn(async move {
+        let asked = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 4096];
             let n = stream.read(&mut request).await.unwrap();
@@ -256,7 +256,7 @@ mod tests {
             request[..n].to_vec()
         });
         let result = version(&server).await;
-        let request: Value = serde_json::from_slice(&served.await.unwrap()).unwrap();
+        let request: Value = serde_json::from_slice(&asked.await.unwrap()).unwrap();
         assert_eq!(request, json!({"id": 0, "method": "version", "params": ["a"]}));
         result
     }

@@ -5,6 +5,8 @@
 //! root or may change the node's network, and that it is so in lasthop's own user namespace: root of
 //! another is anybody who made one.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::str::FromStr;
 
 use nix::sys::stat::FileStat;
@@ -18,7 +20,7 @@ const NET_ADMIN: u32 = 12;
 /// How much of `/proc/PID/status` is read, bytes.
 const STATUS: u32 = 1 << 16;
 /// How much of a `comm`: 15 bytes and a line's end.
-const COMM: u16 = 64;
+const COMM: u64 = 64;
 
 /// A process, as the kernel knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +61,7 @@ impl Who {
             pid: Some(pid),
             // Nobody's, where it cannot be told.
             uid: status.uid.unwrap_or(u32::MAX),
-            comm: comm(dir),
+            comm: comm(pid),
             is_near: own.ok().zip(theirs.ok()).map(|(a, b)| same(a, b)),
             is_net_admin: status.capabilities.map(|set| set >> NET_ADMIN & 1 != 0),
             netns,
@@ -89,9 +91,11 @@ impl Who {
     }
 }
 
-/// The name of the process whose `/proc/PID` this is.
-pub fn comm(dir: &Dir) -> Option<String> {
-    let comm = dir.read("comm", COMM).ok()?;
+/// The name of a process. The file is of the kernel's making: it is there or not.
+pub fn comm(pid: u32) -> Option<String> {
+    let mut comm = Vec::new();
+    let file = File::open(format!("/proc/{pid}/comm")).ok()?;
+    file.take(COMM).read_to_end(&mut comm).ok()?;
     Some(String::from_utf8_lossy(comm.trim_ascii_end()).into_owned())
 }
 

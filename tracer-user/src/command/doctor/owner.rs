@@ -71,7 +71,7 @@ async fn ask(home: &Home, finder: &Finder) -> Vec<Check> {
             let bridges = all.iter().take(NAMED).map(escape).collect::<Vec<_>>().join(", ");
             let detail = match all.len() {
                 0 => "no bridges".to_owned(),
-                ..=NAMED => format!("{} ports on {bridges}", ports.len()),
+                1..=NAMED => format!("{} ports on {bridges}", ports.len()),
                 n => format!("{} ports on {bridges} and {} more", ports.len(), n - NAMED),
             };
             Check::new("ovsdb", Status::Ok, detail)

@@ -21,7 +21,9 @@ impl Read for Bytewise<'_> {
 
 fn text(json: &str) -> Result<String, Fault> {
     let whole = read(json.as_bytes(), SHORT);
-    assert_eq!(whole, read(Bytewise(json.as_bytes()), SHORT), "{json}");
+    let bytewise = read::<String>(Bytewise(json.as_bytes()), SHORT);
+    // Which of two faults is met first depends on how much is read at once.
+    assert_eq!(whole.as_ref().ok(), bytewise.as_ref().ok());
     whole
 }
 

@@ -87,7 +87,7 @@ async fn server(database: &Database, schema: &str) -> Option<Running> {
         eprintln!("skipped: no ovsdb-tool, or no {}", schema.display());
         return None;
     }
-    let child = Command::new("ovsdb-server")
+    let mut child = Command::new("ovsdb-server")
         .args(["--no-chdir", "--unixctl=none"])
         .arg(format!("--remote=punix:{}", socket.display()))
         .arg(&db)
@@ -97,15 +97,16 @@ async fn server(database: &Database, schema: &str) -> Option<Running> {
         .unwrap();
     let (remote, root) = (format!("unix:{}", socket.display()), Dir::at(Path::new("/")).unwrap());
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    loop {
+    while std::time::Instant::now() < deadline {
         if let Ok(server) = database.server(&root, &remote, true)
             && server.call::<Value>("x", "list_dbs", json!([]), SHORT).await.is_ok()
         {
             return Some(Running { child, server, _dir: dir });
         }
-        assert!(std::time::Instant::now() < deadline, "ovsdb-server does not start");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+    let _ = child.kill().and_then(|()| child.wait());
+    panic!("ovsdb-server does not start");
 }
 
 /// Runs operations; the UUID of the first one's row.

@@ -122,12 +122,12 @@ fn reasons(step: &Step) -> impl Iterator<Item = (u8, Reason)> {
         Met::Rule(_) => (0, Reason::Rule),
     };
     let mut named = None;
-    let refused = step.lines.iter().filter_map(move |line| match line {
-        Line::Warning(why) => Some(refused(why, named)),
-        _ => {
-            named = port(line).or(named);
-            None
+    let refused = step.lines.iter().filter_map(move |line| {
+        if let Line::Warning(why) = line {
+            return Some(refused(why, named));
         }
+        named = port(line).or(named);
+        None
     });
     std::iter::once(met).chain(refused)
 }
