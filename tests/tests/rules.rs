@@ -135,8 +135,8 @@ fn whatever_is_run_as_nft_the_trace_goes_on_and_ends() {
         ("hang", hang.as_str(), None),
         ("left", &format!("setsid sleep {name} & exit 3"), Some("exit status: 3")),
         ("endless", "exec cat /dev/zero", Some("was not understood")),
-        ("deep", "printf '{\"nftables\":'; exec yes '['", Some("recursion limit")),
-        ("names", "head -c 9000000 /dev/zero | tr '\\0' a | sed 's/^/\"/'", Some("too long")),
+        ("deep", "printf '{\"nftables\":[{\"rule\":'; exec yes '['", Some("recursion limit")),
+        ("names", "printf '{\"'; head -c 9000000 /dev/zero | tr '\\0' a", Some("too long")),
     ] {
         let _ = fs::remove_file(&started);
         let fake = program(&dir, what, script);

@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -107,9 +107,11 @@ pub(super) fn run<T: Send>(
     let run = || -> io::Result<T> {
         confine(needs)?;
         let mut output = BufReader::with_capacity(1 << 16, start(&path, name, arguments, limits)?);
-        let result = read(&mut output)?;
-        output.into_inner().end()?;
-        Ok(result)
+        match read(&mut output) {
+            Ok(result) => output.into_inner().end().map(|()| result),
+            // Of what failed there is no answer to understand.
+            Err(e) => Err(output.into_inner().failure().unwrap_or(e)),
+        }
     };
     enter(netns, run)?.map_err(about)
 }
@@ -309,15 +311,35 @@ impl Output {
         while self.wait()?.1 {
             self.listen()?;
         }
-        if status.success() {
-            return Ok(());
+        if status.success() { Ok(()) } else { Err(self.words(status)) }
+    }
+
+    /// Why it failed; `None` where it has not, or goes on.
+    fn failure(mut self) -> Option<io::Error> {
+        const LOOKS: u32 = 5;
+        for _ in 0..LOOKS {
+            // The first wait that finds something on stderr ends with it.
+            if self.wait().ok()?.1 {
+                self.listen().ok()?;
+            }
+            let Some(status) = self.child.try_wait().ok()? else { continue };
+            self.exited = true;
+            while self.stderr.is_some() && self.wait().ok()?.1 {
+                self.listen().ok()?;
+            }
+            return (!status.success()).then(|| self.words(status));
         }
+        None
+    }
+
+    /// How it failed: by its own words, where there are any.
+    fn words(&self, status: ExitStatus) -> io::Error {
         let said = String::from_utf8_lossy(&self.said);
         let first = said.lines().map(str::trim).find(|line| !line.is_empty());
-        Err(io::Error::other(match first {
+        io::Error::other(match first {
             Some(line) => format!("{line} ({status})"),
             None => format!("it ended with {status}"),
-        }))
+        })
     }
 }
 

@@ -130,7 +130,7 @@ impl Rulesets {
             Ok((known, state)) => {
                 for one in &dropped {
                     let found = if halt.is_set() {
-                        finding("the trace ended before".to_owned())
+                        finding("the trace ended before they were".to_owned())
                     } else {
                         known.find(one, &state, &halt)
                     };
