@@ -166,3 +166,16 @@ fn how_cmd_ended_is_said_and_its_parent_is_lasthop_to_it() {
         assert!(done.stderr.contains(words), "{cmd}: {}", done.stderr);
     }
 }
+
+/// A shell that has SIGCHLD blocked waits for ever, and one with SIGTERM blocked does not end.
+#[test]
+fn cmd_has_no_signal_blocked() {
+    let _turn = take_turn().expect("a turn");
+    for command in COMMANDS {
+        let mut traced = lasthop(command).expect("a command");
+        traced.args(["--", "grep", "SigBlk", "/proc/self/status"]);
+        let done = run(&mut traced, RUN_LIMIT).expect("it ends");
+        let blocked = done.stderr.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        assert_eq!(blocked.map(str::trim), Some("0000000000000000"), "{}", done.stderr);
+    }
+}

@@ -13,13 +13,14 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 
@@ -120,6 +121,8 @@ pub fn start(command: &[OsString]) -> io::Result<UnixStream> {
 struct Supervisor {
     lasthop: UnixStream,
     signals: SignalFd,
+    /// Signals that whoever started lasthop has blocked, and CMD is to have blocked.
+    mask: SigSet,
     /// The process that made this one.
     parent: Pid,
 }
@@ -133,11 +136,10 @@ impl Supervisor {
             [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP]
                 .into_iter()
                 .collect();
-        // CMD has none of them blocked: `Command` sees to it.
-        signals.thread_block()?;
+        let mask = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let signals =
             SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { lasthop, signals, parent: getppid() })
+        Ok(Self { lasthop, signals, mask, parent: getppid() })
     }
 
     fn serve(mut self, command: &[OsString]) -> io::Result<()> {
@@ -151,7 +153,7 @@ impl Supervisor {
                 Some(Order::End) | None => return Ok(()),
             },
         };
-        let cmd = match run(command, is_aside) {
+        let cmd = match run(command, is_aside, self.mask) {
             Ok(pid) => pid,
             Err(e) => return self.tell(News::Refused(e.raw_os_error().unwrap_or(libc::EINVAL))),
         };
@@ -240,13 +242,16 @@ impl Supervisor {
 }
 
 /// Runs CMD.
-fn run(command: &[OsString], is_aside: bool) -> io::Result<Pid> {
+fn run(command: &[OsString], is_aside: bool, mask: SigSet) -> io::Result<Pid> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command.args(arguments);
     if is_aside {
         command.stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?));
     }
+    // `Command` lets it inherit the mask of this process: with SIGCHLD blocked a shell waits for ever.
+    // SAFETY: one system call, which takes no lock and allocates nothing.
+    unsafe { command.pre_exec(move || Ok(mask.thread_set_mask()?)) };
     // Whose end is seen by its number.
     let pid = command.spawn()?.id();
     Ok(Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?))
