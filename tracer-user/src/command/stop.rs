@@ -25,7 +25,7 @@ pub struct Stop {
     /// It was over before it began.
     over: bool,
     /// A signal has come.
-    signalled: bool,
+    is_signalled: bool,
 }
 
 /// What has happened.
@@ -50,7 +50,7 @@ impl Stop {
             deadline: None,
             child: None,
             over: false,
-            signalled: false,
+            is_signalled: false,
         })
     }
 
@@ -88,9 +88,10 @@ impl Stop {
             return Ended::All;
         }
         tokio::select! {
-            _ = self.interrupt.recv() => self.note_signal(),
-            _ = self.terminate.recv() => self.note_signal(),
-            _ = or_never(self.hangup.as_mut().map(Signal::recv)) => self.note_signal(),
+            () = any(&mut self.interrupt, &mut self.terminate, self.hangup.as_mut()) => {
+                self.is_signalled = true;
+                Ended::All
+            }
             () = or_never(self.deadline.map(sleep_until)) => Ended::All,
             () = or_never(self.child.as_mut().map(Child::exited)) => {
                 self.child = None;
@@ -99,20 +100,11 @@ impl Stop {
         }
     }
 
-    fn note_signal(&mut self) -> Ended {
-        self.signalled = true;
-        Ended::All
-    }
-
-    /// Waits for a signal; at once where one has come. May be dropped and called again.
-    pub async fn signal(&mut self) {
-        if !self.signalled {
-            tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv() => {}
-                _ = or_never(self.hangup.as_mut().map(Signal::recv)) => {}
-            }
-            self.signalled = true;
+    /// Waits for a signal: not at all where one has come. May be dropped and called again.
+    pub async fn signalled(&mut self) {
+        if !self.is_signalled {
+            any(&mut self.interrupt, &mut self.terminate, self.hangup.as_mut()).await;
+            self.is_signalled = true;
         }
     }
 
@@ -141,6 +133,14 @@ fn is_hangup_ignored() -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .is_some_and(|mask| mask >> (SIGHUP - 1) & 1 != 0)
+}
+
+async fn any(interrupt: &mut Signal, terminate: &mut Signal, hangup: Option<&mut Signal>) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = or_never(hangup.map(Signal::recv)) => {}
+    }
 }
 
 async fn or_never<T>(wait: Option<impl Future<Output = T>>) -> T {

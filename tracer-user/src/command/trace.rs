@@ -154,7 +154,7 @@ impl Owners<'_> {
                 self.netfilter.halt();
                 (is_halted, until) = (true, now + HASTE);
             }
-            if timeout(LOOK, stop.signal()).await.is_ok() {
+            if timeout(LOOK, stop.signalled()).await.is_ok() {
                 if !is_hurried {
                     (is_hurried, until) = (true, until.min(now + HASTE));
                 }
