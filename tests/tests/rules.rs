@@ -142,17 +142,14 @@ fn whatever_is_run_as_nft_the_trace_goes_on_and_ends() {
         let fake = program(&dir, what, script);
         let running = trace(&nft, &fake, &path);
         send(&bed, 1);
-        match why {
-            Some(why) => {
-                let text = running.wait_stdout(RUN_LIMIT, |text| records(text) > 0).expect(what);
-                assert!(text.contains(why), "{what}: {text}");
-            }
-            None => {
-                let limit = Instant::now() + RUN_LIMIT;
-                while !started.exists() {
-                    assert!(Instant::now() < limit, "{what}: it was not run");
-                    std::thread::sleep(Duration::from_millis(5));
-                }
+        if let Some(why) = why {
+            let text = running.wait_stdout(RUN_LIMIT, |text| records(text) > 0).expect(what);
+            assert!(text.contains(why), "{what}: {text}");
+        } else {
+            let limit = Instant::now() + RUN_LIMIT;
+            while !started.exists() {
+                assert!(Instant::now() < limit, "{what}: it was not run");
+                std::thread::sleep(Duration::from_millis(5));
             }
         }
         let recording = end(running, what);

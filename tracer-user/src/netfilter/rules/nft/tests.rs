@@ -279,3 +279,46 @@ fn a_bridges_rules_see_frames() {
         assert_eq!((drops(&facts), drops(&arp)), (of_ip, of_arp), "{left} {right}");
     }
 }
+
+/// Sixteen chains, each of which calls the next one a hundred times, perhaps: more ways than there is time for.
+#[test]
+fn chains_that_call_each_other_have_an_end() {
+    let chain = |n: usize| if n == 0 { "forward".to_owned() } else { format!("c{n}") };
+    let jump =
+        |n: usize| format!("{} [{LIMIT},{{\"jump\":{{\"target\":\"c{}\"}}}}]", chain(n), n + 1);
+    let mut rules: Vec<String> = (0..15).flat_map(|n| vec![jump(n); 100]).collect();
+    rules.push("forward [{\"drop\":null}]".to_owned());
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let mut steps = Steps::default();
+    let found = ruleset("accept", &rules).candidates(&syn(80), &["inet"], &mut steps);
+    assert!(steps.are_used_up() && found.iter().all(|c| !c.certain));
+    // So many that may have refused it that not all are told.
+    let limited = format!("forward [{LIMIT},{{\"drop\":null}}]");
+    let many = vec![limited.as_str(); 1000];
+    let mut steps = Steps::default();
+    let found = ruleset("accept", &many).candidates(&syn(80), &["inet"], &mut steps);
+    assert!(steps.are_used_up() && found.len() < 100);
+}
+
+#[test]
+fn what_is_no_listing_is_refused() {
+    let deep = format!(r#"{{"nftables":[{{"rule":{}"#, "[".repeat(100_000));
+    for (json, why) in [
+        ("", "EOF"),
+        ("[]", "invalid type"),
+        ("{}", "missing field"),
+        (r#"{"nftables":7}"#, "invalid type"),
+        (r#"{"nftables":[7]}"#, "invalid type"),
+        (r#"{"nftables":[{"set":[]}]}"#, "invalid type"),
+        (r#"{"nftables":[{"rule":{"expr":["#, "EOF"),
+        (&deep, "recursion limit"),
+    ] {
+        let told = Ruleset::parse(json.as_bytes()).map(drop).unwrap_err().to_string();
+        assert!(
+            told.starts_with("its answer was not understood: ") && told.contains(why),
+            "{told}"
+        );
+    }
+    let odd = r#"{"nftables":[{"rule":7},{"chain":[]},{"rule":{"expr":[[],{},{"match":1},{"vmap":[]}]}}]}"#;
+    assert!(Ruleset::parse(odd.as_bytes()).is_ok());
+}
