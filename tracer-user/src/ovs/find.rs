@@ -271,7 +271,7 @@ impl Refused {
             n => format!(" (and {n} more)"),
         };
         Some(format!(
-            "no ovs-vswitchd that can be trusted was found: {first}{more}; if it is the node's own, \
+            "no ovs-vswitchd that can be trusted was found: {first}{more}; if it is to be asked, \
              set {VARIABLE} to its run directory"
         ))
     }
