@@ -42,6 +42,7 @@ impl Recording {
         if problems.is_empty() { Ok(Self { lines }) } else { Err(problems) }
     }
 
+    /// The lines of one type.
     pub fn of_type(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
         self.lines.iter().filter(move |line| line["type"] == kind)
     }

@@ -38,7 +38,7 @@ const SEEDS: u64 = 40;
 
 enum Line {
     Hop(Box<Hop>),
-    Answer(Answer),
+    Answer(Box<Answer>),
 }
 
 struct Recording {
@@ -84,7 +84,7 @@ impl Recording {
     }
 
     fn answer(&mut self, answer: Answer) {
-        self.lines.push(Line::Answer(answer));
+        self.lines.push(Line::Answer(Box::new(answer)));
     }
 
     /// What is made of it without some of its hops; the losses are told as a trace does.
@@ -93,21 +93,21 @@ impl Recording {
         let mut report = Report::new(Box::new(&mut out), Form::Json, Shows::Conclusions);
         report.meta(&self.meta).unwrap();
         let mut pending: BTreeMap<(u32, u8), Lost> = BTreeMap::new();
-        let mut lost = 0;
+        let mut gone = 0;
         let mut is_proven = false;
         for line in &self.lines {
             let hop = match line {
                 Line::Hop(hop) => hop,
                 Line::Answer(answer) => {
                     // It names packets by numbers.
-                    if numbering == Numbering::Kept || !matches!(answer, Answer::OpenVswitch(_)) {
-                        report.answered(answer.clone()).unwrap();
+                    if numbering == Numbering::Kept || !matches!(**answer, Answer::OpenVswitch(_)) {
+                        report.answered((**answer).clone()).unwrap();
                     }
                     continue;
                 }
             };
             if loss.takes() {
-                lost += 1;
+                gone += 1;
                 let new =
                     Lost { hook: Some(hop.hook), count: 0, since: Some(hop.ts), ..Lost::at(0) };
                 let known = pending.entry((hop.cpu, hop.hook as u8)).or_insert(new);
@@ -127,7 +127,7 @@ impl Recording {
         }
         report.close(self.end).unwrap();
         let status = report.finish(self.end, false, &|| true).unwrap();
-        Told { status, lost, is_proven, text: String::from_utf8(out).unwrap() }
+        Told { status, lost: gone, is_proven, text: String::from_utf8(out).unwrap() }
     }
 }
 

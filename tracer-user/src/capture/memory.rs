@@ -9,7 +9,7 @@ use aya::maps::MapData;
 
 /// An array map of words that was made with `BPF_F_MMAPABLE` (Linux 5.5), mapped.
 pub struct Words {
-    words: NonNull<AtomicU64>,
+    first: NonNull<AtomicU64>,
     count: usize,
     /// Programs that are loaded later know it by its descriptor.
     _map: MapData,
@@ -40,8 +40,8 @@ impl Words {
         if at == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let words = NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at 0"))?;
-        Ok(Self { words, count, _map: map })
+        let first = NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at 0"))?;
+        Ok(Self { first, count, _map: map })
     }
 
     /// One of them.
@@ -58,13 +58,13 @@ impl Words {
         assert!(n < self.count, "a word of the map");
         // SAFETY: within the mapping, which stays as long as this does; the kernel programs only load and
         // add to such a word.
-        unsafe { self.words.add(n).as_ref() }
+        unsafe { self.first.add(n).as_ref() }
     }
 }
 
 impl Drop for Words {
     fn drop(&mut self) {
         // SAFETY: the mapping of this one, of which nothing is borrowed any more.
-        unsafe { libc::munmap(self.words.as_ptr().cast(), self.count * size_of::<u64>()) };
+        unsafe { libc::munmap(self.first.as_ptr().cast(), self.count * size_of::<u64>()) };
     }
 }

@@ -39,6 +39,15 @@ pub enum Direction {
     Reply,
 }
 
+/// Whether the first packet of a flow on the record is its first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// It is, as far as is known.
+    Seen,
+    /// Events were lost before it, and it does not look like the first.
+    MayBeLost,
+}
+
 /// What counting a packet came to.
 #[derive(Debug)]
 pub struct Folded {
@@ -79,8 +88,8 @@ pub struct Flow {
     pub last_ts: u64,
     /// Events were lost while it was traced.
     pub incomplete: bool,
-    /// Events were lost before its first packet on the record, which does not look like the first.
-    pub is_begun_unseen: bool,
+    /// Whether its first packet on the record is its first.
+    pub beginning: Beginning,
     /// Size of the ring buffer, bytes.
     pub ring: Option<u64>,
     /// How many of its packets are not settled.
@@ -131,7 +140,7 @@ impl Flow {
             last_ts: opening.ts,
             opening,
             incomplete: false,
-            is_begun_unseen: false,
+            beginning: Beginning::Seen,
             ring: None,
             open: 0,
             // Most have one.

@@ -160,15 +160,14 @@ impl Gaps {
         if self.causes.len() < 8 && !self.causes.iter().any(|known| known == cause) {
             self.causes.push(cause.to_owned());
         }
-        let (since, until) = match (lost.since, lost.until) {
-            (Some(since), Some(until)) => (since.min(until), until.max(since)),
+        let (since, until) = if let (Some(since), Some(until)) = (lost.since, lost.until) {
+            (since.min(until), until.max(since))
+        } else {
             // A recording of an earlier lasthop: after the last that is told of, and who knows until when.
-            _ => {
-                if self.told.len() >= MAX_CPUS {
-                    self.told.clear();
-                }
-                (self.told.insert(lost.cpu, lost.ts).unwrap_or(0), u64::MAX)
+            if self.told.len() >= MAX_CPUS {
+                self.told.clear();
             }
+            (self.told.insert(lost.cpu, lost.ts).unwrap_or(0), u64::MAX)
         };
         let row = lost.hook.map_or(&mut self.any, |hook| &mut self.rows[hook as usize]);
         row.add(Gap { since, until, count: lost.count });
@@ -184,7 +183,7 @@ impl Gaps {
         self.is_any
             && self
                 .rows_of(doubt.hooks)
-                .any(|(_, row)| row.within(doubt.since, doubt.until).first().is_some())
+                .any(|(_, row)| !row.within(doubt.since, doubt.until).is_empty())
     }
 
     /// What was lost of what this depends on; `None` where nothing was.

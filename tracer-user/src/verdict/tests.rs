@@ -211,7 +211,9 @@ fn what_is_not_known_says_what_was_lost_and_what_would_decide() {
     for n in 1..=3 {
         story.observe(&mut out(n, n));
     }
-    [arrive(4, 3), taken(4, 3)].iter_mut().for_each(|hop| story.observe(hop));
+    for mut hop in [arrive(4, 3), taken(4, 3)] {
+        story.observe(&mut hop);
+    }
     let (since, until) = (Some(1_500_000), Some(4_500_000));
     for (hook, count) in [(TcIngress, 2), (Deliver, 3)] {
         story.lost(&Lost { hook: Some(hook), count, since, until, ..Lost::at(5_000_000) });

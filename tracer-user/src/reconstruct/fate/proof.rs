@@ -31,7 +31,7 @@ pub(super) fn doubt(
         // It would have been dropped behind the hook: by the queue, or by the device.
         Outcome::Forwarded if is_egress(at) => {
             let drop = Hooks::of(&[HookName::Drop]);
-            life.freed.is_none().then(|| Doubt { hooks: drop, since: at.ts, until: u64::MAX })
+            life.freed.is_none().then_some(Doubt { hooks: drop, since: at.ts, until: u64::MAX })
         }
         Outcome::Forwarded if at.hook == HookName::Consume => {
             let is_sent = taker(at) == Some(Taker::Sender);

@@ -3,7 +3,7 @@
 use super::Story;
 use crate::model::Outcome;
 use crate::reconstruct::fate::Fate;
-use crate::reconstruct::flow::Flow;
+use crate::reconstruct::flow::{Beginning, Flow};
 use crate::reconstruct::gaps::Doubt;
 use crate::reconstruct::packet::Packet;
 
@@ -45,8 +45,8 @@ impl Story {
         flow.incomplete = self.gaps.meet(&doubt);
         // Who began it, and how, is not known.
         let before = Doubt { since: 0, until: flow.first_ts, ..doubt };
-        flow.is_begun_unseen = !flow.begins() && self.gaps.meet(&before);
-        if flow.is_begun_unseen {
+        if !flow.begins() && self.gaps.meet(&before) {
+            flow.beginning = Beginning::MayBeLost;
             flow.doubt_duplicates(doubt.and(before));
         } else if flow.incomplete {
             flow.doubt_duplicates(doubt);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::{ArpOp, HookName, Outcome, Proto};
-use crate::reconstruct::flow::{Flow, Loss, Side};
+use crate::reconstruct::flow::{Beginning, Flow, Loss, Side};
 use crate::reconstruct::kinds::Kind;
 use crate::reconstruct::sight::Sight;
 use crate::verdict::rules::others;
@@ -30,7 +30,7 @@ pub fn arrived(flow: &Flow, outcome: Outcome) -> Option<Finding> {
     }
     text.push('.');
     // What would answer may be among the events that were lost.
-    let is_seen_whole = !flow.one_way && !flow.incomplete && !flow.is_begun_unseen;
+    let is_seen_whole = !flow.one_way && !flow.incomplete && flow.beginning == Beginning::Seen;
     let is_unanswered = wants_answer(flow) && flow.back.packets == 0 && is_seen_whole;
     let missing = if is_seen_whole { missing_echoes(flow) } else { 0 };
     if is_unanswered {

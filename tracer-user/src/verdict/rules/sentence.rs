@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use crate::model::{Outcome, Proto, Where};
-use crate::reconstruct::flow::{Direction, Flow, Loss, Side};
+use crate::reconstruct::flow::{Beginning, Direction, Flow, Loss, Side};
 use crate::reconstruct::kinds::Kind;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
@@ -92,7 +92,7 @@ pub fn rest(flow: &Flow, loss: &Loss) -> String {
         let _ = write!(text, " {} got through.", words::count(side.good, "other"));
     }
     text.push_str(&others::told(flow, loss));
-    let is_seen_whole = !flow.one_way && !flow.incomplete && !flow.is_begun_unseen;
+    let is_seen_whole = !flow.one_way && !flow.incomplete && flow.beginning == Beginning::Seen;
     if tcp && side.syns() > 0 && flow.back.packets == 0 && !loss.unanswered && is_seen_whole {
         text.push_str(" No answer was seen.");
     }

@@ -98,10 +98,8 @@ fn retry(flow: &Flow, loss: &Loss) -> Option<String> {
 
 /// The flow as a filter.
 fn filter(tuple: &FlowTuple) -> Option<String> {
-    let proto = match tuple.proto {
-        proto @ (Proto::Tcp | Proto::Udp | Proto::Sctp | Proto::Icmp | Proto::Icmp6) => proto,
-        _ => return None,
-    };
+    use Proto::{Icmp, Icmp6, Sctp, Tcp, Udp};
+    let proto = Some(tuple.proto).filter(|p| matches!(p, Tcp | Udp | Sctp | Icmp | Icmp6))?;
     Some(format!(
         "{proto} {} -> {}",
         words::end(tuple.src, None),

@@ -121,10 +121,14 @@ fn judged(kept: &[bool]) -> (u8, Vec<Verdict>) {
             pending.entry(hop.hook as u8).or_insert(new).until = since;
             continue;
         }
-        std::mem::take(&mut pending).values().for_each(|lost| story.lost(lost));
+        for lost in std::mem::take(&mut pending).values() {
+            story.lost(lost);
+        }
         story.observe(&mut hop);
     }
-    pending.values().for_each(|lost| story.lost(lost));
+    for lost in pending.values() {
+        story.lost(lost);
+    }
     let verdicts = story.finish(90_000_000_000).1;
     (exit_code(&verdicts, story.packets() > 0, lost), verdicts)
 }
