@@ -7,6 +7,7 @@ use tracer_common::flow::Filter;
 use super::ahead::load_ahead;
 use super::counters::Counters;
 use super::decode::{Decoder, Names};
+use super::egress;
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load, loader};
 use super::misses::Misses;
@@ -238,10 +239,15 @@ impl Session {
 
     /// Hands over what hops there are, at most a batch; returns how many.
     pub fn drain(&mut self, mut each: impl FnMut(Hop)) -> usize {
-        let Self { ring, decoder, topology, ended, .. } = self;
+        let Self { ring, decoder, topology, ports, ended, .. } = self;
         let n = ring.drain(BATCH, |event| {
             let hop = decoder.hop(&event, topology);
             if hop.ts <= *ended {
+                if let Some(left) = egress::proved_by(&hop)
+                    && ports.sees(&hop)
+                {
+                    each(left);
+                }
                 each(hop);
             }
         });
