@@ -4,6 +4,7 @@ mod ahead;
 pub mod counters;
 pub mod counting;
 pub mod decode;
+mod egress;
 mod entry;
 pub mod kernel_log;
 pub mod load;

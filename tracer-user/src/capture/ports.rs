@@ -5,8 +5,9 @@
 //!
 //! Devices whose packets come by way of another's receive handler have a [`tap`] each.
 //!
-//! Measured on Linux 6.18 against a tcx program on each direction of each device, as it was before:
-//! see README, "What it costs".
+//! Before, each direction of each device had a tcx program or, before Linux 6.6, a filter on a clsact
+//! qdisc. On Linux 6.18 a packet through a veth pair, nothing matching, took 0.22 us of processor time
+//! more than untraced with the tracepoints and 0.44 us with tcx (medians of 7, in turn, busy machine).
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
@@ -21,6 +22,7 @@ pub use tracer_common::ports::Choice;
 
 use super::load::{Loaded, chain};
 use super::tap;
+use crate::model::Hop;
 use crate::topology::{Link, enter};
 
 /// Kinds of devices (`IFLA_INFO_KIND`) that get packets in `__netif_receive_skb_core` by being put in
@@ -78,6 +80,12 @@ impl Ports {
     /// How many of them have a tap.
     pub fn taps(&self) -> usize {
         self.seen.values().filter(|port| port.tap.is_some()).count()
+    }
+
+    /// Whether hops at the device of this one are recorded.
+    pub fn sees(&self, hop: &Hop) -> bool {
+        let of = hop.netns.as_ref().zip(hop.dev.as_ref());
+        of.is_some_and(|(netns, dev)| self.seen.contains_key(&(netns.inode, dev.ifindex)))
     }
 
     /// Takes in a device that has appeared or changed. One that is not `wanted` may yet tell of another

@@ -7,6 +7,7 @@ use tracer_common::flow::Filter;
 use super::ahead::load_ahead;
 use super::counters::{Counters, Rooms};
 use super::decode::{Decoder, Names};
+use super::egress;
 use super::kernel_log::KernelLog;
 use super::load::{Loaded, Purpose, load, loader};
 use super::losses::Losses;
@@ -259,11 +260,16 @@ impl Session {
     /// Adds what hops there are to `hops`, at most a batch; returns how many events there were. Before
     /// any of them is told, [`Session::owes_losses`] is to be asked.
     pub fn drain(&mut self, hops: &mut Vec<Hop>) -> usize {
-        let Self { ring, decoder, topology, ended, read_until, .. } = self;
+        let Self { ring, decoder, topology, ports, ended, read_until, .. } = self;
         let n = ring.drain(BATCH, |event| {
             let hop = decoder.hop(&event, topology);
             *read_until = hop.ts.max(*read_until);
             if hop.ts <= *ended {
+                if let Some(left) = egress::proved_by(&hop)
+                    && ports.sees(&hop)
+                {
+                    hops.push(left);
+                }
                 hops.push(hop);
             }
         });
