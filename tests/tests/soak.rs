@@ -100,6 +100,12 @@ fn outcomes(recording: &Path) -> (u64, u64, u64) {
             (Some("verdict"), Some("dropped")) if record["reason"] == "NO_SOCKET" => dropped += 1,
             // On a busy machine the listener's buffer may be full.
             (Some("verdict"), Some("delivered" | "dropped")) => delivered += 1,
+            // Those that were not told of one by one.
+            (Some("summary"), _) => {
+                let flows = |outcome: &str| record["outcomes"][outcome].as_u64().unwrap_or(0);
+                delivered += flows("delivered");
+                dropped += flows("dropped");
+            }
             (Some("lost"), _) => lost += record["count"].as_u64().expect("a count"),
             _ => {}
         }

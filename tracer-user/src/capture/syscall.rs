@@ -71,8 +71,8 @@ struct InfoByFd {
 #[repr(C)]
 #[derive(Default)]
 struct Batch {
-    in_batch: u64,
-    out_batch: u64,
+    start: u64,
+    end: u64,
     keys: u64,
     values: u64,
     count: u32,
@@ -100,8 +100,8 @@ pub unsafe fn take_entries<K: aya::Pod, V: aya::Pod>(
 ) -> io::Result<(usize, bool)> {
     let mut behind = 0_u32;
     let mut attr = Batch {
-        in_batch: at.as_ref().map_or(0, |at| &raw const *at as u64),
-        out_batch: &raw mut behind as u64,
+        start: at.as_ref().map_or(0, |at| &raw const *at as u64),
+        end: &raw mut behind as u64,
         keys: keys.as_mut_ptr() as u64,
         values: values.as_mut_ptr() as u64,
         count: u32::try_from(keys.len()).unwrap_or(u32::MAX),

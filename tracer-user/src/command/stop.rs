@@ -83,6 +83,13 @@ impl Stop {
         if self.over {
             return Ended::All;
         }
+        let ended = self.first().await;
+        // The time that is left counts from here.
+        let _ = hurry::left();
+        ended
+    }
+
+    async fn first(&mut self) -> Ended {
         tokio::select! {
             _ = self.interrupt.recv() => Ended::All,
             _ = self.terminate.recv() => Ended::All,

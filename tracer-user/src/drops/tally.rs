@@ -94,21 +94,21 @@ impl Tally {
         }
         let details = || self.details.iter().filter(|(detail, _)| wanted(&detail.key));
         let mut kept = Most::of(details().map(|(_, count)| count), most);
-        let mut entries = Vec::with_capacity(self.details.len().min(most));
+        let mut lines = Vec::with_capacity(self.details.len().min(most));
         for (detail, count) in details() {
             if kept.takes(*count) {
-                entries.push(Entry { detail: *detail, rest: false, count: *count });
+                lines.push(Entry { detail: *detail, rest: false, count: *count });
             } else {
                 add(rest.entry(detail.key).or_default(), *count);
             }
         }
         let rest = rest.into_iter().filter(|(key, _)| wanted(key));
-        entries.extend(rest.map(|(key, count)| Entry {
+        lines.extend(rest.map(|(key, count)| Entry {
             detail: DropDetail { key, ..DropDetail::default() },
             rest: self.detailed,
             count,
         }));
-        entries
+        lines
     }
 }
 
@@ -123,11 +123,11 @@ struct Most {
 impl Most {
     fn of<'a>(counts: impl Iterator<Item = &'a DropCount>, most: usize) -> Self {
         let mut counts: Vec<u64> = counts.map(|count| count.packets).collect();
-        let Some(last) = most.checked_sub(1).filter(|last| *last < counts.len()) else {
+        let Some(place) = most.checked_sub(1).filter(|place| *place < counts.len()) else {
             let least = if most == 0 { u64::MAX } else { 0 };
             return Self { least, room: if most == 0 { 0 } else { usize::MAX } };
         };
-        let (more, least, _) = counts.select_nth_unstable_by_key(last, |n| std::cmp::Reverse(*n));
+        let (more, least, _) = counts.select_nth_unstable_by_key(place, |n| std::cmp::Reverse(*n));
         let least = *least;
         let above = more.iter().filter(|n| **n > least).count();
         Self { least, room: most - above }
@@ -187,7 +187,9 @@ mod tests {
             let frequent = (0..10).map(|n| (detail(n), count(50 + n)));
             let all: Vec<_> = rare.chain(frequent).collect();
             sent += all.iter().map(|(_, c)| c.packets).sum::<u64>();
-            all.into_iter().for_each(|(detail, count)| tally.detail(detail, count));
+            for (detail, count) in all {
+                tally.detail(detail, count);
+            }
             assert!(tally.details.len() <= Tally::limit(1000));
         }
         let mut entries: Vec<_> = tally.entries(usize::MAX, |_| true);

@@ -131,9 +131,10 @@ fn vlan_port(port: &OvsVlanPort) -> String {
 pub fn besides(trace: &OvsTrace) -> String {
     let mut text = String::new();
     if let Some(disagrees) = &trace.disagrees {
-        let _ = match is_own(disagrees) {
-            true => write!(text, " {}.", capital(&safe(disagrees))),
-            false => write!(text, " {THE_RECORD_SAYS}: \"{}\".", short(disagrees)),
+        let _ = if is_own(disagrees) {
+            write!(text, " {}.", capital(&safe(disagrees)))
+        } else {
+            write!(text, " {THE_RECORD_SAYS}: \"{}\".", short(disagrees))
         };
     }
     if let Some(flow) = &trace.logical_flow {

@@ -132,7 +132,9 @@ impl Counter {
                 places.insert(detail.key);
                 tally.detail(detail, count);
             })?;
-            places.iter().for_each(|key| self.name(key));
+            for key in &places {
+                self.name(key);
+            }
             crowded = taken >= self.in_kernel / 2;
         }
         let places = self.counting.places();
