@@ -112,7 +112,7 @@ impl Rulesets {
     pub fn blame(
         &mut self,
         (netns, name): (&Arc<Netns>, &model::Netns),
-        dropped: Vec<Dropped>,
+        dropped: &[Dropped],
         now: u64,
         mut tell: impl FnMut(Netfilter),
     ) {
@@ -123,12 +123,12 @@ impl Rulesets {
         match known {
             Err(e) => {
                 let why = finding(e.to_string());
-                for one in &dropped {
+                for one in dropped {
                     tell(record(one, name, now, &why));
                 }
             }
             Ok((known, state)) => {
-                for one in &dropped {
+                for one in dropped {
                     let found = if halt.is_set() {
                         finding("the trace ended before they were".to_owned())
                     } else {

@@ -176,7 +176,7 @@ fn read_rules(jobs: &Receiver<Job>, tell: &dyn Fn(Option<Answer>), halt: Halt) {
     let mut rulesets = Rulesets::new(halt);
     while let Ok(job) = jobs.recv() {
         if let Job::Rules { netns, name, dropped, now } = job {
-            rulesets.blame((&netns, &name), dropped, now, |answer| {
+            rulesets.blame((&netns, &name), &dropped, now, |answer| {
                 tell(Some(Answer::Netfilter(answer)));
             });
         }
