@@ -35,6 +35,7 @@ const HOOKING: Kept = &[
 /// Of the thread that reads rules and routes with the node's programs.
 pub const READING: Kept = &[
     (Capability::CAP_NET_ADMIN, "to read rules"),
+    (Capability::CAP_NET_RAW, "to read the older tables of iptables"),
     (Capability::CAP_SYS_ADMIN, "to enter network namespaces, and to confine programs"),
 ];
 

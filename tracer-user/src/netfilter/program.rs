@@ -60,6 +60,8 @@ pub(super) enum Needs {
     Nothing,
     /// `CAP_NET_ADMIN` in its namespace: the kernel shows rules to no one else.
     Rules,
+    /// `CAP_NET_RAW` too: iptables' older tables are asked for on a raw socket (`iptc_init`).
+    LegacyRules,
 }
 
 /// Ends whatever is being read.
@@ -168,6 +170,7 @@ fn confine(needs: Needs) -> io::Result<()> {
     let kept: &[Capability] = match needs {
         Needs::Nothing => &[],
         Needs::Rules => &[Capability::CAP_NET_ADMIN],
+        Needs::LegacyRules => &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW],
     };
     privileges::hand_down(kept).map_err(|e| io::Error::other(format!("{e:#}")))
 }

@@ -331,7 +331,7 @@ fn prefix(v6: bool) -> &'static str {
 /// What `iptables-KIND` prints, or `iptables-save` where there is but one kind.
 fn saved(netns: &Netns, prefix: &str, kind: &str, limits: &Limits) -> io::Result<Saved> {
     let read =
-        |name: String| run(netns, (&name, &[]), Needs::Rules, limits, |out| parse_saved(out));
+        |name: String| run(netns, (&name, &[]), Needs::LegacyRules, limits, |out| parse_saved(out));
     match read(format!("{prefix}-{kind}")) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => read(format!("{prefix}-save")),
         read => read,
