@@ -34,7 +34,7 @@ const FAULTY: &[&str] = &[
 /// How much of it is lost, of a thousand events.
 const RATES: &[u64] = &[1, 10, 50, 100, 200, 300, 500];
 /// How often each is tried at each rate.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 24;
 
 enum Line {
     Hop(Box<Hop>),
