@@ -24,7 +24,7 @@ mod tests {
 
     use super::*;
     use crate::model::Drop;
-    use crate::reconstruct::testing::hop;
+    use crate::reconstruct::testing::{HopExt, hop};
 
     fn dropped(reason: &str) -> Hop {
         let drop = Drop {
