@@ -8,7 +8,8 @@
 //! stack hands a packet to a device, after tc and before the qdisc, which may yet drop it.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::macros::{btf_tracepoint, socket_filter};
+use aya_ebpf::macros::{btf_tracepoint, map, socket_filter};
+use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::{BtfTracePointContext, SkBuffContext};
 use tracer_common::abi::Hook;
 use tracer_common::packet::ETH_HLEN;
@@ -110,10 +111,23 @@ pub fn device_out(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Where [`device_tap`] goes on: at 0, [`device_tapped`].
+#[map]
+static TAPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// The filter of a socket. Its length counts against `net.core.optmem_max` (`sk_filter_charge`), 20 KiB
+/// before Linux 6.7, which the parser does not fit into: that is another program.
+#[socket_filter]
+pub fn device_tap(ctx: SkBuffContext) -> i64 {
+    // SAFETY: the programs are of one type. Where it fails, nothing is for the socket either.
+    unsafe { TAPS.tail_call(&ctx, 0) };
+    0
+}
+
 /// Runs on a packet socket of type `SOCK_DGRAM` that is bound to one device, with the network header at
 /// offset 0 (`packet_rcv`, `net/packet/af_packet.c`). Nothing is for the socket: it keeps no packet.
 #[socket_filter]
-pub fn device_tap(ctx: SkBuffContext) -> i64 {
+pub fn device_tapped(ctx: SkBuffContext) -> i64 {
     const NOTHING: i64 = 0;
     let skb = address(ctx.as_ptr().cast());
     // SAFETY: a `__sk_buff` field of the program's own context.

@@ -14,8 +14,8 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, anyhow, bail};
-use aya::maps::{HashMap as BpfMap, MapData};
-use aya::programs::SocketFilter;
+use aya::maps::{HashMap as BpfMap, MapData, ProgramArray};
+use aya::programs::{ProgramFd, SocketFilter};
 use tracer_common::ports::{Port as Entry, key};
 
 pub use tracer_common::ports::Choice;
@@ -31,8 +31,9 @@ use crate::topology::{Link, enter};
 const FROM_ANOTHER: [&str; 9] =
     ["bond", "ipvlan", "ipvtap", "macsec", "macvlan", "macvtap", "team", "virt_wifi", "vlan"];
 
-/// The program of the taps.
+/// The program of the taps, and the one that it goes on with.
 const TAP: &str = "device_tap";
+const TAPPED: &str = "device_tapped";
 
 /// inode of the namespace, index of the device.
 type Key = (u32, u32);
@@ -41,6 +42,8 @@ type Key = (u32, u32);
 pub struct Ports {
     choice: Choice,
     map: BpfMap<MapData, u64, u8>,
+    /// With what the program of the taps goes on, once there are any.
+    next: Option<ProgramArray<MapData>>,
     seen: HashMap<Key, Port>,
     /// Namespaces in the map.
     namespaces: HashSet<u32>,
@@ -65,6 +68,7 @@ impl Ports {
         Ok(Self {
             choice,
             map: map.try_into()?,
+            next: None,
             seen: HashMap::new(),
             namespaces: HashSet::new(),
             masters: HashSet::new(),
@@ -129,7 +133,16 @@ impl Ports {
         if port.tap.is_some() || !comes_from_another(port.link.kind.as_deref(), is_master) {
             return Ok(());
         }
-        let program = tap_program(loaded)?;
+        if self.next.is_none() {
+            let mut next: ProgramArray<MapData> =
+                loaded.ebpf.take_map("TAPS").context("no map TAPS inside")?.try_into()?;
+            next.set(0, &load(loaded, TAPPED)?, 0).map_err(|e| anyhow!("{}", chain(&e)))?;
+            load(loaded, TAP)?;
+            self.next = Some(next);
+        }
+        let program =
+            loaded.ebpf.program(TAP).with_context(|| format!("no program {TAP} inside"))?;
+        let program: &SocketFilter = program.try_into()?;
         let opened = enter(&port.link.netns, || tap::open(program, of.1));
         match opened.and_then(|opened| opened) {
             Ok(socket) => port.tap = Some(socket),
@@ -196,15 +209,15 @@ fn comes_from_another(kind: Option<&str>, is_master: bool) -> bool {
     kind.map_or(is_master, |kind| FROM_ANOTHER.contains(&kind))
 }
 
-/// The program of the taps, loaded when the first device needs it.
-fn tap_program(loaded: &mut Loaded) -> anyhow::Result<&SocketFilter> {
+/// Loads a program, if it was not yet.
+fn load(loaded: &mut Loaded, name: &str) -> anyhow::Result<ProgramFd> {
     let program =
-        loaded.ebpf.program_mut(TAP).with_context(|| format!("no program {TAP} inside"))?;
+        loaded.ebpf.program_mut(name).with_context(|| format!("no program {name} inside"))?;
     let program: &mut SocketFilter = program.try_into()?;
     if program.fd().is_err() {
-        program.load().map_err(|e| anyhow!("the kernel refused {TAP}: {}", chain(&e)))?;
+        program.load().map_err(|e| anyhow!("the kernel refused {name}: {}", chain(&e)))?;
     }
-    Ok(program)
+    Ok(program.fd()?.try_clone()?)
 }
 
 fn is_gone(e: &io::Error) -> bool {

@@ -11,6 +11,8 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use aya::programs::SocketFilter;
 
+use super::load::chain;
+
 /// `include/uapi/linux/if_packet.h`; Linux 4.20. What leaves is seen elsewhere.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 
@@ -38,7 +40,7 @@ pub fn open(program: &SocketFilter, ifindex: u32) -> io::Result<OwnedFd> {
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     })?;
-    program.attach(&socket).map_err(io::Error::other)?;
+    program.attach(&socket).map_err(|e| io::Error::other(chain(&e)))?;
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
         sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
