@@ -178,9 +178,11 @@ pub enum Counter {
     Forgotten = 3,
     /// Tuples that were learned.
     Learned = 4,
+    /// Tuples that were to be learned, for which the map had no room.
+    Unlearned = 5,
 }
 /// How many [`Counter`]s there are.
-pub const COUNTERS: u32 = 5;
+pub const COUNTERS: u32 = 6;
 
 /// For how many followed skbs the identity map has room; past that the oldest are forgotten.
 pub const IDENTITIES: u32 = 1 << 16;

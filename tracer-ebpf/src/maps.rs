@@ -259,14 +259,12 @@ pub fn learn(tuple: &Tuple) {
     learn_way(&tuple.reversed());
 }
 
-/// Makes a tuple match from now on, and not its replies.
+/// Makes a tuple match from now on, and not its replies. A refusal is counted, and not told with its time
+/// as by [`lose`]: another function does not fit on the stack beside those that learn and their hooks.
 #[inline(always)]
 pub fn learn_way(tuple: &Tuple) {
-    if LEARNED.insert(tuple, 1, 0).is_ok() {
-        count(Counter::Learned);
-    } else {
-        lose(Blindness::MapFull, 0);
-    }
+    let learned = LEARNED.insert(tuple, 1, 0).is_ok();
+    count(if learned { Counter::Learned } else { Counter::Unlearned });
     LEARNED_ANY.store(1);
 }
 

@@ -41,6 +41,8 @@ pub struct Rooms {
     lives: PerCpuArray<MapData, u64>,
     identities: Room,
     tuples: Room,
+    /// Tuples that were refused by the last call, and when that was.
+    unlearned: (u64, u64),
 }
 
 impl Rooms {
@@ -51,6 +53,7 @@ impl Rooms {
             lives: PerCpuArray::try_from(lives)?,
             identities: Room::new("identity-evicted", IDENTITIES),
             tuples: Room::new("learned-evicted", TUPLES),
+            unlearned: (0, 0),
         })
     }
 
@@ -59,7 +62,21 @@ impl Rooms {
         let lives: u64 = self.lives.get(&0, 0).map_or(0, |v| v.iter().sum());
         let held = lives.saturating_sub(counters.of(Counter::Forgotten));
         let learned = counters.of(Counter::Learned);
-        self.identities.add(ts, held).into_iter().chain(self.tuples.add(ts, learned)).collect()
+        let unlearned = self.refused(counters.of(Counter::Unlearned), ts);
+        let evicted = [self.identities.add(ts, held), self.tuples.add(ts, learned)];
+        evicted.into_iter().chain([unlearned]).flatten().collect()
+    }
+
+    /// So many tuples were refused by now.
+    fn refused(&mut self, all: u64, now: u64) -> Option<Lost> {
+        let (before, since) = std::mem::replace(&mut self.unlearned, (all, now));
+        (all > before).then(|| Lost {
+            count: all - before,
+            what: Some("identity-full".to_owned()),
+            since: Some(since),
+            until: Some(now),
+            ..Lost::at(now)
+        })
     }
 }
 
