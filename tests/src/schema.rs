@@ -91,6 +91,10 @@ pub fn problems(line: &Value) -> Vec<String> {
 /// A drop is told by the hook `drop`, or where the kernel only says that it consumed the packet, by
 /// another hook and an object that calls it silent.
 fn check_drop(line: &Value, found: &mut Vec<String>) {
+    // A `lost` record has a hook too: where the events would have been.
+    if line["type"] != "hop" {
+        return;
+    }
     let told = line.get("hook").is_some_and(|hook| hook == "drop");
     let silent = line.get("drop").map(|drop| drop["silent"] == true);
     if told != (silent == Some(false)) && silent != Some(true) {

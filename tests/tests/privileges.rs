@@ -14,17 +14,17 @@ const SYS_ADMIN: u64 = 1 << 21;
 const SYS_PTRACE: u64 = 1 << 19;
 const DAC_OVERRIDE: u64 = 1 << 1;
 const SYSLOG: u64 = 1 << 34;
-const KILL: u64 = 1 << 5;
+const NET_RAW: u64 = 1 << 13;
 
 /// What a thread may keep once all is attached, by its name: what it does from then on takes no more.
 fn allowed(command: &str, thread: &str) -> u64 {
     match (command, thread) {
-        ("trace", "hands") => BPF | PERFMON | NET_ADMIN | SYS_ADMIN | SYSLOG | KILL,
-        // It reads maps and names of functions, and ends CMD.
-        ("drops", "hands") => BPF | SYSLOG | KILL,
+        ("trace", "hands") => BPF | PERFMON | NET_ADMIN | NET_RAW | SYS_ADMIN | SYSLOG,
+        // It reads maps and names of functions.
+        ("drops", "hands") => BPF | SYSLOG,
         (_, "topology") => SYS_ADMIN | SYS_PTRACE | DAC_OVERRIDE,
         // Once there is something to read.
-        ("trace", "rules" | "routes") => NET_ADMIN | SYS_ADMIN,
+        ("trace", "rules" | "routes") => NET_ADMIN | NET_RAW | SYS_ADMIN,
         ("trace", "asking") => SYS_PTRACE | DAC_OVERRIDE,
         _ => 0,
     }
