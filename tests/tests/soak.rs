@@ -87,7 +87,8 @@ fn grown(what: &str, held: &Samples) -> f64 {
         last.threads
     );
     assert!(descriptors.abs() < 0.05, "{what}: {descriptors:.2} descriptors a second");
-    assert_eq!(first.threads, last.threads, "{what}");
+    // One more looks for Open vSwitch now and then, and is kept for ten seconds.
+    assert!(first.threads.abs_diff(last.threads) <= 1, "{what}: {} threads", last.threads);
     bytes
 }
 
