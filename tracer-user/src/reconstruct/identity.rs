@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
-use crate::model::{HookName, Hop};
+use crate::model::{HookName, Hop, PktType};
 use crate::reconstruct::Map;
 use crate::reconstruct::listeners;
 use crate::reconstruct::packet::{Packet, Position};
@@ -136,7 +136,8 @@ fn is_of_link(address: IpAddr) -> bool {
 
 /// Whether the hop shows what this host itself sends, in the very words of the packet: who sends on what
 /// others have sent lowers its TTL (RFC 1812, 5.3.1), or is a switch. Told only where the packet was
-/// not seen to come to this host, or came by the same device.
+/// not seen to come to this host, or came by the same device. A host's own copy of what it sends to a group
+/// (`dev_loopback_xmit`) is at the device before the packet leaves by it.
 pub fn is_sent_here(hop: &Hop, packet: &Packet) -> bool {
     let (Some(dev), Some(netns)) = (&hop.dev, &hop.netns) else { return false };
     let is_host = hop.hook == HookName::TcEgress
@@ -144,7 +145,8 @@ pub fn is_sent_here(hop: &Hop, packet: &Packet) -> bool {
         && dev.master.is_none()
         && dev.bridge.is_none();
     let lowered = hop.ip.zip(packet.first.ttl).is_none_or(|(ip, ttl)| ip.ttl < ttl);
-    let arrived = || packet.was_at(Position::of(hop).at(HookName::TcIngress));
+    let is_own_copy = packet.first.pkt_type == Some(PktType::Loopback);
+    let arrived = || !is_own_copy && packet.was_at(Position::of(hop).at(HookName::TcIngress));
     is_host && !lowered && (packet.namespaces().all(|n| n != netns.inode) || arrived())
 }
 

@@ -99,3 +99,13 @@ fn what_tcpdump_reads_was_not_delivered() {
     let firewall = refused_copy(3, 1, "NETFILTER_DROP", "nft_do_chain");
     assert_eq!(told([came(1, 1), vec![firewall, read]].concat()), (1, Outcome::Dropped));
 }
+
+/// What a host sends to a group comes in by the same device first, where it has a copy for itself.
+#[test]
+fn a_hosts_own_copy_of_what_it_sends_is_no_packet_of_its_own() {
+    let mut own = out(1, 1);
+    own.hook = TcIngress;
+    own.pkt_type = Some(PktType::Loopback);
+    let mut story = Story::new();
+    assert_eq!(observe(&mut story, vec![own, out(2, 2)]), [(1, 1), (1, 2)]);
+}
