@@ -80,14 +80,16 @@ impl Losses {
                     // What of this round was told of already came before.
                     let since = now.since.max(told.1.saturating_add(1)).min(now.until);
                     *told = (now.count, now.until);
+                    let until = now.until.saturating_sub(self.start);
                     lost.push(Lost {
                         cpu: cpu as u32,
                         count,
                         what: Some(word(blindness).to_owned()),
                         hook: known.map(hook_name),
                         since: Some(since.saturating_sub(self.start)),
-                        until: Some(now.until.saturating_sub(self.start)),
-                        ..Lost::at(ts)
+                        until: Some(until),
+                        // More may have been lost since the caller looked at the clock.
+                        ..Lost::at(ts.max(until))
                     });
                 }
             }
