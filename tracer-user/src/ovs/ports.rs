@@ -147,10 +147,11 @@ struct PortRow {
     interfaces: Atoms<Uuid>,
 }
 
+/// A bridge and its ports: a row of the database's table `Bridge`.
 #[derive(Deserialize)]
-struct BridgeRow {
-    name: String,
-    ports: Atoms<Uuid>,
+pub(super) struct BridgeRow {
+    pub(super) name: String,
+    pub(super) ports: Atoms<Uuid>,
 }
 
 impl Row for InterfaceRow {

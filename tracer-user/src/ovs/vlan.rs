@@ -10,6 +10,7 @@ use super::columns::{Atoms, Uuid};
 use super::ports::MAX_ROWS;
 use crate::model::{OvsVlan, OvsVlanPort};
 use crate::ovs::home::Home;
+use crate::ovs::ports::BridgeRow;
 use crate::ovs::rpc::Error;
 
 /// How many ports are named of each kind.
@@ -104,21 +105,11 @@ struct PortRow {
     vlan_mode: Atoms<String>,
 }
 
-#[derive(Deserialize)]
-struct BridgeRow {
-    name: String,
-    ports: Atoms<Uuid>,
-}
-
 impl Row for InterfaceRow {
     const MAX: usize = MAX_ROWS;
 }
 
 impl Row for PortRow {
-    const MAX: usize = MAX_ROWS;
-}
-
-impl Row for BridgeRow {
     const MAX: usize = MAX_ROWS;
 }
 
