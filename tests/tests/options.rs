@@ -1,9 +1,11 @@
 //! How a trace is bounded, ended and read.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
 use tests::bed::{A, A4, B, B4, B6, Bed};
 use tests::lasthop::{RUN_LIMIT, binary, peer, ready_line, run_lasthop, scratch, trace};
 use tests::process::{Finished, run};
@@ -180,5 +182,40 @@ fn both_directions_and_both_families_match_without_src_or_dst() {
     assert_eq!(recording.verdicts().len(), 2, "{:#?}", recording.verdicts());
     for verdict in recording.verdicts() {
         assert_eq!(verdict["packets"], 2, "a datagram and its echo: {verdict}");
+    }
+}
+
+/// The stack of programs that call each other, and the verifier's patience, are used up by what the filter
+/// asks for: a hook that the kernel takes for one shape it may refuse for another.
+#[test]
+fn every_shape_of_filter_attaches_all_that_doctor_finds() {
+    const WAYS: [&str; 5] = ["tp_btf:", "cgroup_skb:", "fentry:", "fexit:", "kprobe:"];
+    const SHAPES: [&str; 9] = [
+        "udp",
+        "icmp6",
+        "port 53",
+        "host 10.0.0.1",
+        "host 10.0.0.1 and port 53",
+        "udp 10.0.0.1:1000 -> 10.0.0.2:53",
+        "tcp [fd00::1]:1000 -> [fd00::2]:53",
+        "net 10.0.0.0/8",
+        "icmp 10.0.0.1 -> 10.0.0.2",
+    ];
+    let doctor = run_lasthop(&["doctor", "--json"]).expect("runs");
+    let checks = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    let checks = checks.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let found: BTreeSet<String> = checks
+        .filter(|check| check["status"] == "ok")
+        .filter_map(|check| check["detail"].as_str().map(str::to_owned))
+        .filter(|detail| WAYS.iter().any(|way| detail.starts_with(way)))
+        .collect();
+    assert!(found.len() >= 4, "{found:?}");
+    for shape in SHAPES {
+        let done = run_lasthop(&["trace", shape, "--for", "10ms", "--json"]).expect("runs");
+        let recording = recording(&done);
+        let meta = recording.meta().unwrap_or_else(|| panic!("{shape}: {}", done.stderr));
+        let probes = meta["probes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let probes: BTreeSet<String> = probes.map(str::to_owned).collect();
+        assert!(probes.is_superset(&found), "{shape}: {probes:?} of {found:?}");
     }
 }

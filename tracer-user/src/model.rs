@@ -86,6 +86,9 @@ pub struct Meta {
     /// What this node could not show, each a sentence (a hook kind that found no way to attach).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blind: Vec<String>,
+    /// The hooks of packets that found no way to attach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<HookName>,
 }
 
 /// What became of a packet, or of a flow; from harmless to severe.

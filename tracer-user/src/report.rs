@@ -126,6 +126,7 @@ impl<'a> Report<'a> {
         }
         self.story.sees_all_from(meta.ready.unwrap_or(0));
         self.story.has_ring(meta.ring);
+        self.story.never_sees(&meta.unseen);
         match self.form {
             Form::Json => self.lines.write(&mut self.out, &Record::Meta(meta.clone())),
             Form::Text(text) => text.meta(&mut self.out, meta),

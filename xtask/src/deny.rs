@@ -31,12 +31,13 @@ pub(crate) fn part() -> Result<Count> {
             check.args(["--allow", lint]);
         }
         check.args(["licenses", "bans", "sources"]).current_dir(crate::root());
-        let done = step::attempt(&format!("checking the packages of {manifest}"), &mut check)?;
+        let title = format!("checking the packages of {manifest}");
+        let done = step::attempt(&title, &mut check)?;
         if done.status.success() {
             count += Count::PASSED;
         } else {
             step::show_tail(&done);
-            count += Count::FAILED;
+            count += Count::failure(title);
         }
     }
     Ok(count)

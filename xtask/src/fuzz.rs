@@ -64,6 +64,9 @@ pub(crate) fn part() -> Result<Count> {
     let limits = Limits { time: SHORT, at_once: targets.len(), keeps: false };
     step::note(&format!("fuzzing {} targets for {} s", targets.len(), SHORT.as_secs()));
     let ends = run::all(&built, &targets, limits)?;
-    let failed = ends.iter().filter(|end| end.is_failed()).count();
-    Ok(Count { passed: ends.len() - failed, failed, skipped: 0 })
+    let mut count = Count::default();
+    for end in &ends {
+        count += if end.is_failed() { Count::failure(end.name()) } else { Count::PASSED };
+    }
+    Ok(count)
 }

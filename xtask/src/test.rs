@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 pub(crate) use self::count::Count;
-use self::count::cargo_counts;
+use self::count::{cargo_counts, scenario_failures};
 use crate::step::{self, Done};
 use crate::toolchain::{Toolchain, cargo, say};
 use crate::{Told, deny, ebpf, fuzz, packages};
@@ -85,8 +85,11 @@ pub fn run(args: &Args) -> Result<()> {
         eprintln!("{name}");
         sum += part(&mut common).unwrap_or_else(|error| {
             println!("FAILED  {name}: {error:#}");
-            Count::FAILED
+            Count::failure(name)
         });
+    }
+    for failure in &sum.failures {
+        println!("failed: {failure}");
     }
     println!("{sum}");
     if sum.failed > 0 { Err(Told.into()) } else { Ok(()) }
@@ -142,7 +145,7 @@ fn check(title: &str, command: &mut Command) -> Result<Count> {
         return Ok(Count::PASSED);
     }
     step::show_tail(&done);
-    Ok(Count::FAILED)
+    Ok(Count::failure(title))
 }
 
 fn lint_kernel(common: &mut Common) -> Result<Count> {
@@ -164,8 +167,10 @@ fn cargo_test(title: &str, command: &mut Command) -> Result<Count> {
     let mut count = cargo_counts(&done.text);
     let ran = count.passed + count.failed > 0;
     if !done.status.success() {
-        // It may have failed without a test's doing: then nothing was compiled, or a test aborted.
-        count.failed = count.failed.max(1);
+        if count.failed == 0 {
+            // It failed without a test's doing: nothing was compiled, or a test aborted.
+            count += Count::failure(title);
+        }
         show_failures(&done);
     } else if !ran {
         bail!("{title}: there were none; see {}", done.log.display());
@@ -213,8 +218,9 @@ fn scenarios(common: &mut Common) -> Result<Count> {
         step::show_tail(&done);
         format!("the scenarios ended with {} and without a sum", done.status)
     })?;
-    if !done.status.success() {
-        count.failed = count.failed.max(1);
+    count.failures = scenario_failures(&done.text);
+    if !done.status.success() && count.failed == 0 {
+        count += Count::failure("scenarios");
     } else if count.passed == 0 {
         bail!("no scenario ran");
     }
@@ -271,7 +277,8 @@ mod tests {
     fn compile_errors_count_as_a_failure() {
         let mut failing = Command::new("sh");
         failing.args(["-c", "echo 'error: could not compile'; exit 101"]);
-        assert_eq!(cargo_test("own test: no tests", &mut failing).ok(), Some(Count::FAILED));
+        let title = "own test: no tests";
+        assert_eq!(cargo_test(title, &mut failing).ok(), Some(Count::failure(title)));
     }
 
     #[test]

@@ -136,6 +136,7 @@ pub(super) const META: &[Field] = &[
     must("filter", Kind::Text),
     must("probes", Kind::List(&Kind::Text)),
     may("blind", Kind::List(&Kind::Text)),
+    may("unseen", Kind::List(&Kind::Text)),
 ];
 pub(super) const HOP: &[Field] = &[
     must("ts", LONG),

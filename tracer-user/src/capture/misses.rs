@@ -56,10 +56,8 @@ fn hook_of(program: &str) -> Option<HookName> {
         TcEgress, TcIngress,
     };
     const HOOKS: &[(&str, HookName)] = &[
-        ("lasthop_in", TcIngress),
-        ("lasthop_l3_in", TcIngress),
-        ("lasthop_out", TcEgress),
-        ("lasthop_l3_out", TcEgress),
+        ("device_in", TcIngress),
+        ("device_out", TcEgress),
         ("drop", Drop),
         ("consume", Consume),
         ("deliver", Deliver),
@@ -89,7 +87,7 @@ mod tests {
 
     #[test]
     fn programs_are_known_by_their_hooks() {
-        assert_eq!(hook_of("lasthop_l3_out"), Some(HookName::TcEgress));
+        assert_eq!(hook_of("device_out"), Some(HookName::TcEgress));
         assert_eq!(hook_of("pskb_copy_fexit"), Some(HookName::Clone));
         assert_eq!(hook_of("ovs_receive_judge_kprobe"), Some(HookName::OvsReceive));
         assert_eq!(hook_of("another"), None);

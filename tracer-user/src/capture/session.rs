@@ -20,7 +20,7 @@ use super::ring::Ring;
 use crate::few::Few;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::symbols::{HIDDEN_SYMBOLS, Symbols};
-use crate::model::{Hop, Lost};
+use crate::model::{HookName, Hop, Lost};
 use crate::netfilter::{self, Asker};
 use crate::privileges::{FOLLOWING, confined};
 use crate::reconstruct::asked::{Answer, Question};
@@ -193,6 +193,12 @@ impl Session {
         let missing = self.attached().filter(|a| a.probe.is_none());
         let missing = missing.map(|a| format!("{}: {}", a.kind, a.costs));
         missing.chain(self.ovs.gap().map(ToString::to_string)).collect()
+    }
+
+    /// The hooks of packets that found no way to attach.
+    pub fn unseen(&self) -> Vec<HookName> {
+        let missing = self.attached().filter(|a| a.probe.is_none());
+        missing.filter_map(|a| HookName::named(a.kind)).collect()
     }
 
     /// Attaches the hooks of Open vSwitch where its module was loaded since the last call.

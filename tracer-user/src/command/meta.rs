@@ -29,6 +29,7 @@ pub fn meta(
         probes,
         ring: None,
         blind,
+        unseen: Vec::new(),
     }
 }
 

@@ -298,5 +298,7 @@ fn announce(session: &Session) {
 
 fn meta(session: &Session, filter: &str) -> Meta {
     let blind = session.blind();
-    super::meta::meta(session.now(), session.start_monotonic(), filter, session.probes(), blind)
+    let (now, start) = (session.now(), session.start_monotonic());
+    let meta = super::meta::meta(now, start, filter, session.probes(), blind);
+    Meta { unseen: session.unseen(), ..meta }
 }

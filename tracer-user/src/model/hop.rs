@@ -29,6 +29,47 @@ pub enum HookName {
     OvsAnswer,
 }
 
+impl HookName {
+    /// All hooks, each at its own number.
+    pub const ALL: [Self; 12] = [
+        Self::TcIngress,
+        Self::TcEgress,
+        Self::Drop,
+        Self::Consume,
+        Self::Deliver,
+        Self::Clone,
+        Self::OvsReceive,
+        Self::OvsUpcall,
+        Self::OvsActions,
+        Self::OvsOutput,
+        Self::Ct,
+        Self::OvsAnswer,
+    ];
+
+    /// The hook of this name; `None` where there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.name() == name)
+    }
+
+    /// Its name, as in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TcIngress => "tc-ingress",
+            Self::TcEgress => "tc-egress",
+            Self::Drop => "drop",
+            Self::Consume => "consume",
+            Self::Deliver => "deliver",
+            Self::Clone => "clone",
+            Self::OvsReceive => "ovs-receive",
+            Self::OvsUpcall => "ovs-upcall",
+            Self::OvsActions => "ovs-actions",
+            Self::OvsOutput => "ovs-output",
+            Self::Ct => "ct",
+            Self::OvsAnswer => "ovs-answer",
+        }
+    }
+}
+
 /// One packet at one hook. What many hops have in common is one object for all of them, in a trace
 /// and when it is read back.
 #[skip_serializing_none]

@@ -1,4 +1,4 @@
-//! Gaps in the record: events that lasthop itself lost, by hook and time.
+//! Gaps in the record: events that lasthop itself lost, by hook and time, and hooks that it could not attach.
 //!
 //! What is on the record stays true whatever is missing. What follows from something *not* being on it
 //! does not, where that may have been lost: such a conclusion names the hooks and the time on which it
@@ -7,28 +7,12 @@
 use crate::model::{HookName, Lost};
 
 /// Some of the hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks(u16);
-
-/// All hooks, in the order of their bits.
-const ORDER: [HookName; 12] = [
-    HookName::TcIngress,
-    HookName::TcEgress,
-    HookName::Drop,
-    HookName::Consume,
-    HookName::Deliver,
-    HookName::Clone,
-    HookName::OvsReceive,
-    HookName::OvsUpcall,
-    HookName::OvsActions,
-    HookName::OvsOutput,
-    HookName::Ct,
-    HookName::OvsAnswer,
-];
 
 impl Hooks {
     /// Every hook.
-    pub const ALL: Self = Self((1 << ORDER.len()) - 1);
+    pub const ALL: Self = Self((1 << HookName::ALL.len()) - 1);
 
     /// These.
     pub fn of(hooks: &[HookName]) -> Self {
@@ -39,6 +23,12 @@ impl Hooks {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Those of them that are of `other` too.
+    pub fn among(self, other: Self) -> impl Iterator<Item = HookName> {
+        let both = Self(self.0 & other.0);
+        HookName::ALL.into_iter().filter(move |hook| both.has(*hook))
     }
 
     fn has(self, hook: HookName) -> bool {
@@ -138,7 +128,7 @@ impl Row {
 #[derive(Debug, Default)]
 pub struct Gaps {
     /// By hook.
-    rows: [Row; ORDER.len()],
+    rows: [Row; HookName::ALL.len()],
     /// Of events whose hook is not known: it may be any.
     any: Row,
     /// Why they were lost, in the words of the record.
@@ -146,9 +136,27 @@ pub struct Gaps {
     /// By processor: when it was last told of losses without their times.
     told: std::collections::HashMap<u32, u64>,
     is_any: bool,
+    /// Hooks that found no way to attach.
+    unseen: Hooks,
 }
 
 impl Gaps {
+    /// These hooks are not attached: nothing of them is on the record at any time.
+    pub fn never_see(&mut self, hooks: &[HookName]) {
+        self.unseen = Hooks::of(hooks);
+    }
+
+    /// Whether what this depends on cannot be seen on this node at all.
+    ///
+    /// A copy that no hook shows is found by its bytes, and Open vSwitch is asked where it is not seen:
+    /// nothing depends on those two alone.
+    pub fn hide(&self, doubt: &Doubt) -> bool {
+        use HookName::{Consume, Deliver, TcEgress, TcIngress};
+        let telling = Hooks::of(&[TcIngress, TcEgress, Consume, Deliver]);
+        let unseen = self.unseen.among(telling);
+        unseen.into_iter().any(|hook| doubt.hooks.has(hook))
+    }
+
     /// Takes in that events were lost.
     pub fn add(&mut self, lost: &Lost) {
         // What is counted is another matter.
@@ -188,8 +196,13 @@ impl Gaps {
 
     /// What was lost of what this depends on; `None` where nothing was.
     pub fn told(&self, doubt: &Doubt) -> Option<Missing> {
-        let mut missing =
-            Missing { counts: Vec::new(), since: u64::MAX, until: 0, causes: self.causes.clone() };
+        let mut missing = Missing {
+            counts: Vec::new(),
+            since: u64::MAX,
+            until: 0,
+            causes: self.causes.clone(),
+            unseen: Vec::new(),
+        };
         for (hook, row) in self.rows_of(doubt.hooks) {
             let gaps = row.within(doubt.since, doubt.until);
             if let (Some(first), Some(last)) = (gaps.first(), gaps.last()) {
@@ -198,11 +211,14 @@ impl Gaps {
                 missing.counts.push((hook, gaps.iter().map(|gap| gap.count).sum()));
             }
         }
-        (!missing.counts.is_empty()).then_some(missing)
+        if missing.counts.is_empty() && self.hide(doubt) {
+            missing.unseen = self.unseen.among(doubt.hooks).collect();
+        }
+        (!missing.counts.is_empty() || !missing.unseen.is_empty()).then_some(missing)
     }
 
     fn rows_of(&self, hooks: Hooks) -> impl Iterator<Item = (Option<HookName>, &Row)> {
-        let own = ORDER.iter().zip(&self.rows).filter(move |(hook, _)| hooks.has(**hook));
+        let own = HookName::ALL.iter().zip(&self.rows).filter(move |(hook, _)| hooks.has(**hook));
         own.map(|(hook, row)| (Some(*hook), row)).chain([(None, &self.any)])
     }
 }
@@ -218,6 +234,8 @@ pub struct Missing {
     pub until: u64,
     /// Why events of the trace were lost, in the words of the record.
     pub causes: Vec<String>,
+    /// Nothing was lost, but these hooks are not attached.
+    pub unseen: Vec<HookName>,
 }
 
 #[cfg(test)]

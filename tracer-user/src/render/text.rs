@@ -10,7 +10,6 @@ use crate::reconstruct::sight::Sight;
 use crate::render::change::changes;
 use crate::render::ovs;
 use crate::verdict::Tally;
-pub use crate::verdict::words::hook as hook_name;
 use crate::verdict::words::{count, flow_name, safe, why_lost};
 
 /// Prints for a person.
@@ -85,7 +84,7 @@ impl Text {
     /// Those of the writer.
     pub fn lost(self, out: &mut dyn Write, lost: &Lost) -> io::Result<()> {
         let why = why_lost(lost.what.as_deref());
-        let hook = lost.hook.map(|hook| format!(" at {}", hook_name(hook))).unwrap_or_default();
+        let hook = lost.hook.map(|hook| format!(" at {}", hook.name())).unwrap_or_default();
         let line = format!(
             "{:>7}.{:03}   lost: {}{hook} ({})",
             lost.ts / 1_000_000,
@@ -172,7 +171,7 @@ impl Text {
     }
 
     fn hook(self, hop: &Hop) -> String {
-        let name = format!("{:<11}", hook_name(hop.hook));
+        let name = format!("{:<11}", hop.hook.name());
         match hop.hook {
             _ if hop.drop.is_some() => self.paint(BAD, &name),
             HookName::Deliver => self.paint(GOOD, &name),

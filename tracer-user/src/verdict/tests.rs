@@ -1,7 +1,7 @@
 use crate::model::HookName::{Consume, Deliver, Drop, TcEgress, TcIngress};
 use std::sync::Arc;
 
-use crate::model::{Hop, Icmp, Lost, Outcome, PktType, Proto, Tuple, Verdict};
+use crate::model::{HookName, Hop, Icmp, Lost, Outcome, PktType, Proto, Tuple, Verdict};
 use crate::reconstruct::Story;
 use crate::reconstruct::testing::{HopExt, hop, tuple};
 use crate::verdict::judge;
@@ -230,6 +230,30 @@ fn what_is_not_known_says_what_was_lost_and_what_would_decide() {
          3; the ring buffer was full). 1 other got through."
     );
     assert_eq!(v.next, ["lasthop trace --ring 128M 'udp 10.0.0.1 -> 10.0.0.2:53'"]);
+}
+
+#[test]
+fn what_no_hook_shows_is_not_called_lost() {
+    let ends = |unseen: &[HookName], symbol: &str| {
+        let mut story = Story::new();
+        story.never_sees(unseen);
+        for mut hop in [out(1, 1), arrive(2, 1), drop(3, 1, Some("NO_SOCKET"), symbol)] {
+            story.observe(&mut hop);
+        }
+        story.finish(90_000_000_000).1.remove(0)
+    };
+    let v = ends(&[Deliver], "ping_rcv");
+    assert_eq!(v.outcome, Outcome::Unknown, "{}", v.text);
+    assert!(v.text.contains("this kernel took no probe for deliver, which"), "{}", v.text);
+    assert_eq!(ends(&[HookName::Clone], "ping_rcv").outcome, Outcome::Dropped);
+    // A refusal that a socket cannot have made good is what it is.
+    assert_eq!(ends(&[Deliver], "__udp4_lib_rcv").outcome, Outcome::Dropped);
+    let mut story = Story::new();
+    story.never_sees(&[Deliver]);
+    for mut hop in [out(1, 1), arrive(2, 1)] {
+        story.observe(&mut hop);
+    }
+    assert_eq!(story.finish(90_000_000_000).1.remove(0).outcome, Outcome::Unknown);
 }
 
 #[test]

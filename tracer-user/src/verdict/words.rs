@@ -42,24 +42,6 @@ pub fn end(addr: std::net::IpAddr, port: Option<u16>) -> String {
     }
 }
 
-/// A hook as records name it.
-pub fn hook(hook: HookName) -> &'static str {
-    match hook {
-        HookName::TcIngress => "tc-ingress",
-        HookName::TcEgress => "tc-egress",
-        HookName::Drop => "drop",
-        HookName::Consume => "consume",
-        HookName::Deliver => "deliver",
-        HookName::Clone => "clone",
-        HookName::OvsReceive => "ovs-receive",
-        HookName::OvsUpcall => "ovs-upcall",
-        HookName::OvsActions => "ovs-actions",
-        HookName::OvsOutput => "ovs-output",
-        HookName::Ct => "ct",
-        HookName::OvsAnswer => "ovs-answer",
-    }
-}
-
 /// Why events were lost, for the word in a record.
 pub fn why_lost(what: Option<&str>) -> &str {
     match what {

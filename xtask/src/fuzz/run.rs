@@ -152,6 +152,11 @@ pub(super) fn once(built: &Path, target: &str, input: &Path) -> Result<()> {
 }
 
 impl End {
+    /// What it is called among tests.
+    pub(super) fn name(&self) -> String {
+        format!("fuzz {}", self.target)
+    }
+
     fn tell(&self, log: &Path) {
         match &self.failed {
             None => println!(

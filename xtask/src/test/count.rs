@@ -5,21 +5,29 @@ use std::ops::AddAssign;
 use std::str::FromStr;
 
 /// What came of a part, or of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub passed: usize,
     pub failed: usize,
     pub skipped: usize,
+    /// What failed, where its name is known: said once more at the end, because the end of a long log is
+    /// what is read first.
+    pub failures: Vec<String>,
 }
 
 impl Count {
-    pub const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
-    pub const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
+    /// One thing that passed.
+    pub const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0, failures: Vec::new() };
+
+    /// One thing that failed.
+    pub fn failure(name: impl Into<String>) -> Self {
+        Self { failed: 1, failures: vec![name.into()], ..Self::default() }
+    }
 
     /// Something that this machine cannot run; said, never silent.
     pub fn skipped(what: &str, why: &str) -> Self {
         println!("skipped {what}: {why}");
-        Self { passed: 0, failed: 0, skipped: 1 }
+        Self { skipped: 1, ..Self::default() }
     }
 }
 
@@ -28,6 +36,7 @@ impl AddAssign for Count {
         self.passed += more.passed;
         self.failed += more.failed;
         self.skipped += more.skipped;
+        self.failures.extend(more.failures);
     }
 }
 
@@ -75,9 +84,22 @@ pub(super) fn cargo_counts(text: &str) -> Count {
             passed: number("passed"),
             failed: number("failed"),
             skipped: number("ignored"),
+            failures: Vec::new(),
         };
     }
+    sum.failures = text.lines().filter_map(cargo_failure).collect();
     sum
+}
+
+/// The name in a line `test NAME ... FAILED`.
+fn cargo_failure(line: &str) -> Option<String> {
+    Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned())
+}
+
+/// The names in the lines `FAILED  NAME  (SECONDS s)` that the scenarios print.
+pub(super) fn scenario_failures(text: &str) -> Vec<String> {
+    let names = text.lines().filter_map(|line| line.trim_start().strip_prefix("FAILED  "));
+    names.map(|line| line.split("  (").next().unwrap_or(line).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -88,20 +110,31 @@ mod tests {
     fn the_results_of_several_executables_are_summed() {
         let text = "\
 running 3 tests
+test ok ... ok
 test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+test a::b ... FAILED
+test c ... FAILED
 test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.20s
 ";
-        assert_eq!(cargo_counts(text), Count { passed: 13, failed: 2, skipped: 1 });
+        let failures = vec!["a::b".to_owned(), "c".to_owned()];
+        assert_eq!(cargo_counts(text), Count { passed: 13, failed: 2, skipped: 1, failures });
         assert_eq!(cargo_counts("error: could not compile"), Count::default());
+    }
+
+    #[test]
+    fn scenarios_that_failed_are_named() {
+        let text =
+            "ok      ping/ipv4 faulty  (1.0 s)\nFAILED  ping/ipv6 healthy  (2.0 s)\n    why\n";
+        assert_eq!(scenario_failures(text), ["ping/ipv6 healthy"]);
     }
 
     #[test]
     fn a_sum_is_read_as_it_is_written() {
         for (text, count) in [
-            ("4 passed, 1 failed", Count { passed: 4, failed: 1, skipped: 0 }),
-            ("0 passed, 0 failed, 7 skipped", Count { passed: 0, failed: 0, skipped: 7 }),
+            ("4 passed, 1 failed", Count { passed: 4, failed: 1, ..Count::default() }),
+            ("0 passed, 0 failed, 7 skipped", Count { skipped: 7, ..Count::default() }),
         ] {
-            assert_eq!(text.parse(), Ok(count));
+            assert_eq!(text.parse(), Ok(count.clone()));
             assert_eq!(count.to_string(), text);
         }
         for text in ["", "4 passed", "ok  4 passed, 1 failed", "4 passed, x failed"] {

@@ -1,7 +1,7 @@
 //! What is concluded from something not having been seen, held against what may have been lost.
 
 use super::Story;
-use crate::model::Outcome;
+use crate::model::{HookName, Outcome};
 use crate::reconstruct::fate::Fate;
 use crate::reconstruct::flow::{Beginning, Flow};
 use crate::reconstruct::gaps::Doubt;
@@ -22,6 +22,11 @@ impl Story {
         self.ring = bytes;
     }
 
+    /// These hooks found no way to attach.
+    pub fn never_sees(&mut self, hooks: &[HookName]) {
+        self.gaps.never_see(hooks);
+    }
+
     /// Makes the outcome unknown where what would say otherwise may have been lost, or may be to come.
     pub(super) fn doubt(&self, packet: &Packet, fate: &mut Fate, wait: Wait) {
         let is_good = matches!(fate.outcome, Outcome::Delivered | Outcome::Forwarded);
@@ -29,7 +34,7 @@ impl Story {
         if packet.is_early && !is_good {
             // Its end came before the hooks that would have shown it.
             (fate.outcome, fate.doubt) = (Outcome::InFlight, None);
-        } else if self.gaps.meet(&doubt) {
+        } else if self.gaps.meet(&doubt) || (is_absent(fate.outcome) && self.gaps.hide(&doubt)) {
             fate.outcome = Outcome::Unknown;
         } else if wait == Wait::CutShort && doubt.until == u64::MAX && !is_good {
             (fate.outcome, fate.doubt) = (Outcome::Unknown, None);
@@ -59,4 +64,9 @@ impl Story {
             loss.missing = loss.doubt.as_ref().and_then(|doubt| self.gaps.told(doubt));
         }
     }
+}
+
+/// An outcome that says that the packet came to no good end, for want of having seen one.
+fn is_absent(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Vanished | Outcome::Dropped)
 }

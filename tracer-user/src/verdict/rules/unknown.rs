@@ -45,6 +45,13 @@ pub fn unknown(flow: &Flow) -> Option<Finding> {
 fn why(loss: &Loss) -> String {
     let ends = if loss.count == 1 { "its end" } else { "their ends" };
     match &loss.missing {
+        Some(missing) if missing.counts.is_empty() => {
+            let hooks: Vec<_> = missing.unseen.iter().map(|hook| hook.name()).collect();
+            format!(
+                "this kernel took no probe for {}, which would have shown {ends}.",
+                hooks.join(" and ")
+            )
+        }
         Some(missing) => format!("{ends} may be among {}.", lost(missing)),
         None => format!(
             "so many packets were on their way at once that {ends} could not be waited for."
@@ -64,8 +71,7 @@ fn lost(missing: &Missing) -> String {
         until => format!("from {} to {}", time(missing.since), time(until)),
     };
     let hooks = missing.counts.iter().filter_map(|(hook, count)| Some((hook.as_ref()?, count)));
-    let mut hooks: Vec<_> =
-        hooks.map(|(hook, count)| format!("{} {count}", words::hook(*hook))).collect();
+    let mut hooks: Vec<_> = hooks.map(|(hook, count)| format!("{} {count}", hook.name())).collect();
     let known: u64 = missing.counts.iter().filter(|(hook, _)| hook.is_some()).map(|(_, n)| n).sum();
     if known < all && known > 0 {
         hooks.push(format!("others {}", all - known));
@@ -88,7 +94,7 @@ const LARGE_RING: u64 = 64 << 20;
 /// The same flow once more, alone, with more room for its events: that decides.
 fn retry(flow: &Flow, loss: &Loss) -> Option<String> {
     let ring = match flow.ring {
-        _ if loss.missing.is_none() => None,
+        _ if loss.missing.as_ref().is_none_or(|missing| missing.counts.is_empty()) => None,
         Some(ring) if ring >= MAX_RING => None,
         ring => Some(ring.map_or(LARGE_RING, |ring| (4 * ring).clamp(LARGE_RING, MAX_RING))),
     };
