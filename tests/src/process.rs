@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::signals;
+use crate::{signals, usage};
 
 /// After a process has ended, how long its pipes may stay open (a child of its may hold them).
 const DRAIN: Duration = Duration::from_secs(2);
@@ -117,6 +117,9 @@ pub struct Finished {
     pub took: Duration,
 }
 
+/// Whoever has not ended by then never will.
+const HOPELESS: Duration = Duration::from_mins(1);
+
 impl Finished {
     /// The exit code; `None` when a signal ended it.
     pub fn code(&self) -> Option<i32> {
@@ -198,6 +201,33 @@ impl Running {
             (text, true) => Ok(text),
             (text, false) => bail!("{} did not write what was waited for, but: {text}", self.name),
         }
+    }
+
+    /// Tells it to end by `signal`, and waits for that.
+    ///
+    /// # Errors
+    /// That it took longer than `limit`, in which the time does not count that it waited for a processor: a
+    /// busy machine is not its fault.
+    pub fn end(self, signal: Signal, limit: Duration) -> Result<Finished> {
+        let (pid, name) = (self.group, self.name.clone());
+        let (began, before) = (Instant::now(), usage::starved(pid));
+        self.signal(signal)?;
+        let (stop, stopped) = channel::<()>();
+        let watch = std::thread::spawn(move || {
+            let mut starved = before;
+            while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+                starved = starved.max(usage::starved(pid));
+            }
+            starved.saturating_sub(before)
+        });
+        let done = self.finish(HOPELESS);
+        let took = began.elapsed();
+        drop(stop);
+        let starved = watch.join().unwrap_or_default();
+        if took.saturating_sub(starved) > limit {
+            bail!("{name} took {took:?} to end, {starved:?} of it for want of a processor");
+        }
+        done
     }
 
     /// Waits for its end; past the limit it is killed and that is an error.

@@ -34,6 +34,17 @@ pub fn usage(pid: Pid) -> Result<Usage> {
     })
 }
 
+/// How long the threads of the process `pid` have waited for a processor while they could have run, added up
+/// (`/proc/PID/task/TID/schedstat`, its second number); those that have ended do not count.
+pub fn starved(pid: Pid) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let waited = tasks.filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(waited.sum())
+}
+
 fn number(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()

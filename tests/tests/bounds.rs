@@ -17,8 +17,8 @@ const READY: &str = "lasthop: ready: ";
 /// The capabilities that the README names, and nobody's user id.
 const CAPABILITIES: &str = "cap_bpf,cap_perfmon,cap_net_admin+ep";
 const NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
-/// From a signal to the end, with what a busy machine adds.
-const AN_END: Duration = Duration::from_millis(1500);
+/// From a signal to the end.
+const AN_END: Duration = Duration::from_millis(1100);
 /// Addresses of B behind which every datagram is of another flow.
 const MANY: &str = "10.79.0.1:4445";
 
@@ -209,10 +209,7 @@ fn a_flood_has_a_bounded_number_of_verdicts_and_an_end_within_a_second() {
     let flows = format!("udp-flows --to {MANY} --ports 4445 --per-second 10000 --seconds 60");
     let traffic = Running::start(&mut bed.peer_command(A, &flows).expect("peer")).expect("traffic");
     std::thread::sleep(Duration::from_secs(8));
-    let told = Instant::now();
-    running.signal(Signal::SIGINT).expect("a signal");
-    let done = running.finish(RUN_LIMIT).expect("it ends");
-    assert!(told.elapsed() < AN_END, "it took {:?} to end", told.elapsed());
+    let done = running.end(Signal::SIGINT, AN_END).expect("it ends");
     drop(traffic);
     assert_eq!(done.code(), Some(10), "{}", done.stderr);
     let (mut verdicts, mut counted, mut last_flow) = (0, 0, 0);
@@ -260,7 +257,7 @@ fn a_reader_that_does_not_read_keeps_nobody_from_ending_it() {
     let pid = i32::try_from(child.id()).expect("a number");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).expect("a signal");
     let status = child.wait().expect("it ends");
-    assert!(told.elapsed() < AN_END, "it took {:?} to end", told.elapsed());
+    assert!(told.elapsed() < 2 * AN_END, "it took {:?} to end", told.elapsed());
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut said, &mut rest).expect("text");
     assert_eq!(status.code(), Some(1), "{rest}");
@@ -279,10 +276,7 @@ fn counting_a_million_kinds_of_drops_ends_within_a_second() {
     let running = Running::start_into(&mut command, &file).expect("starts");
     running.wait_stderr(READY, READY_LIMIT).expect("ready");
     flood(&bed, 2);
-    let told = Instant::now();
-    running.signal(Signal::SIGINT).expect("a signal");
-    let done = running.finish(RUN_LIMIT).expect("it ends");
-    assert!(told.elapsed() < AN_END, "it took {:?} to end", told.elapsed());
+    let done = running.end(Signal::SIGINT, AN_END).expect("it ends");
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     fs::remove_file(&file).expect("removed");
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use tests::lasthop::{READY_LIMIT, RUN_LIMIT, lasthop, scratch};
 use tests::machine::take_turn;
 use tests::process::{Finished, Running, run};
@@ -74,10 +74,7 @@ fn ends_soon(command: &mut Command, signal: Signal, what: &str) -> Finished {
     running.wait_stderr("lasthop: ready: ", READY_LIMIT).expect(what);
     let peak = usage(running.pid()).expect("it runs").peak;
     println!("{what}: {peak} KiB at the most");
-    let told = Instant::now();
-    kill(running.pid(), signal).expect("a signal");
-    let done = running.finish(RUN_LIMIT).expect(what);
-    assert!(told.elapsed() < SOON, "{what}: {:?}", told.elapsed());
+    let done = running.end(signal, SOON).expect(what);
     assert_eq!(done.code(), Some(0), "{what}: {}", done.stderr);
     done
 }

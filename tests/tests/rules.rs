@@ -69,10 +69,7 @@ fn trace(nft: &Path, fake: &Path, path: &Path) -> Running {
 /// Ends it by a signal; the recording.
 #[track_caller]
 fn end(running: Running, what: &str) -> Recording {
-    let began = Instant::now();
-    running.signal(Signal::SIGINT).expect("a signal");
-    let done = running.finish(RUN_LIMIT).expect("it ends");
-    assert!(began.elapsed() < SOON, "{what}: it took {:?}", began.elapsed());
+    let done = running.end(Signal::SIGINT, SOON).expect(what);
     assert_eq!(done.code(), Some(0), "{what}: {}", done.stderr);
     assert!(!done.stderr.contains("panicked"), "{what}: {}", done.stderr);
     Recording::parse(&done.stdout).unwrap_or_else(|p| panic!("{what}: {p:#?}"))
