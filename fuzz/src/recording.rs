@@ -11,8 +11,8 @@ use lasthop::report::{Form, Report, Shows};
 pub fn check(data: &[u8]) {
     let (as_json, json) = run(data, Form::Json);
     for line in json.lines() {
-        let line: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
-        assert!(line.is_object(), "each line is one object");
+        serde_json::from_str::<serde::de::IgnoredAny>(line).expect("each line is JSON");
+        assert!(line.starts_with('{'), "each line is one object");
     }
     match data.len() % 4 {
         0 => {

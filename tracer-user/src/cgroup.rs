@@ -15,25 +15,29 @@ pub fn memory_limit() -> Option<u64> {
     paths(&own).iter().filter_map(|path| read(path)).min()
 }
 
-/// What lasthop takes whatever it is asked for, bytes.
-const AT_LEAST: u64 = 40 << 20;
+/// What a trace takes besides its ring buffer, in a flood, bytes (`max_usage` of its cgroup: the kernel's
+/// memory for its programs and maps is among it).
+pub const OF_TRACE: u64 = 56 << 20;
+/// What counting drops takes besides its rows, bytes.
+pub const OF_DROPS: u64 = 40 << 20;
 const MIB: u64 = 1 << 20;
 
-/// Whether there is room for so many bytes besides what lasthop takes in any case. `what` takes them.
+/// Whether there is room for so many bytes besides those that are taken `in_any_case`. `what` takes them.
 ///
 /// # Errors
 /// There is not: how much there is, and what to do.
-pub fn ensure_room(bytes: u64, what: &str) -> anyhow::Result<()> {
-    memory_limit().map_or(Ok(()), |limit| fits(bytes, what, limit))
+pub fn ensure_room(bytes: u64, what: &str, in_any_case: u64) -> anyhow::Result<()> {
+    memory_limit().map_or(Ok(()), |limit| fits(bytes, what, in_any_case, limit))
 }
 
-fn fits(bytes: u64, what: &str, limit: u64) -> anyhow::Result<()> {
-    let needed = bytes.saturating_add(AT_LEAST);
+fn fits(bytes: u64, what: &str, in_any_case: u64, limit: u64) -> anyhow::Result<()> {
+    let needed = bytes.saturating_add(in_any_case);
     anyhow::ensure!(
         needed <= limit,
-        "{what} takes about {} MiB, and the memory cgroup of this process allows {} MiB: lower it, or raise \
-         that limit to {} MiB",
+        "{what} takes about {} MiB besides {} MiB, and the memory cgroup of this process allows {} MiB: lower \
+         it, or raise that limit to {} MiB",
         bytes.div_ceil(MIB),
+        in_any_case / MIB,
         limit / MIB,
         needed.div_ceil(MIB)
     );
@@ -88,8 +92,10 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_figures() {
-        fits(24 << 20, "--ring 24M", 64 << 20).unwrap();
-        let refused = fits(500 << 20, "--keep 1000000", 64 << 20).unwrap_err().to_string();
+        fits(8 << 20, "--ring 8M", OF_TRACE, 64 << 20).unwrap();
+        fits(24 << 20, "--ring 24M", OF_TRACE, 64 << 20).unwrap_err();
+        let refused =
+            fits(500 << 20, "--keep 1000000", OF_DROPS, 64 << 20).unwrap_err().to_string();
         assert!(refused.starts_with("--keep 1000000 takes about 500 MiB"), "{refused}");
         assert!(refused.contains("allows 64 MiB") && refused.ends_with("to 540 MiB"), "{refused}");
     }

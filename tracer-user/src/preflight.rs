@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 use caps::{CapSet, Capability};
+use nix::sys::resource::{Resource, getrlimit};
 
 /// Capabilities without which nothing can be traced, and what each is for.
 pub const NEEDED: [(Capability, &str); 3] = [
@@ -9,6 +10,9 @@ pub const NEEDED: [(Capability, &str); 3] = [
     (Capability::CAP_PERFMON, "to read kernel memory from them"),
     (Capability::CAP_NET_ADMIN, "to see what sockets get, to read conntrack"),
 ];
+
+/// How many descriptors a trace holds at its most on a node with Open vSwitch, in round numbers.
+const OPEN_FILES: u64 = 128;
 
 /// Whether this process has a capability; `CAP_SYS_ADMIN` stands for those that were split from it.
 pub fn has(capability: Capability) -> bool {
@@ -28,6 +32,13 @@ pub fn check() -> anyhow::Result<()> {
         .collect();
     if !missing.is_empty() {
         bail!("not permitted: this process lacks {}; run it as root", missing.join(", "));
+    }
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard);
+    if limit < OPEN_FILES {
+        bail!(
+            "this process may hold no more than {limit} open files, and the programs and maps of a trace are \
+             files, too: allow it {OPEN_FILES} (ulimit -Hn {OPEN_FILES})"
+        );
     }
     let users = std::fs::read_to_string("/proc/self/uid_map");
     if users.is_ok_and(|map| !is_initial(&map)) {

@@ -6,11 +6,10 @@ mod run;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::test::Count;
 use crate::{Told, step};
-use build::Built;
 use run::{End, Limits};
 
 /// How long each target runs in `cargo xtask test`.
@@ -37,10 +36,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         None => all,
     };
-    let built = match build::build()? {
-        Built::At(folder) => folder,
-        Built::Not(why) => bail!("{why}"),
-    };
+    let built = build::build()?;
     if let (Some(target), Some(input)) = (&args.target, &args.input) {
         return run::once(&built, target, input);
     }
@@ -56,10 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// All targets at once, for a short time each: every one is a test.
 pub(crate) fn part() -> Result<Count> {
-    let built = match build::build().context("building the fuzz targets")? {
-        Built::At(folder) => folder,
-        Built::Not(why) => return Ok(Count::skipped("fuzz", &why)),
-    };
+    let built = build::build().context("building the fuzz targets")?;
     let targets = build::targets()?;
     let limits = Limits { time: SHORT, at_once: targets.len(), keeps: false };
     step::note(&format!("fuzzing {} targets for {} s", targets.len(), SHORT.as_secs()));

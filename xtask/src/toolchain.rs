@@ -163,7 +163,7 @@ pub(crate) fn cargo() -> PathBuf {
 }
 
 /// A tool of one of rustup's toolchains, with nothing of the toolchain that runs this xtask.
-pub(crate) fn rustup_run(toolchain: &str, tool: &str) -> Command {
+fn rustup_run(toolchain: &str, tool: &str) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", toolchain, tool]);
     for inherited in ["CARGO", "RUSTC", "RUSTDOC", "LD_LIBRARY_PATH"] {

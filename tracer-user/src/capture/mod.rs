@@ -1,6 +1,7 @@
 //! From the kernel's hooks to records: load, attach, read, decode.
 
 mod ahead;
+mod cgroup_root;
 pub mod counters;
 pub mod counting;
 pub mod decode;

@@ -1,9 +1,6 @@
 //! The hooks that see the whole node, whatever its devices: each in tiers, the best that loads and
 //! attaches is used, and what was tried is told.
 
-use std::fs::File;
-use std::path::PathBuf;
-
 use anyhow::{Context as _, anyhow};
 use aya::Btf;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
@@ -80,13 +77,13 @@ const ENDS: &[Kind] = &[
     },
     Kind {
         name: "consume",
-        costs: "the end of packets that were put to use is not seen: a packet that the host answers \
-                itself (ICMP echo, ARP) shows as vanished",
+        costs: "the end of packets that were put to use is not seen: what became of a packet that the host \
+                answers itself (ICMP echo, ARP) is unknown",
         tiers: &[Tier(&[("consume", Way::Tracepoint("consume_skb"))])],
     },
     Kind {
         name: "deliver",
-        costs: "delivery to a socket is not seen: delivered TCP shows as vanished",
+        costs: "delivery to a socket is not seen: what became of a packet that came to one is unknown",
         tiers: &[
             Tier(&[("deliver_cgroup", Way::RootCgroup)]),
             Tier(&[("deliver_fentry", Way::Fentry("sk_filter_trim_cap"))]),
@@ -247,7 +244,7 @@ fn attach_program(program: &mut Program, btf: &Btf, way: Way) -> anyhow::Result<
             if p.fd().is_err() {
                 p.load()?;
             }
-            let root = File::open(cgroup2_root()?)?;
+            let root = super::cgroup_root::open()?;
             // A BPF link (5.7 and later) always leaves room for others; the mode is for older kernels.
             p.attach(root, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;
         }
@@ -273,17 +270,4 @@ fn detach(loaded: &mut Loaded, name: &str) {
             _ => Ok(()),
         };
     }
-}
-
-/// Where the cgroup2 hierarchy is mounted (in a hybrid setup not on `/sys/fs/cgroup` itself).
-fn cgroup2_root() -> anyhow::Result<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").context("/proc/self/mounts")?;
-    mounts
-        .lines()
-        .find_map(|line| {
-            let mut words = line.split(' ');
-            let (_, at, kind) = (words.next()?, words.next()?, words.next()?);
-            (kind == "cgroup2").then(|| PathBuf::from(at))
-        })
-        .ok_or_else(|| anyhow!("no cgroup2 hierarchy is mounted"))
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use log::Level;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::child::Prepared;
@@ -12,7 +13,7 @@ use super::stop::{Ended, Stop};
 use crate::capture::session::{Plan, Session, WantsPort};
 use crate::cgroup;
 use crate::cli::TraceArgs;
-use crate::model::{Hop, Meta};
+use crate::model::{HookName, Hop, Meta};
 use crate::netfilter::Asker;
 use crate::ovs::asking::Asking;
 use crate::ovs::find::Finder;
@@ -77,7 +78,7 @@ async fn trace(args: TraceArgs, hands: &Hands, child: Option<Prepared>) -> anyho
         ring_bytes: args.ring,
         is_partial: args.is_partial(),
     };
-    cgroup::ensure_room(plan.ring_bytes.into(), "--ring")?;
+    cgroup::ensure_room(plan.ring_bytes.into(), "--ring", cgroup::OF_TRACE)?;
     let mut session = Session::start(plan)?;
     let talk = hands.talk().context("no thread is there to ask Open vSwitch")?;
     let finder = Finder::default();
@@ -289,7 +290,9 @@ impl Ends {
 fn announce(session: &Session) {
     for kind in session.attached() {
         if kind.probe.is_none() {
-            log::info!("no probe for {}: {}", kind.kind, kind.costs);
+            // Copies are known by other means, too: common enough to be no news.
+            let level = if kind.kind == HookName::Clone.name() { Level::Info } else { Level::Warn };
+            log::log!(level, "no probe for {}: {}", kind.kind, kind.costs);
         }
     }
     let (probes, devices) = session.size();

@@ -76,7 +76,7 @@ impl Counter {
         let in_kernel = u32::try_from(keep).unwrap_or(u32::MAX).clamp(1 << 14, 1 << 20);
         if by != 0 {
             let bytes = kernel_bytes(in_kernel).saturating_add(Tally::bytes(keep));
-            cgroup::ensure_room(bytes, &format!("--keep {keep}"))?;
+            cgroup::ensure_room(bytes, &format!("--keep {keep}"), cgroup::OF_DROPS)?;
         }
         // Before there is a thread that opens files.
         let aya = loader();

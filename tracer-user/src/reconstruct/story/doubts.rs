@@ -66,7 +66,7 @@ impl Story {
     }
 }
 
-/// An outcome that says that the packet came to no good end, for want of having seen one.
+/// An outcome that says that the packet came to no good end, or to none yet, for want of having seen one.
 fn is_absent(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Vanished | Outcome::Dropped)
+    matches!(outcome, Outcome::InFlight | Outcome::Vanished | Outcome::Dropped)
 }
