@@ -54,10 +54,9 @@ on_return! {
 pub fn copy_enter_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg::<*const u8>(0)
         && maps::identity(skb as u64).is_some()
+        && maps::COPYING.insert(bpf_get_current_pid_tgid(), skb as u64, 0).is_err()
     {
-        if maps::COPYING.insert(bpf_get_current_pid_tgid(), skb as u64, 0).is_err() {
-            maps::lose(Blindness::MapFull, Hook::Clone as u32);
-        }
+        maps::lose(Blindness::MapFull, Hook::Clone as u32);
     }
     0
 }

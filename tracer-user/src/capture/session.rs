@@ -17,6 +17,7 @@ use super::ovs::{OvsFacts, OvsHooks};
 use super::ports::{Choice, Ports};
 use super::probes::{Attached, attach_devices, attach_ends};
 use super::ring::Ring;
+use super::verifier;
 use crate::few::Few;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::symbols::{HIDDEN_SYMBOLS, Symbols};
@@ -111,20 +112,22 @@ impl Session {
         let kernel = KernelBtf::open()?;
         let names = Names::read(&kernel);
         let ovs_facts = OvsFacts::find(&kernel, plan.is_partial);
-        // Two things that take long and have nothing to do with each other.
+        // Two things that take long and have nothing to do with each other: at once, where there is memory.
+        let is_memory_short = verifier::is_memory_short();
         let (symbols, loaded) = std::thread::scope(|scope| {
-            let symbols = scope.spawn(Symbols::read);
+            let symbols = (!is_memory_short).then(|| scope.spawn(Symbols::read));
             let purpose = Purpose::Follow { ring_bytes: plan.ring_bytes, choice };
             let mut loaded = load(aya, &kernel, &plan.filter, purpose);
             drop(kernel);
             if let Ok(loaded) = &mut loaded {
                 load_ahead(loaded, ovs_facts.as_ref().map(|facts| &facts.functions));
             }
-            let symbols = symbols.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (symbols, loaded)
+            let joined = symbols.map(std::thread::ScopedJoinHandle::join);
+            (joined.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))), loaded)
         });
         let mut loaded = loaded?;
         give_memory_back();
+        let symbols = symbols.unwrap_or_else(Symbols::read);
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
         let names = names.with(symbols.context("/proc/kallsyms")?);
         if names.symbols.is_empty() {

@@ -14,9 +14,13 @@ const MOST: usize = 4;
 
 static FREE: LazyLock<(Mutex<usize>, Condvar)> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let is_short = cgroup::memory_limit().is_some_and(|limit| limit < SHORT);
-    (Mutex::new(if is_short { 1 } else { processors.min(MOST) }), Condvar::new())
+    (Mutex::new(if is_memory_short() { 1 } else { processors.min(MOST) }), Condvar::new())
 });
+
+/// Whether one thing has to be done after the other at the start, because there is no memory for both.
+pub fn is_memory_short() -> bool {
+    cgroup::memory_limit().is_some_and(|limit| limit < SHORT)
+}
 
 /// Leave to have a program looked through.
 pub struct Turn(());
