@@ -1,6 +1,6 @@
 //! Bytes of an action list to the words of `ovs-dpctl`.
 
-use lasthop::ovs::actions::{CtLayout, Form, text_of};
+use tracer_core::ovs::actions::{CtLayout, Form, text_of};
 
 /// The longest text, its closing `…` included.
 const LONGEST: usize = 8192 + '…'.len_utf8();

@@ -1,7 +1,7 @@
 //! A frame to the flow key that `ofproto/trace` is given, a command line of root's.
 
-use lasthop::ovs::flow_key::{Headers, Place, Port, text};
 use tracer_common::packet::VlanTag;
+use tracer_core::ovs::flow_key::{Headers, Place, Port, text};
 
 /// Panics where the writer of flow keys breaks a promise. The last two bytes are a tag that the
 /// kernel keeps beside the frame.

@@ -1,9 +1,9 @@
 //! What `ofproto/trace` prints, to what became of the packet.
 
-use lasthop::model::OvsTrace;
-use lasthop::ovs::owner::{Traced, conclude, switched};
-use lasthop::ovs::pipeline::{Trace, leads_nowhere, sends_out, words};
-use lasthop::reconstruct::owner::Question;
+use tracer_core::ovs::owner::{Traced, conclude, switched};
+use tracer_core::ovs::pipeline::{Trace, leads_nowhere, sends_out, words};
+use tracer_core::reconstruct::owner::Question;
+use tracer_core::record::OvsTrace;
 
 /// Panics where the reader of traces breaks a promise. Three traces, a byte 0 between them: of the
 /// packet as it was, of its last pass, and of the packet as somebody traces it by hand.

@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use lasthop::cli::{self, Cli, Command};
 use lasthop::command;
-use lasthop::verdict::words::safe;
+use tracer_core::verdict::words::safe;
 
 /// It could not be done.
 const FAILED: u8 = 1;

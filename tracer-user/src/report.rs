@@ -3,13 +3,13 @@
 use std::io::{self, BufWriter, Write};
 
 use crate::filter;
-use crate::model::{Hop, Lost, Meta, Record, Summary, Verdict};
-use crate::reconstruct::asked::{self, Answer};
-use crate::reconstruct::owner;
-use crate::reconstruct::{Story, Way};
 use crate::render::json::Lines;
 use crate::render::text::Text;
-use crate::verdict::{Budget, Tally, budget};
+use tracer_core::reconstruct::asked::{self, Answer};
+use tracer_core::reconstruct::owner;
+use tracer_core::reconstruct::{Story, Way};
+use tracer_core::record::{Hop, Lost, Meta, Record, Summary, Verdict};
+use tracer_core::verdict::{Budget, Tally, budget};
 
 /// How records are written.
 #[derive(Clone, Copy, Debug)]

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lasthop::model::{HookName, Hop, Lost, Meta};
-use lasthop::reconstruct::asked::Answer;
 use lasthop::report::{Form, Report, Shows};
 use serde_json::Value;
+use tracer_core::reconstruct::asked::Answer;
+use tracer_core::record::{HookName, Hop, Lost, Meta};
 
 /// Every packet arrives, or is on its way.
 const HEALTHY: &[&str] = &[

@@ -88,7 +88,7 @@ fn nft_seeds() {
 
 #[test]
 fn ofproto_trace_seeds() {
-    each("tracer-user/src/ovs/fixtures", text!(ofproto_trace));
+    each("tracer-core/src/ovs/fixtures", text!(ofproto_trace));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use aya::maps::{MapData, PerCpuArray};
 use tracer_common::abi::{Counter, IDENTITIES, TUPLES};
 
 use super::load::Loaded;
-use crate::model::Lost;
+use tracer_core::record::Lost;
 
 /// The per-CPU counters.
 pub struct Counters {

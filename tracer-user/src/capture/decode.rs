@@ -24,12 +24,12 @@ use crate::kernel::conntrack::CtNames;
 use crate::kernel::ovs_layout::ct_layout;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
-use crate::model::{
+use crate::topology::Topology;
+use tracer_core::ovs::actions::CtLayout;
+use tracer_core::record::{
     Address, Arp, ArpOp, Drop, Eth, Fingerprint, HookName, Hop, Icmp, Ip, Mac, PktType, Place,
     Proto, Tcp, TcpFlags, Tunnel, Tuple, Via, Vlan,
 };
-use crate::ovs::actions::CtLayout;
-use crate::topology::Topology;
 
 use ovs::OvsNumbers;
 use repeats::{End, EndNumbers, Repeats};

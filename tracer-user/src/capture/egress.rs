@@ -1,7 +1,7 @@
 //! Packets that tc's egress refuses: the tracepoint that sees packets leave is behind it
 //! (`__dev_queue_xmit`), so only their end tells that they were there.
 
-use crate::model::{HookName, Hop};
+use tracer_core::record::{HookName, Hop};
 
 /// The kernel's reason for what a filter or program at a device's egress dropped (`sch_handle_egress`).
 const REASON: &str = "TC_EGRESS";
@@ -23,8 +23,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::Drop;
-    use crate::reconstruct::testing::{HopExt as _, hop};
+    use tracer_core::reconstruct::testing::{HopExt as _, hop};
+    use tracer_core::record::Drop;
 
     fn dropped(reason: &str) -> Hop {
         let drop = Drop {

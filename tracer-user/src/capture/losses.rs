@@ -8,7 +8,7 @@ use tracer_common::abi::{self, Blindness, Hook, LOSSES, LOST_ANY, ROUND};
 use super::decode::hook_name;
 use super::load::Loaded;
 use super::memory::Words;
-use crate::model::Lost;
+use tracer_core::record::Lost;
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use super::load::Loaded;
-use crate::model::{HookName, Lost};
+use tracer_core::record::{HookName, Lost};
 
 /// What was already told of.
 #[derive(Debug, Default)]

@@ -22,8 +22,8 @@ pub use tracer_common::ports::Choice;
 
 use super::load::{Loaded, chain};
 use super::tap;
-use crate::model::Hop;
 use crate::topology::{Link, enter};
+use tracer_core::record::Hop;
 
 /// Kinds of devices (`IFLA_INFO_KIND`) that get packets in `__netif_receive_skb_core` by being put in
 /// another device's place: by its VLAN tag (`vlan_do_receive`), or by a receive handler that returns

@@ -21,11 +21,11 @@ use super::verifier;
 use crate::few::Few;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::symbols::{HIDDEN_SYMBOLS, Symbols};
-use crate::model::{HookName, Hop, Lost};
 use crate::netfilter::{self, Asker};
 use crate::privileges::{FOLLOWING, confined};
-use crate::reconstruct::asked::{Answer, Question};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
+use tracer_core::reconstruct::asked::{Answer, Question};
+use tracer_core::record::{HookName, Hop, Lost};
 
 /// Whether a device of a name is to be seen.
 pub type WantsPort = Box<dyn Fn(&str) -> bool + Send + Sync>;

@@ -23,7 +23,7 @@ use crate::kernel::symbols::Symbols;
 use crate::preflight;
 use crate::render::json;
 use crate::topology::{LinkEvent, Scope, Watch};
-use crate::verdict::words::safe;
+use tracer_core::verdict::words::safe;
 
 /// How a check came out, from fine to fatal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

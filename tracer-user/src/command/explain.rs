@@ -12,9 +12,9 @@ use anyhow::{Context as _, bail};
 use super::output;
 use crate::cli::ExplainArgs;
 use crate::report::{Form, Report, Shows};
-use crate::verdict::words::safe;
 use line::{Line, Unread};
 use reader::Numbered;
+use tracer_core::verdict::words::safe;
 
 /// What to do about a recording that cannot be read.
 const REMEDY: &str = "a recording is what `lasthop trace --json` writes, unchanged";

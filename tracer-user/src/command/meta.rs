@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::model::Meta;
+use tracer_core::record::Meta;
 
 /// The head of a recording that began `elapsed` nanoseconds ago, and is all attached by now, at `monotonic` by
 /// `CLOCK_MONOTONIC`.

@@ -13,15 +13,15 @@ use super::stop::{Ended, Stop};
 use crate::capture::session::{Plan, Session, WantsPort};
 use crate::cgroup;
 use crate::cli::TraceArgs;
-use crate::model::{HookName, Hop, Meta};
 use crate::netfilter::Asker;
 use crate::ovs::asking::Asking;
 use crate::ovs::find::Finder;
 use crate::ovs::ports::PortNames;
 use crate::privileges::{self, Duty, Hands};
-use crate::reconstruct::asked::Answer;
 use crate::report::{Form, Report, Shows};
 use crate::topology::Scope;
+use tracer_core::reconstruct::asked::Answer;
+use tracer_core::record::{HookName, Hop, Meta};
 
 /// How often the story is asked for packets whose fate is settled, and counters are read.
 const TICK: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use tracer_common::ovs::OvsLayout;
 
 use super::btf::{Error, Field, KernelBtf, Types, field, size_in};
-use crate::ovs::actions::CtLayout;
+use tracer_core::ovs::actions::CtLayout;
 
 /// What stays unknown where the kernel does not say where a field is.
 #[derive(Clone, Debug, PartialEq, Eq)]

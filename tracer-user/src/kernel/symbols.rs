@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
-use crate::model::Place;
+use tracer_core::record::Place;
 
 /// What it means that there are no symbols.
 pub const HIDDEN_SYMBOLS: &str = "/proc/kallsyms shows no addresses: places in the kernel stay unnamed \

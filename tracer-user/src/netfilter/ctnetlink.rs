@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::nfnetlink::{
     NESTED, NLMSG_ERROR, Nfnetlink, attribute, attributes, be16, be32, error, nested,
 };
-use crate::model::{CtEntry, Tuple};
+use tracer_core::record::{CtEntry, Tuple};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8`.
 const SUBSYSTEM: u16 = 1 << 8;
@@ -157,7 +157,7 @@ fn decode_tuple(value: &[u8]) -> Option<Tuple> {
             }
         }
     }
-    let proto = crate::model::Proto::from_number(proto?);
+    let proto = tracer_core::record::Proto::from_number(proto?);
     Some(Tuple { proto, src: src?, sport, dst: dst?, dport })
 }
 
@@ -172,7 +172,7 @@ fn v6(value: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Proto;
+    use tracer_core::record::Proto;
 
     fn wanted(proto: &str, src: &str, dst: &str, ports: Option<(u16, u16)>) -> Wanted {
         let tuple = Tuple {

@@ -1,9 +1,9 @@
 //! A packet that a rule dropped: what the rules can ask of it.
 
-use super::rules::Facts;
-use crate::model::{Hop, Tuple};
-use crate::reconstruct::sight::Catalog;
-use crate::verdict::hook::{Hook, HookPoint, Layer};
+use tracer_core::reconstruct::sight::Catalog;
+use tracer_core::record::{Hop, Tuple};
+use tracer_core::ruleset::Facts;
+use tracer_core::verdict::hook::{Hook, HookPoint, Layer};
 
 /// A packet that a rule dropped.
 #[derive(Debug)]

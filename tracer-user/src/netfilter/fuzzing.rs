@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use super::rules::{Candidate, Facts, Ruleset, Steps, parse_saved};
 use super::{ctnetlink, nfnetlink, routing};
-use crate::model::{CtEntry, Eth, Hop, Mac, Rule};
-use crate::verdict::hook::{Hook, HookPoint, Layer};
+use tracer_core::record::{CtEntry, Eth, Hop, Mac, Rule};
+use tracer_core::ruleset::{Candidate, Facts, Ruleset, Steps, parse_saved};
+use tracer_core::verdict::hook::{Hook, HookPoint, Layer};
 
 /// Rules that may have dropped a packet.
 #[derive(Clone, Debug)]

@@ -9,8 +9,7 @@ mod nfnetlink;
 mod program;
 mod reader;
 mod routing;
-mod rules;
-mod tame;
+
 mod turn;
 mod worker;
 
@@ -23,9 +22,9 @@ use self::dropped::Dropped;
 use self::latest::Latest;
 use self::worker::{Job, Workers};
 use crate::few::Few;
-use crate::model::{Conntrack, Hop, Tuple};
-use crate::reconstruct::asked::{self, Answer, Question};
 use crate::topology::{Topology, enter};
+use tracer_core::reconstruct::asked::{self, Answer, Question};
+use tracer_core::record::{Conntrack, Hop, Tuple};
 
 /// How long an answer is good for, nanoseconds.
 const FRESH: u64 = 1_000_000_000;

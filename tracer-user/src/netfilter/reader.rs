@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use super::dropped::Dropped;
 use super::nfnetlink::generation;
 use super::program::{Halt, Limits, Needs, run};
-use super::rules::{Facts, Ruleset, Saved, Steps, parse_saved};
 use super::turn;
-use crate::model::{self, Netfilter, Rule};
 use crate::topology::{Netns, enter};
-use crate::verdict::hook::Layer;
+use tracer_core::record::{self, Netfilter, Rule};
+use tracer_core::ruleset::{Facts, Ruleset, Saved, Steps, parse_saved};
+use tracer_core::verdict::hook::Layer;
 
 /// How long one reading may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -111,7 +111,7 @@ impl Rulesets {
     /// Which rules dropped these packets, each told to `tell`. `now`: nanoseconds since the trace began.
     pub fn blame(
         &mut self,
-        (netns, name): (&Arc<Netns>, &model::Netns),
+        (netns, name): (&Arc<Netns>, &record::Netns),
         dropped: &[Dropped],
         now: u64,
         mut tell: impl FnMut(Netfilter),
@@ -283,7 +283,7 @@ impl Known {
     }
 }
 
-fn record(dropped: &Dropped, netns: &model::Netns, now: u64, found: &Finding) -> Netfilter {
+fn record(dropped: &Dropped, netns: &record::Netns, now: u64, found: &Finding) -> Netfilter {
     Netfilter {
         ts: now,
         netns: netns.clone(),

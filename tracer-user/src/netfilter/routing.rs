@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::program::{Limits, Needs, run};
-use super::tame::{Each, json};
-use crate::model::{Dev, Eth, Hop, Netns, Routing};
-use crate::reconstruct::asked::{Lack, lacks};
 use crate::topology;
+use tracer_core::reconstruct::asked::{Lack, lacks};
+use tracer_core::record::{Dev, Eth, Hop, Netns, Routing};
+use tracer_core::tame::{Each, json};
 
 /// What the namespace says. `now`: nanoseconds since the trace began. `None` where the hop shows
 /// nothing to ask about.
@@ -152,7 +152,7 @@ pub(super) fn remote(link: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Mac;
+    use tracer_core::record::Mac;
 
     /// As iproute2 6.1 prints it: what has no such address is an empty object.
     #[test]

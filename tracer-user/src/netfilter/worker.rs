@@ -10,10 +10,10 @@ use super::dropped::Dropped;
 use super::program::{Halt, Limits};
 use super::reader::Rulesets;
 use super::routing;
-use crate::model::{self, Hop};
 use crate::privileges;
-use crate::reconstruct::asked::Answer;
 use crate::topology::Netns;
+use tracer_core::reconstruct::asked::Answer;
+use tracer_core::record::{self, Hop};
 
 /// How long asking about one destination may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,9 +24,9 @@ const MAX_PRINTED: u64 = 256 << 10;
 #[derive(Debug)]
 pub(super) enum Job {
     /// The rules that dropped these packets.
-    Rules { netns: Arc<Netns>, name: model::Netns, dropped: Vec<Dropped>, now: u64 },
+    Rules { netns: Arc<Netns>, name: record::Netns, dropped: Vec<Dropped>, now: u64 },
     /// The destination of this packet, which was not sent on.
-    Routes { netns: Arc<Netns>, name: model::Netns, hop: Box<Hop>, now: u64 },
+    Routes { netns: Arc<Netns>, name: record::Netns, hop: Box<Hop>, now: u64 },
 }
 
 impl Job {

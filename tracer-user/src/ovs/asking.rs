@@ -9,15 +9,15 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
-use crate::model::{Acl, LogicalFlow, OvsTrace, OvsVlan};
 use crate::ovs::find::{Finder, Missing};
 use crate::ovs::home::{DAEMON, Home};
 use crate::ovs::ovn;
-use crate::ovs::owner::{Traced, arguments, conclude, is_assumed, switched};
-use crate::ovs::pipeline::Trace;
 use crate::ovs::rpc::Error;
 use crate::ovs::vlan;
-use crate::reconstruct::owner::Question;
+use tracer_core::ovs::owner::{Traced, arguments, conclude, is_assumed, switched};
+use tracer_core::ovs::pipeline::Trace;
+use tracer_core::reconstruct::owner::Question;
+use tracer_core::record::{Acl, LogicalFlow, OvsTrace, OvsVlan};
 
 /// How long a trace that is over waits for what is still being asked.
 const PATIENCE: Duration = Duration::from_secs(8);

@@ -16,7 +16,7 @@ use super::find::Finder;
 use super::rpc::{Address, Error, Server};
 use super::trust::Trust;
 use crate::beneath::Dir;
-use crate::model::{Acl, LogicalFlow};
+use tracer_core::record::{Acl, LogicalFlow};
 
 /// Where the databases' sockets are.
 const USUAL: &[&str] = &[
@@ -269,7 +269,7 @@ impl AclRow {
 
 /// The beginning of a text, with a sign where it is not whole.
 fn cut(text: String) -> String {
-    super::pipeline::cut(&text, MAX_TEXT).unwrap_or(text)
+    tracer_core::ovs::pipeline::cut(&text, MAX_TEXT).unwrap_or(text)
 }
 
 pub(crate) mod fuzzing;

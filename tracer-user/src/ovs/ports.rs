@@ -15,7 +15,7 @@ use super::columns::{Atoms, Uuid};
 use super::find::Finder;
 use super::home::Home;
 use super::rpc::Error;
-use crate::model::{Dev, Hop};
+use tracer_core::record::{Dev, Hop};
 
 /// How long the start of a trace waits for the names: the first packets should have them.
 const FIRST: Duration = Duration::from_millis(500);

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::answer::Row;
 use super::columns::{Atoms, Uuid};
 use super::ports::MAX_ROWS;
-use crate::model::{OvsVlan, OvsVlanPort};
 use crate::ovs::home::Home;
 use crate::ovs::ports::BridgeRow;
 use crate::ovs::rpc::Error;
+use tracer_core::record::{OvsVlan, OvsVlanPort};
 
 /// How many ports are named of each kind.
 const NAMED: usize = 8;

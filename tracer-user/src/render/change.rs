@@ -1,8 +1,8 @@
 //! What changed of a packet between two places.
 
-use crate::model::{Hop, Tunnel, Vlan};
-use crate::reconstruct::sight::Sight;
-use crate::verdict::words::{ends, safe};
+use tracer_core::reconstruct::sight::Sight;
+use tracer_core::record::{Hop, Tunnel, Vlan};
+use tracer_core::verdict::words::{ends, safe};
 
 /// What is different now, each in a few words, the telling ones first.
 pub fn changes(was: &Sight, now: &Hop) -> Vec<String> {
@@ -93,9 +93,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::HookName::{TcEgress, TcIngress};
-    use crate::reconstruct::sight::Catalog;
-    use crate::reconstruct::testing::{HopExt, hop, tuple};
+    use tracer_core::reconstruct::sight::Catalog;
+    use tracer_core::reconstruct::testing::{HopExt, hop, tuple};
+    use tracer_core::record::HookName::{TcEgress, TcIngress};
 
     fn between(was: &Hop, now: &Hop) -> Vec<String> {
         changes(&Catalog::default().sight(was), now)

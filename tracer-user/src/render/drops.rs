@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid, presets};
 
-use crate::model::Drops;
-use crate::verdict::words::{count, safe};
+use tracer_core::record::Drops;
+use tracer_core::verdict::words::{count, safe};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

@@ -64,8 +64,8 @@ pub fn write(out: &mut (impl Write + ?Sized), record: &impl Serialize) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{HookName, Lost, Record};
-    use crate::reconstruct::testing::{HopExt, hop};
+    use tracer_core::reconstruct::testing::{HopExt, hop};
+    use tracer_core::record::{HookName, Lost, Record};
 
     #[test]
     fn what_a_terminal_acts_upon_is_escaped_and_comes_back() {

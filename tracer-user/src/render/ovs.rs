@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{HookName, Hop, Ovs};
-use crate::verdict::words::safe;
+use tracer_core::record::{HookName, Hop, Ovs};
+use tracer_core::verdict::words::safe;
 
 /// What a hop in the datapath is about; empty for others.
 pub fn facts(hop: &Hop) -> String {
@@ -78,11 +78,11 @@ fn conntrack(ovs: &Ovs, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::HookName::{
+    use tracer_core::reconstruct::testing::{HopExt, hop};
+    use tracer_core::record::HookName::{
         OvsActions, OvsAnswer, OvsOutput, OvsReceive, OvsUpcall, TcEgress,
     };
-    use crate::model::Upcall;
-    use crate::reconstruct::testing::{HopExt, hop};
+    use tracer_core::record::Upcall;
 
     fn told(hook: HookName, set: impl FnOnce(&mut Ovs)) -> String {
         facts(&hop(hook, 1, 1).in_ovs(set))

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::{HookName, Hop, Lost, Meta, Outcome, Summary, Verdict};
-use crate::reconstruct::sight::Sight;
 use crate::render::change::changes;
 use crate::render::ovs;
-use crate::verdict::Tally;
-use crate::verdict::words::{count, flow_name, safe, why_lost};
+use tracer_core::reconstruct::sight::Sight;
+use tracer_core::record::{HookName, Hop, Lost, Meta, Outcome, Summary, Verdict};
+use tracer_core::verdict::Tally;
+use tracer_core::verdict::words::{count, flow_name, safe, why_lost};
 
 /// Prints for a person.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Link, LinkEvent, Netns, enter, neighbours};
-use crate::model;
+use tracer_core::record;
 
 /// How long what has gone is still known: packets are reported later than netlink tells of it.
 const REMEMBERED: Duration = Duration::from_secs(30);
@@ -124,7 +124,7 @@ impl Topology {
 
     /// The record of the device that a packet's event is about: index and name (empty: unknown) as
     /// the event has them. `None` when there is neither.
-    pub fn model_dev(&self, netns: u32, ifindex: u32, name_seen: &str) -> Option<model::Dev> {
+    pub fn model_dev(&self, netns: u32, ifindex: u32, name_seen: &str) -> Option<record::Dev> {
         if ifindex == 0 {
             return None;
         }
@@ -139,7 +139,7 @@ impl Topology {
             Some(link) => link.name.clone(),
             None => return None,
         };
-        let mut dev = model::Dev {
+        let mut dev = record::Dev {
             ifindex,
             name,
             kind: None,
@@ -154,12 +154,12 @@ impl Topology {
         };
         if let Some(link) = link {
             dev.kind.clone_from(&link.kind);
-            dev.mac = link.mac.map(model::Mac);
+            dev.mac = link.mac.map(record::Mac);
             dev.mtu = link.mtu;
             dev.carrier = link.carrier.filter(|carrier| !carrier);
             dev.master =
                 link.master.and_then(|m| self.link(netns, m)).map(|master| master.name.clone());
-            dev.peer = link.peer.map(|(netns, ifindex)| model::Peer {
+            dev.peer = link.peer.map(|(netns, ifindex)| record::Peer {
                 netns,
                 ifindex,
                 name: self.link(netns, ifindex).map(|peer| peer.name.clone()),
@@ -189,10 +189,10 @@ impl Topology {
     }
 
     /// The record of the namespace with that inode.
-    pub fn model_netns(&self, inode: u32) -> model::Netns {
+    pub fn model_netns(&self, inode: u32) -> record::Netns {
         let name = self.netns_name(inode).map(str::to_owned);
         let is_namesake = name.as_deref() == Some("host") && self.host.is_some_and(|h| h != inode);
-        model::Netns { inode, name, path: is_namesake.then(|| "/run/netns/host".to_owned()) }
+        record::Netns { inode, name, path: is_namesake.then(|| "/run/netns/host".to_owned()) }
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
         let dev = topology.model_dev(7, 2, "veth-r").unwrap();
         assert_eq!(dev.mac, "02:00:00:00:ab:01".parse().ok());
         assert_eq!(dev.master.as_deref(), Some("br0"));
-        let peer = model::Peer { netns: 8, ifindex: 3, name: Some("eth0".to_owned()) };
+        let peer = record::Peer { netns: 8, ifindex: 3, name: Some("eth0".to_owned()) };
         assert_eq!(dev.peer, Some(peer));
         assert_eq!(topology.model_netns(7).name.as_deref(), Some("router"));
     }
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!((dev.ifindex, dev.name.as_str(), dev.kind), (2, "veth-r", None));
         assert_eq!(topology.model_dev(7, 2, ""), None);
         assert_eq!(topology.model_dev(7, 0, "x"), None);
-        assert_eq!(topology.model_netns(7), model::Netns { inode: 7, name: None, path: None });
+        assert_eq!(topology.model_netns(7), record::Netns { inode: 7, name: None, path: None });
     }
 
     #[test]

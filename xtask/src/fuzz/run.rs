@@ -25,7 +25,7 @@ const SHORTER: &[(&str, u32)] = &[("recording", 2048)];
 /// Real inputs that are kept for other tests and are seeds as well, from the root.
 const MORE_SEEDS: &[(&str, &str)] = &[
     ("flow_key", "fuzz/seeds/packet"),
-    ("ofproto_trace", "tracer-user/src/ovs/fixtures"),
+    ("ofproto_trace", "tracer-core/src/ovs/fixtures"),
     ("recording", "tracer-user/tests/recordings"),
 ];
 

@@ -5,7 +5,7 @@ use tracer_common::flow::proto;
 
 use super::tuple;
 use crate::kernel::conntrack::CtNames;
-use crate::model::Ct as Record;
+use tracer_core::record::Ct as Record;
 
 /// What a record says of an entry; `None` where there is nothing to say (a template, which has
 /// not become an entry).

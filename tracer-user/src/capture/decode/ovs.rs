@@ -8,9 +8,9 @@ use tracer_common::ovs::{
 };
 use tracer_common::packet::VlanTag;
 
-use crate::model::{Ovs, Upcall};
-use crate::ovs::actions::{CT_STATES, CtLayout, Form, text_of};
-use crate::ovs::flow_key::{self, Headers, Place, Port};
+use tracer_core::ovs::actions::{CT_STATES, CtLayout, Form, text_of};
+use tracer_core::ovs::flow_key::{self, Headers, Place, Port};
+use tracer_core::record::{Ovs, Upcall};
 
 /// `OVS_CS_F_TRACKED`.
 const TRACKED: u8 = 0x20;

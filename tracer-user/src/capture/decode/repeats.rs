@@ -10,8 +10,8 @@ use tracer_common::codec::Decoded;
 use tracer_common::conntrack::Ct as CtNumbers;
 
 use super::ovs::OvsNumbers;
-use crate::model::{Ct, Dev, Drop, Netns, Ovs, Place};
 use crate::topology::Topology;
+use tracer_core::record::{Ct, Dev, Drop, Netns, Ovs, Place};
 
 /// How many of a kind are remembered; past that it starts anew.
 const MAX_KNOWN: usize = 4096;

@@ -13,11 +13,11 @@ use crate::capture::load::loader;
 use crate::capture::session::monotonic;
 use crate::cgroup;
 use crate::cli::{By, DropsArgs};
-use crate::drops::{Counted, Ledger, Names, Tally};
 use crate::kernel::symbols::Symbols;
-use crate::model::{Meta, Netns, Place};
 use crate::privileges::{FOLLOWING, confined};
 use crate::topology::{LinkEvent, Scope, Topology, Watch};
+use tracer_core::drops::{Counted, Ledger, Names, Tally};
+use tracer_core::record::{Meta, Netns, Place};
 
 /// How many lines with details there are at the most once a signal has come: what can be made and written
 /// within a part of a second.

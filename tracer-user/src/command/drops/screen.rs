@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::super::{hurry, output};
 use super::counter::{Counter, Counts};
 use crate::cli::DropsArgs;
-use crate::drops::{Counted, Folded, Ledger, Line};
-use crate::model::{Drops, Lost, Record};
 use crate::render::drops::{Hidden, Page, Size, Table};
 use crate::render::json::{self, Lines};
+use tracer_core::drops::{Counted, Folded, Ledger, Line};
+use tracer_core::record::{Drops, Lost, Record};
 
 /// What is left of the time after a signal when no more rows are told one by one.
 const RESERVE: Duration = Duration::from_millis(250);

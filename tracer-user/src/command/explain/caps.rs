@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{Hop, Netns, OvsTrace, Rule};
-use crate::reconstruct::asked::Answer;
+use tracer_core::reconstruct::asked::Answer;
+use tracer_core::record::{Hop, Netns, OvsTrace, Rule};
 
 /// Lines that are no longer than that are taken as they are, bytes.
 const ORDINARY: usize = 4096;
@@ -182,8 +182,8 @@ fn cut(text: &mut String, most: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::HookName;
-    use crate::reconstruct::testing::{HopExt, hop as one};
+    use tracer_core::reconstruct::testing::{HopExt, hop as one};
+    use tracer_core::record::HookName;
 
     #[test]
     fn what_is_longer_than_any_of_ours_is_cut() {

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::model::{Hop, Lost, Meta};
-use crate::reconstruct::asked::Answer;
-use crate::verdict::ofproto;
-use crate::verdict::words::safe;
+use tracer_core::reconstruct::asked::Answer;
+use tracer_core::record::{Hop, Lost, Meta};
+use tracer_core::verdict::ofproto;
+use tracer_core::verdict::words::safe;
 
 use super::caps;
 use super::pieces::Pieces;

@@ -10,7 +10,7 @@ use memchr::memchr2;
 use memchr::memmem::Finder;
 use serde::de::IgnoredAny;
 
-use crate::model::Hop;
+use tracer_core::record::Hop;
 
 /// How many pieces of one kind are remembered; past that it starts anew.
 const MAX_KNOWN: usize = 2048;
@@ -126,8 +126,8 @@ fn look_up<'a, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{HookName, Record, Vlan};
-    use crate::reconstruct::testing::{HopExt, hop, tuple};
+    use tracer_core::reconstruct::testing::{HopExt, hop, tuple};
+    use tracer_core::record::{HookName, Record, Vlan};
 
     /// A hop as lasthop writes it.
     fn line(hop: &Hop) -> String {

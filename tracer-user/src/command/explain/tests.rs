@@ -1,8 +1,8 @@
 use super::explain as run;
 use super::line::{MAX_LINE, kind};
-use crate::model::{Meta, Record};
-use crate::reconstruct::testing::{HopExt, hop};
 use crate::report::{Form, Report, Shows};
+use tracer_core::reconstruct::testing::{HopExt, hop};
+use tracer_core::record::{Meta, Record};
 
 fn meta() -> String {
     let meta = Meta { version: 1, tool: "lasthop 0.1.0".into(), ..Meta::default() };
@@ -14,7 +14,7 @@ fn a_drop() -> String {
 }
 
 fn drop_of(packet: u64, ms: u64) -> String {
-    let mut h = hop(crate::model::HookName::Drop, ms, packet)
+    let mut h = hop(tracer_core::record::HookName::Drop, ms, packet)
         .on("server", "eth0", None)
         .because(Some("NO_SOCKET"), "__udp4_lib_rcv");
     (h.packet, h.hop) = (packet, 1);

@@ -7,10 +7,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 
 use super::*;
-use crate::model::TraceKind;
+use tracer_core::record::TraceKind;
 
-const BR_LOCAL: &str = include_str!("../fixtures/trace-br-local.txt");
-const CT_INVALID: &str = include_str!("../fixtures/trace-ct-invalid.txt");
+const BR_LOCAL: &str = include_str!("../../../../tracer-core/src/ovs/fixtures/trace-br-local.txt");
+const CT_INVALID: &str =
+    include_str!("../../../../tracer-core/src/ovs/fixtures/trace-ct-invalid.txt");
 
 type Calls = Arc<Mutex<Vec<Vec<String>>>>;
 

@@ -1,8 +1,8 @@
 //! Answers of OVN's databases, to a logical flow and its ACL.
 
 use super::{AclRow, FlowRow, UuidRow};
-use crate::model::{Acl, LogicalFlow};
 use crate::ovs::fuzzing::rows;
+use tracer_core::record::{Acl, LogicalFlow};
 
 /// By the UUIDs of a table, and by one row of each of the two tables. `None`: one is not understood.
 pub fn flow([uuids, flow, acl]: [&[u8]; 3]) -> Option<(LogicalFlow, Acl)> {
