@@ -1,6 +1,6 @@
 //! lasthop's pure half: records of a trace in, journeys and verdicts out.
 //!
-//! No clock, no I/O, no globals, no unsafe code: time is what the records say, and what a system
+//! No clock, no I/O, no unsafe code: time is what the records say, and what a system
 //! has to be asked for comes in as a record too. That is why `explain` gives the same verdicts from
 //! a recording, on any machine, and why each rule of judgement is tested without a kernel.
 //!

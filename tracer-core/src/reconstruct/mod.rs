@@ -1,6 +1,6 @@
 //! From hops to packets, journeys and flows.
 //!
-//! Pure: no clock, no I/O, no globals. Memory is bounded: a packet whose fate is told is folded
+//! Pure: no clock, no I/O. Memory is bounded: a packet whose fate is told is folded
 //! into its flow ([`flow`]), a flow that has been silent longest gives way to new ones ([`flows`]).
 
 pub mod asked;
