@@ -81,6 +81,12 @@ impl Decoder {
         Self { names, repeats: Repeats::default(), start }
     }
 
+    /// Names of functions from now on.
+    pub fn know(&mut self, symbols: Symbols) {
+        self.names.symbols = symbols;
+        self.repeats.rename();
+    }
+
     /// Other names from now on: a module was loaded.
     pub fn rename(&mut self, names: Names) {
         self.names = names;

@@ -119,6 +119,8 @@ impl Session {
             let purpose = Purpose::Follow { ring_bytes: plan.ring_bytes, choice };
             let mut loaded = load(aya, &kernel, &plan.filter, purpose);
             drop(kernel);
+            // The verifier takes as much.
+            give_memory_back();
             if let Ok(loaded) = &mut loaded {
                 load_ahead(loaded, ovs_facts.as_ref().map(|facts| &facts.functions));
             }
@@ -127,12 +129,7 @@ impl Session {
         });
         let mut loaded = loaded?;
         give_memory_back();
-        let symbols = symbols.unwrap_or_else(Symbols::read);
         log::debug!("loaded after {} ms", (monotonic() - start) / 1_000_000);
-        let names = names.with(symbols.context("/proc/kallsyms")?);
-        if names.symbols.is_empty() {
-            log::warn!("{HIDDEN_SYMBOLS}");
-        }
         let ring = Ring::take(&mut loaded)?;
         let kernel_log = KernelLog::take(&mut loaded)?;
         let counters = Counters::take(&mut loaded)?;
@@ -177,6 +174,11 @@ impl Session {
         }
         log::debug!("all is attached after {} ms", session.now() / 1_000_000);
         give_memory_back();
+        let symbols = symbols.unwrap_or_else(Symbols::read).context("/proc/kallsyms")?;
+        if symbols.is_empty() {
+            log::warn!("{HIDDEN_SYMBOLS}");
+        }
+        session.decoder.know(symbols);
         Ok(session)
     }
 
