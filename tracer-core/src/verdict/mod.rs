@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod datapath;
+mod finding;
 mod fragments;
 pub mod hook;
 mod matter;
@@ -22,33 +23,13 @@ pub mod words;
 
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::{Story, Way};
-use crate::record::{Outcome, OvsTrace, Verdict, Where};
+use crate::record::{Outcome, Verdict};
 
 pub use budget::Budget;
+pub use finding::Finding;
 pub use matter::{Matter, named};
 pub use next::{Spot, commands};
 pub use tally::{Tally, exit_code};
-
-/// What a rule found.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// In the terms of a record.
-    pub outcome: Outcome,
-    /// Where.
-    pub place: Where,
-    /// The kernel's reason.
-    pub reason: Option<String>,
-    /// Where a translation was due and not made.
-    pub due: Option<Where>,
-    /// In plain words.
-    pub text: String,
-    /// Commands worth running.
-    pub next: Vec<String>,
-    /// Packets that show it.
-    pub evidence: Vec<u64>,
-    /// What Open vSwitch's tables do with it.
-    pub rule: Option<Box<OvsTrace>>,
-}
 
 /// A rule: what it finds in a flow, if it is its case.
 pub type Rule = fn(&Flow) -> Option<Finding>;

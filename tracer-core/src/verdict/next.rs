@@ -281,6 +281,9 @@ pub fn commands(matter: Matter, spot: &Spot<'_>) -> Vec<String> {
     }
 }
 
+/// Shows what tunnels Open vSwitch has.
+pub const TUNNELS: &str = "ovs-vsctl --columns=name,type,options list interface";
+
 /// The processes that hold a tap open (`fdinfo` of `/dev/net/tun` names it).
 pub fn readers_of(dev: &str) -> String {
     format!("grep -sl \"iff:.*\"{dev} /proc/[0-9]*/fdinfo/*")

@@ -11,8 +11,8 @@ use aya::maps::{Map, MapData};
 use aya_obj::Object;
 use btf_rs::Type;
 
-use super::load::chain;
 use super::object::OBJECT;
+use super::refusal::chain;
 use super::syscall::{EntryProgram, attach, module_btf};
 use super::verifier;
 use crate::kernel::btf::KernelBtf;

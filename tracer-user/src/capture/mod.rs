@@ -16,6 +16,7 @@ pub mod object;
 pub mod ovs;
 pub mod ports;
 pub mod probes;
+mod refusal;
 pub mod ring;
 pub mod session;
 mod syscall;

@@ -13,8 +13,9 @@ use aya::programs::Program;
 use tracer_common::ovs::OvsLayout;
 
 use super::entry::{Entry, Functions};
-use super::load::{Loaded, chain};
+use super::load::Loaded;
 use super::probes::Attached;
+use super::refusal::chain;
 use crate::kernel::btf::{KernelBtf, field};
 use crate::kernel::ovs_layout::{Gap, ovs_layout};
 

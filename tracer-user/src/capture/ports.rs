@@ -20,7 +20,8 @@ use tracer_common::ports::{Port as Entry, key};
 
 pub use tracer_common::ports::Choice;
 
-use super::load::{Loaded, chain};
+use super::load::Loaded;
+use super::refusal::chain;
 use super::tap;
 use crate::topology::{Link, enter};
 use tracer_core::record::Hop;

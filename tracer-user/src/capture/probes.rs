@@ -5,7 +5,8 @@ use anyhow::{Context as _, anyhow};
 use aya::Btf;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program};
 
-use super::load::{Loaded, chain};
+use super::load::Loaded;
+use super::refusal::chain;
 use crate::kernel::hook_types::HookType;
 
 /// One kind of sighting, and how it came to be attached.

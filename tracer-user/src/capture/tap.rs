@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use aya::programs::SocketFilter;
 
-use super::load::chain;
+use super::refusal::chain;
 
 /// `include/uapi/linux/if_packet.h`; Linux 4.20. What leaves is seen elsewhere.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;

@@ -8,7 +8,7 @@ use tracer_common::flow::{SIDE_DST, SIDE_SRC};
 use super::build::Builder;
 use super::terms::{address, port, unexpected};
 use super::words::{ARROW, Word};
-use super::{FilterError, proto_number};
+use super::{error::FilterError, protos};
 
 const ENDPOINT: &str = "A, A:N, *:N, [V6]:N or *";
 
@@ -21,7 +21,7 @@ pub(super) fn read(
     builder.follow_replies();
     let mut source = before;
     if let [first, after @ ..] = before {
-        if let Some(number) = proto_number(first) {
+        if let Some(number) = protos::number(first) {
             builder.proto(number, first)?;
             source = after;
         } else if !after.is_empty() {
@@ -48,7 +48,7 @@ pub(super) fn read(
 
 /// `A`, `A:N`, `[V6]`, `[V6]:N`, `:N`, where `A` and `N` may be `*`.
 fn endpoint(side: u8, word: &Word, builder: &mut Builder) -> Result<(), FilterError> {
-    if word.text == ARROW || proto_number(word).is_some() {
+    if word.text == ARROW || protos::number(word).is_some() {
         return Err(word.error(unexpected(word, ENDPOINT)));
     }
     let (host, colon_port) = match word.text.find(']') {

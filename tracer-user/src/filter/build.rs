@@ -8,7 +8,7 @@ use tracer_common::flow::{
 };
 
 use super::words::Word;
-use super::{FilterError, proto_name};
+use super::{error::FilterError, protos};
 
 /// The filter so far, and what its words have committed it to.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Builder {
     pub fn proto(&mut self, number: u16, word: &Word) -> Result<(), FilterError> {
         let before = self.filter.proto;
         if before != 0 && before != number {
-            let name = proto_name(before).unwrap_or("another");
+            let name = protos::name(before).unwrap_or("another");
             let said = word.quoted();
             return Err(word.error(format!("no packet is {name} and {said}; name one protocol")));
         }
@@ -97,7 +97,7 @@ impl Builder {
             proto::ICMP6 if family.is_ipv4() => "IPv6",
             _ => return Ok(()),
         };
-        let name = proto_name(self.filter.proto).unwrap_or("this protocol");
+        let name = protos::name(self.filter.proto).unwrap_or("this protocol");
         Err(word.error(format!("{name} has {wanted} addresses only, and {family} is none")))
     }
 
@@ -106,7 +106,7 @@ impl Builder {
             0 | proto::TCP | proto::UDP | proto::SCTP => Ok(()),
             _ if !self.has_port => Ok(()),
             number => {
-                let name = proto_name(number).unwrap_or("this protocol");
+                let name = protos::name(number).unwrap_or("this protocol");
                 Err(word.error(format!("{name} has no ports; tcp, udp and sctp have")))
             }
         }

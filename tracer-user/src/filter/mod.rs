@@ -9,35 +9,17 @@
 
 mod arrow;
 mod build;
+mod error;
 mod print;
+mod protos;
 mod terms;
 mod words;
 
-use tracer_common::flow::{Filter, proto};
+use tracer_common::flow::Filter;
 
 use build::Builder;
+pub use error::FilterError;
 pub use print::describe;
-use words::Word;
-
-/// The protocols that have a name in the grammar.
-const PROTOS: [(&str, u16); 6] = [
-    ("tcp", proto::TCP),
-    ("udp", proto::UDP),
-    ("icmp", proto::ICMP),
-    ("icmp6", proto::ICMP6),
-    ("sctp", proto::SCTP),
-    ("arp", proto::ARP),
-];
-
-/// Why a text is no filter.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("column {column}: {message}")]
-pub struct FilterError {
-    /// Where the first bad word begins, in characters from 1.
-    pub column: usize,
-    /// What is wrong there and what may stand there instead; one line.
-    pub message: String,
-}
 
 /// Reads a filter expression. An empty text is the filter that matches everything.
 ///
@@ -63,14 +45,6 @@ pub fn is_one_way(text: &str) -> bool {
     let words = words::split(text);
     let has = |wanted: &str| words.iter().any(|word| word.text == wanted);
     (has("src") || has("dst")) && !has(words::ARROW)
-}
-
-fn proto_number(word: &Word) -> Option<u16> {
-    PROTOS.iter().find(|(name, _)| *name == word.text).map(|(_, number)| *number)
-}
-
-fn proto_name(number: u16) -> Option<&'static str> {
-    PROTOS.iter().find(|(_, n)| *n == number).map(|(name, _)| *name)
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 use tracer_common::flow::{Filter, SIDE_DST, SIDE_SRC, TERM_PORT, Term};
 
-use super::proto_name;
+use super::protos;
 
 /// The expression that means `filter`; empty for the one that matches everything. A filter that
 /// [`super::parse`] did not make may have no expression, and then gets the nearest one.
 pub fn describe(filter: &Filter) -> String {
     let terms = &filter.terms[..filter.terms.len().min(filter.n_terms as usize)];
-    let proto = proto_name(filter.proto);
+    let proto = protos::name(filter.proto);
     if filter.replies != 0 {
         let (src, dst) = (endpoint(terms, SIDE_SRC), endpoint(terms, SIDE_DST));
         return format!("{}{src} -> {dst}", proto.map(|p| format!("{p} ")).unwrap_or_default());

@@ -7,7 +7,7 @@ use tracer_common::flow::{SIDE_DST, SIDE_EITHER, SIDE_SRC};
 
 use super::build::Builder;
 use super::words::Word;
-use super::{FilterError, proto_number};
+use super::{error::FilterError, protos};
 
 /// What may begin a term, for messages.
 const TERM: &str = "tcp, udp, icmp, icmp6, sctp, arp, [src|dst] host A, [src|dst] net A/L, \
@@ -17,7 +17,7 @@ const TERM: &str = "tcp, udp, icmp, icmp6, sctp, arp, [src|dst] host A, [src|dst
 pub(super) fn read(words: &[Word], builder: &mut Builder) -> Result<(), FilterError> {
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
-        if let Some(number) = proto_number(word) {
+        if let Some(number) = protos::number(word) {
             builder.proto(number, word)?;
             // As in tcpdump, `tcp port 80` is short for `tcp and port 80`.
             if rest.as_slice().first().is_some_and(begins_condition) {
@@ -200,5 +200,5 @@ fn hint(word: &Word) -> &'static str {
 
 fn is_keyword(text: &str) -> bool {
     let word = Word { column: 0, text };
-    text == "and" || begins_condition(&word) || proto_number(&word).is_some()
+    text == "and" || begins_condition(&word) || protos::number(&word).is_some()
 }

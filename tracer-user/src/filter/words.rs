@@ -1,6 +1,6 @@
 //! Splits a filter expression into words that know their column.
 
-use super::FilterError;
+use super::error::FilterError;
 
 /// The one piece of punctuation: it ends a word even without blanks around it.
 pub(super) const ARROW: &str = "->";

@@ -4,8 +4,7 @@ use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::record::{HookName, Outcome};
 use crate::verdict::matter::Matter;
-use crate::verdict::rules::dropped_by_ovs::TUNNELS;
-use crate::verdict::rules::sentence;
+use crate::verdict::rules::{others, sentence};
 use crate::verdict::{Finding, fragments, matter, netfilter, next, related, words};
 
 /// A packet of the flow was dropped by the kernel.
@@ -80,7 +79,7 @@ pub fn commands(flow: &Flow, loss: &Loss) -> Vec<String> {
         if matter == Matter::Tunnel
             && loss.passage.last().is_some_and(|s| s.hook == HookName::OvsOutput)
         {
-            commands.push(TUNNELS.to_owned());
+            commands.push(next::TUNNELS.to_owned());
         }
         commands
     };
@@ -95,7 +94,7 @@ fn finding(flow: &Flow, loss: &Loss) -> Finding {
         cause(flow, loss),
         around(at, matter::of(at, before).0),
         sentence::way(at, before),
-        sentence::rest(flow, loss),
+        others::rest(flow, loss),
     );
     Finding {
         outcome: loss.outcome,

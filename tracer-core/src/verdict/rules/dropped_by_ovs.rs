@@ -3,7 +3,7 @@
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::record::{HookName, Outcome, Ovs, Where};
-use crate::verdict::rules::sentence;
+use crate::verdict::rules::{others, sentence};
 use crate::verdict::{Finding, datapath, matter, netfilter, next, pipeline, words};
 
 /// A packet of the flow was dropped by Open vSwitch: the kernel says so, or its actions sent it
@@ -37,12 +37,12 @@ pub fn dropped_by_ovs(flow: &Flow) -> Option<Finding> {
         room.as_ref().map(|(text, _)| text.as_str()).unwrap_or_default(),
         owner.map(|o| pipeline::sender(o) + &pipeline::besides(o)).unwrap_or_default(),
         asked(loss),
-        sentence::rest(flow, loss),
+        others::rest(flow, loss),
     );
     let mut next = owner.map(pipeline::commands).unwrap_or_default();
     next.extend(room.into_iter().flat_map(|(_, commands)| commands));
     if owner.is_some_and(pipeline::knows_no_port) {
-        next.push(TUNNELS.to_owned());
+        next.push(next::TUNNELS.to_owned());
     }
     next.extend(clash.into_iter().flat_map(|c| c.next));
     next.extend(next::commands(matter::Matter::Ovs, &next::Spot::new(at, before)));
@@ -138,8 +138,6 @@ fn cause(at: &Sight, loss: &Loss) -> String {
     }
 }
 
-/// Shows what tunnels Open vSwitch has.
-pub const TUNNELS: &str = "ovs-vsctl --columns=name,type,options list interface";
 const METER: &str = "a meter found its rate exceeded";
 const PORT_GONE: &str = "the port that it was to leave by is gone, or down";
 const RECURSION: &str = "it went round through the datapath too often: a loop of ports and bridges";

@@ -3,7 +3,7 @@
 use crate::reconstruct::flow::Flow;
 use crate::reconstruct::sight::Sight;
 use crate::record::Outcome;
-use crate::verdict::rules::{sentence, vanished};
+use crate::verdict::rules::{others, sentence, vanished};
 use crate::verdict::{Finding, fragments, words};
 
 /// No packet of one direction arrived, and some were still on their way when the trace ended. Where
@@ -25,7 +25,7 @@ pub fn in_flight(flow: &Flow) -> Option<Finding> {
         words::place(at),
         sentence::translation(&loss.first, at),
         fragments::waits(loss),
-        sentence::rest(flow, loss),
+        others::rest(flow, loss),
     );
     Some(Finding {
         outcome: loss.outcome,

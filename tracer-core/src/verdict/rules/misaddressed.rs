@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::record::{Dev, HookName, Mac, Outcome, TraceKind};
-use crate::verdict::rules::sentence;
+use crate::verdict::rules::{others, sentence};
 use crate::verdict::{Finding, datapath, next, pipeline, words};
 
 /// A packet of the flow reached a device whose MAC is not the one it was sent to, and nobody else
@@ -45,7 +45,7 @@ pub fn misaddressed(flow: &Flow) -> Option<Finding> {
         switched(loss),
         if sent_to.is_some() && sent_to == own { String::new() } else { blame(loss, sent_to) },
         owner.map(|o| pipeline::sender(o) + &pipeline::besides(o)).unwrap_or_default(),
-        sentence::rest(flow, loss),
+        others::rest(flow, loss),
     );
     let (spot, sender) = (next::Spot::new(at, before), next::Spot::new(&loss.first, None));
     let mut commands = Vec::new();

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
-use crate::reconstruct::flow::{Flow, Loss};
-use crate::record::{Also, Outcome};
+use crate::reconstruct::flow::{Beginning, Flow, Loss};
+use crate::record::{Also, Outcome, Proto};
 use crate::verdict::rules::{dropped, sentence};
 use crate::verdict::{related, words};
 
@@ -26,8 +26,26 @@ fn is_open(loss: &Loss) -> bool {
     matches!(loss.outcome, Outcome::InFlight | Outcome::Unknown)
 }
 
+/// What became of the rest of the flow: whether it recovered, and whether anyone answered.
+pub fn rest(flow: &Flow, loss: &Loss) -> String {
+    let side = flow.side(loss.direction);
+    let mut text = String::new();
+    let tcp = flow.forward.is_some_and(|t| t.proto == Proto::Tcp);
+    if tcp && side.good > 0 && side.last_good_ts > loss.last_ts {
+        text.push_str(" The connection recovered: later segments of the same direction arrived.");
+    } else if side.good > 0 {
+        let _ = write!(text, " {} got through.", words::count(side.good, "other"));
+    }
+    text.push_str(&told(flow, loss));
+    let is_seen_whole = !flow.one_way && !flow.incomplete && flow.beginning == Beginning::Seen;
+    if tcp && side.syns() > 0 && flow.back.packets == 0 && !loss.unanswered && is_seen_whole {
+        text.push_str(" No answer was seen.");
+    }
+    text
+}
+
 /// A sentence for each, and what has not ended.
-pub fn told(flow: &Flow, loss: &Loss) -> String {
+fn told(flow: &Flow, loss: &Loss) -> String {
     let mut text = String::new();
     let others = others(flow, |other| std::ptr::eq(other, loss));
     for other in others.iter().take(MAX_TOLD) {

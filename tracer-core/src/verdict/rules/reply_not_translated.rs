@@ -8,7 +8,7 @@ use crate::reconstruct::nat::Step;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tracked::State;
 use crate::record::{Conntrack, HookName, Outcome, Proto, Where};
-use crate::verdict::rules::sentence;
+use crate::verdict::rules::{others, sentence};
 use crate::verdict::{Finding, next, words};
 
 /// A reply of the flow ended where only a translated one has its place.
@@ -29,7 +29,7 @@ pub fn reply_not_translated(flow: &Flow) -> Option<Finding> {
         homeward(flow, step, passing, is_stateless),
         entry_now(flow, step, is_stateless),
         proof(flow, loss),
-        sentence::rest(flow, loss),
+        others::rest(flow, loss),
     );
     Some(Finding {
         outcome: loss.outcome,

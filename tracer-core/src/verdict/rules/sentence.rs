@@ -1,14 +1,12 @@
 //! Parts of sentences that several rules use.
 
 use std::cmp::Reverse;
-use std::fmt::Write as _;
 
-use crate::reconstruct::flow::{Beginning, Direction, Flow, Loss, Side};
+use crate::reconstruct::flow::{Direction, Flow, Loss, Side};
 use crate::reconstruct::kinds::Kind;
 use crate::reconstruct::sight::Sight;
 use crate::reconstruct::tuple::FlowTuple;
 use crate::record::{Outcome, Proto, Where};
-use crate::verdict::rules::others;
 use crate::verdict::words;
 
 /// The loss of this outcome that befell most packets; of equals the one of the first packet.
@@ -79,24 +77,6 @@ fn is_translated(was: &FlowTuple, now: &FlowTuple) -> bool {
     let ports = |t: &FlowTuple| t.sport.zip(t.dport);
     let others = ports(was).zip(ports(now)).is_some_and(|(was, now)| was != now);
     was.proto == now.proto && ((was.src, was.dst) != (now.src, now.dst) || others)
-}
-
-/// What became of the rest of the flow: whether it recovered, and whether anyone answered.
-pub fn rest(flow: &Flow, loss: &Loss) -> String {
-    let side = flow.side(loss.direction);
-    let mut text = String::new();
-    let tcp = flow.forward.is_some_and(|t| t.proto == Proto::Tcp);
-    if tcp && side.good > 0 && side.last_good_ts > loss.last_ts {
-        text.push_str(" The connection recovered: later segments of the same direction arrived.");
-    } else if side.good > 0 {
-        let _ = write!(text, " {} got through.", words::count(side.good, "other"));
-    }
-    text.push_str(&others::told(flow, loss));
-    let is_seen_whole = !flow.one_way && !flow.incomplete && flow.beginning == Beginning::Seen;
-    if tcp && side.syns() > 0 && flow.back.packets == 0 && !loss.unanswered && is_seen_whole {
-        text.push_str(" No answer was seen.");
-    }
-    text
 }
 
 /// ` Before that it was seen in netns router entering eth0 (veth).`, where the place itself does not say it.

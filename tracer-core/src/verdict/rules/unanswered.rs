@@ -6,7 +6,7 @@ use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::record::{HookName, Proto};
 use crate::verdict::matter::Matter;
-use crate::verdict::rules::sentence;
+use crate::verdict::rules::{others, sentence};
 use crate::verdict::{Finding, next, words};
 
 /// Nobody owned up to the address that was asked for, or a listener did not answer a SYN.
@@ -18,7 +18,7 @@ pub fn unanswered(flow: &Flow) -> Option<Finding> {
     let text = format!(
         "{} never answered: {what}{}",
         sentence::subject(flow, loss),
-        sentence::rest(flow, loss),
+        others::rest(flow, loss),
     );
     Some(Finding {
         outcome: loss.outcome,

@@ -6,7 +6,7 @@ use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::gaps::Missing;
 use crate::reconstruct::tuple::FlowTuple;
 use crate::record::{Outcome, Proto};
-use crate::verdict::rules::sentence;
+use crate::verdict::rules::{others, sentence};
 use crate::verdict::{Finding, words};
 
 /// The end of a packet of the flow may be among the events that were lost, or it could not be waited for.
@@ -19,14 +19,14 @@ pub fn unknown(flow: &Flow) -> Option<Finding> {
         format!(
             "{subject} seen last{place}{translation}, and what became of it is not known: {}{}",
             why(loss),
-            sentence::rest(flow, loss),
+            others::rest(flow, loss),
         )
     } else {
         format!(
             "{subject} not seen to end, the first of them seen last{place}{translation}, and what became \
              of them is not known: {}{}",
             why(loss),
-            sentence::rest(flow, loss),
+            others::rest(flow, loss),
         )
     };
     Some(Finding {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::reconstruct::sight::Sight;
 use crate::record::{HookName, Outcome, Ovs, Upcall};
-use crate::verdict::rules::sentence;
+use crate::verdict::rules::{others, sentence};
 use crate::verdict::{Finding, datapath, matter, next, pipeline, words};
 
 /// A packet of the flow was handed to `ovs-vswitchd`, which did not hand it back; or it could not be
@@ -34,7 +34,7 @@ pub fn upcall_lost(flow: &Flow) -> Option<Finding> {
             .as_deref()
             .map(|o| pipeline::sender(o) + &pipeline::besides(o))
             .unwrap_or_default(),
-        sentence::rest(flow, loss),
+        others::rest(flow, loss),
     );
     let mut commands = vec![
         "ovs-appctl dpctl/show -s".to_owned(),

@@ -4,7 +4,7 @@ use crate::reconstruct::everyday;
 use crate::reconstruct::flow::{Flow, Loss};
 use crate::record::{HookName, Outcome};
 use crate::verdict::matter::Matter;
-use crate::verdict::rules::sentence;
+use crate::verdict::rules::{others, sentence};
 use crate::verdict::{Finding, fragments, next, words};
 
 /// A packet of the flow was lost from sight.
@@ -18,7 +18,7 @@ pub fn vanished(flow: &Flow) -> Option<Finding> {
         words::place(at),
         sentence::translation(&loss.first, at),
         last_seen(loss),
-        sentence::rest(flow, loss),
+        others::rest(flow, loss),
     );
     Some(Finding {
         outcome: loss.outcome,
