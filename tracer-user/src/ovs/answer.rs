@@ -43,7 +43,7 @@ pub enum Fault {
 /// # Errors
 /// See [`Fault`].
 pub fn read<T: DeserializeOwned>(from: impl Read, bounds: Bounds) -> Result<T, Fault> {
-    let guard = Guard { from, bounds, read: 0, depth: 0, text: None, escaped: false };
+    let guard = Guard { from, bounds, read: 0, depth: 0, text: None, escaped: false, broken: None };
     let mut json = serde_json::Deserializer::from_reader(BufReader::new(guard));
     loop {
         let message = Message::<T>::deserialize(&mut json).map_err(|e| Fault::of(&e))?;
@@ -83,7 +83,8 @@ fn none<T>() -> Option<T> {
     None
 }
 
-/// Lets bytes through as long as they are within bounds, before anything is made of them.
+/// Lets bytes through as long as they are within bounds. Those before the first that is not come through first,
+/// so that what is made of an answer does not depend on the pieces that it comes in.
 struct Guard<R> {
     from: R,
     bounds: Bounds,
@@ -92,27 +93,43 @@ struct Guard<R> {
     /// How long the text is that is being read.
     text: Option<u32>,
     escaped: bool,
+    /// Which bound the next byte breaks.
+    broken: Option<String>,
 }
 
 impl<R: Read> Read for Guard<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let n = self.from.read(into)?;
-        self.read += n as u64;
-        let within = self.read <= self.bounds.bytes;
-        let too_much = || format!("it is longer than {} MiB", self.bounds.bytes >> 20);
-        within.then_some(()).ok_or_else(|| invalid(too_much()))?;
-        into.iter().take(n).try_for_each(|byte| self.pass(*byte))?;
-        Ok(n)
+        let mut passed = 0;
+        if self.broken.is_none() {
+            let n = self.from.read(into)?;
+            passed = into.iter().take(n).take_while(|byte| self.pass(**byte)).count();
+        }
+        match &self.broken {
+            Some(why) if passed == 0 => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, why.clone()))
+            }
+            _ => Ok(passed),
+        }
     }
 }
 
 impl<R> Guard<R> {
-    fn pass(&mut self, byte: u8) -> io::Result<()> {
+    /// Takes note of a byte; whether it is within bounds.
+    fn pass(&mut self, byte: u8) -> bool {
+        self.broken = self.note(byte).err();
+        self.broken.is_none()
+    }
+
+    fn note(&mut self, byte: u8) -> Result<(), String> {
+        self.read += 1;
+        if self.read > self.bounds.bytes {
+            return Err(format!("it is longer than {} MiB", self.bounds.bytes >> 20));
+        }
         match (self.text, byte) {
             (Some(_), b'"') if !self.escaped => self.text = None,
             (Some(len), _) if len >= self.bounds.text => {
                 let limit = self.bounds.text >> 10;
-                return Err(invalid(format!("a text in it is longer than {limit} KiB")));
+                return Err(format!("a text in it is longer than {limit} KiB"));
             }
             (Some(len), _) => {
                 self.escaped = byte == b'\\' && !self.escaped;
@@ -120,7 +137,7 @@ impl<R> Guard<R> {
             }
             (None, b'"') => self.text = Some(0),
             (None, b'[' | b'{') if self.depth >= MAX_DEPTH => {
-                return Err(invalid(format!("it is nested more than {MAX_DEPTH} deep")));
+                return Err(format!("it is nested more than {MAX_DEPTH} deep"));
             }
             (None, b'[' | b'{') => self.depth += 1,
             (None, b']' | b'}') => self.depth = self.depth.saturating_sub(1),
@@ -128,10 +145,6 @@ impl<R> Guard<R> {
         }
         Ok(())
     }
-}
-
-fn invalid(why: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 /// A row of which a table may have many.
