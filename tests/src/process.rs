@@ -13,7 +13,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::{signals, usage};
+use crate::signals;
+use crate::usage::Stopwatch;
 
 /// After a process has ended, how long its pipes may stay open (a child of its may hold them).
 const DRAIN: Duration = Duration::from_secs(2);
@@ -206,27 +207,12 @@ impl Running {
     /// Tells it to end by `signal`, and waits for that.
     ///
     /// # Errors
-    /// That it took longer than `limit`, in which the time does not count that it waited for a processor: a
-    /// busy machine is not its fault.
+    /// It took longer than `limit`, not counting the time that it waited for a processor ([`Stopwatch`]).
     pub fn end(self, signal: Signal, limit: Duration) -> Result<Finished> {
-        let (pid, name) = (self.group, self.name.clone());
-        let (began, before) = (Instant::now(), usage::starved(pid));
+        let watch = Stopwatch::start(self.group);
         self.signal(signal)?;
-        let (stop, stopped) = channel::<()>();
-        let watch = std::thread::spawn(move || {
-            let mut starved = before;
-            while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
-                starved = starved.max(usage::starved(pid));
-            }
-            starved.saturating_sub(before)
-        });
         let done = self.finish(HOPELESS);
-        let took = began.elapsed();
-        drop(stop);
-        let starved = watch.join().unwrap_or_default();
-        if took.saturating_sub(starved) > limit {
-            bail!("{name} took {took:?} to end, {starved:?} of it for want of a processor");
-        }
+        watch.stop(limit)?;
         done
     }
 

@@ -1,9 +1,11 @@
 //! What a process holds: memory, descriptors, threads, and whether that grows.
 
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
 
 /// What a process holds at one moment.
@@ -34,9 +36,49 @@ pub fn usage(pid: Pid) -> Result<Usage> {
     })
 }
 
+/// Measures how long a process takes for something, less the time that it waited for a processor: a busy
+/// machine is not its fault.
+pub struct Stopwatch {
+    began: Instant,
+    stop: Sender<()>,
+    starved: JoinHandle<Duration>,
+}
+
+impl Stopwatch {
+    /// Begins with what the process `pid` does now.
+    pub fn start(pid: Pid) -> Self {
+        let (stop, stopped) = channel();
+        let before = starved(pid);
+        let starved = std::thread::spawn(move || {
+            let mut most = before;
+            // Nothing is known of a process that has ended: the last look at it counts.
+            while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+                most = most.max(starved(pid));
+            }
+            most.saturating_sub(before)
+        });
+        Self { began: Instant::now(), stop, starved }
+    }
+
+    /// Ends the measurement.
+    ///
+    /// # Errors
+    /// It took longer than `limit`.
+    pub fn stop(self, limit: Duration) -> Result<()> {
+        let took = self.began.elapsed();
+        drop(self.stop);
+        let starved = self.starved.join().unwrap_or_default();
+        ensure!(
+            took.saturating_sub(starved) <= limit,
+            "it took {took:?}, {starved:?} of it for want of a processor"
+        );
+        Ok(())
+    }
+}
+
 /// How long the threads of the process `pid` have waited for a processor while they could have run, added up
 /// (`/proc/PID/task/TID/schedstat`, its second number); those that have ended do not count.
-pub fn starved(pid: Pid) -> Duration {
+fn starved(pid: Pid) -> Duration {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let waited = tasks.filter_map(|task| {
         let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;

@@ -10,7 +10,7 @@ use tests::lasthop::{RUN_LIMIT, lasthop, trace};
 use tests::process::Running;
 
 /// The kernel frees programs and maps after a grace period, on its own time.
-const GRACE: Duration = Duration::from_mins(1);
+const GRACE: Duration = Duration::from_secs(10);
 
 fn pinned() -> BTreeSet<String> {
     let entries = std::fs::read_dir("/sys/fs/bpf").into_iter().flatten().flatten();

@@ -25,12 +25,6 @@ impl Hooks {
         Self(self.0 | other.0)
     }
 
-    /// Those of them that are of `other` too.
-    pub fn among(self, other: Self) -> impl Iterator<Item = HookName> {
-        let both = Self(self.0 & other.0);
-        HookName::ALL.into_iter().filter(move |hook| both.has(*hook))
-    }
-
     fn has(self, hook: HookName) -> bool {
         self.0 & (1 << hook as u16) != 0
     }
@@ -151,10 +145,15 @@ impl Gaps {
     /// A copy that no hook shows is found by its bytes, and Open vSwitch is asked where it is not seen:
     /// nothing depends on those two alone.
     pub fn hide(&self, doubt: &Doubt) -> bool {
+        self.hidden(doubt).next().is_some()
+    }
+
+    /// The hooks that would have told, and are not attached.
+    fn hidden(&self, doubt: &Doubt) -> impl Iterator<Item = HookName> {
         use HookName::{Consume, Deliver, TcEgress, TcIngress};
-        let telling = Hooks::of(&[TcIngress, TcEgress, Consume, Deliver]);
-        let unseen = self.unseen.among(telling);
-        unseen.into_iter().any(|hook| doubt.hooks.has(hook))
+        let (hooks, unseen) = (doubt.hooks, self.unseen);
+        let telling = [TcIngress, TcEgress, Consume, Deliver].into_iter();
+        telling.filter(move |hook| hooks.has(*hook) && unseen.has(*hook))
     }
 
     /// Takes in that events were lost.
@@ -211,8 +210,8 @@ impl Gaps {
                 missing.counts.push((hook, gaps.iter().map(|gap| gap.count).sum()));
             }
         }
-        if missing.counts.is_empty() && self.hide(doubt) {
-            missing.unseen = self.unseen.among(doubt.hooks).collect();
+        if missing.counts.is_empty() {
+            missing.unseen = self.hidden(doubt).collect();
         }
         (!missing.counts.is_empty() || !missing.unseen.is_empty()).then_some(missing)
     }

@@ -1,8 +1,9 @@
-//! What the rules give.
+//! Findings: the results of rules.
 
+use crate::reconstruct::flow::Loss;
 use crate::record::{Outcome, OvsTrace, Where};
 
-/// What a rule found.
+/// The result of a rule about one flow.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// In the terms of a record.
@@ -19,6 +20,22 @@ pub struct Finding {
     pub next: Vec<String>,
     /// Packets that show it.
     pub evidence: Vec<u64>,
-    /// What Open vSwitch's tables do with it.
+    /// The rule of Open vSwitch's tables, with what they do.
     pub rule: Option<Box<OvsTrace>>,
+}
+
+impl Finding {
+    /// About packets whose end says no more than where they were last: no reason, no rule.
+    pub fn of_unended(loss: &Loss, text: String, next: Vec<String>) -> Self {
+        Self {
+            outcome: loss.outcome,
+            due: None,
+            place: loss.at.place(),
+            reason: None,
+            text,
+            next,
+            evidence: loss.evidence.clone(),
+            rule: None,
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What the kernel said no to, for people.
+//! The kernel's refusals as one line for people.
 
 /// An error and its causes, one line.
 pub fn chain(e: &dyn std::error::Error) -> String {
@@ -12,7 +12,7 @@ pub fn chain(e: &dyn std::error::Error) -> String {
         }
         cause = c.source();
     }
-    // Of the verifier's log the end tells why.
+    // The end of the verifier's log tells why.
     let text = match text.split_once("Verifier output:") {
         Some((call, log)) if log.trim().is_empty() => call.trim_end_matches([' ', '.']).to_owned(),
         Some((call, log)) => {

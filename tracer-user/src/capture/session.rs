@@ -119,8 +119,10 @@ impl Session {
             let purpose = Purpose::Follow { ring_bytes: plan.ring_bytes, choice };
             let mut loaded = load(aya, &kernel, &plan.filter, purpose);
             drop(kernel);
-            // The verifier takes as much.
-            give_memory_back();
+            if is_memory_short {
+                // The verifier takes as much.
+                give_memory_back();
+            }
             if let Ok(loaded) = &mut loaded {
                 load_ahead(loaded, ovs_facts.as_ref().map(|facts| &facts.functions));
             }
@@ -195,15 +197,17 @@ impl Session {
 
     /// What this node could not show, each a sentence.
     pub fn blind(&self) -> Vec<String> {
-        let missing = self.attached().filter(|a| a.probe.is_none());
-        let missing = missing.map(|a| format!("{}: {}", a.kind, a.costs));
+        let missing = self.missing().map(|a| format!("{}: {}", a.kind, a.costs));
         missing.chain(self.ovs.gap().map(ToString::to_string)).collect()
     }
 
     /// The hooks of packets that found no way to attach.
     pub fn unseen(&self) -> Vec<HookName> {
-        let missing = self.attached().filter(|a| a.probe.is_none());
-        missing.filter_map(|a| HookName::named(a.kind)).collect()
+        self.missing().filter_map(|a| HookName::named(a.kind)).collect()
+    }
+
+    fn missing(&self) -> impl Iterator<Item = &Attached> {
+        self.attached().filter(|a| a.probe.is_none())
     }
 
     /// Attaches the hooks of Open vSwitch where its module was loaded since the last call.

@@ -27,16 +27,8 @@ pub fn in_flight(flow: &Flow) -> Option<Finding> {
         fragments::waits(loss),
         others::rest(flow, loss),
     );
-    Some(Finding {
-        outcome: loss.outcome,
-        due: None,
-        place: at.place(),
-        reason: None,
-        text,
-        next: vanished::commands(loss),
-        evidence: loss.evidence.clone(),
-        rule: None,
-    })
+    let next = vanished::commands(loss);
+    Some(Finding::of_unended(loss, text, next))
 }
 
 /// A later fragment of what a tunnel has made of a packet: it is followed for its first fragment, whose

@@ -26,7 +26,7 @@ fn is_open(loss: &Loss) -> bool {
     matches!(loss.outcome, Outcome::InFlight | Outcome::Unknown)
 }
 
-/// What became of the rest of the flow: whether it recovered, and whether anyone answered.
+/// The rest of the flow: whether it recovered, and whether anyone answered.
 pub fn rest(flow: &Flow, loss: &Loss) -> String {
     let side = flow.side(loss.direction);
     let mut text = String::new();

@@ -20,16 +20,8 @@ pub fn unanswered(flow: &Flow) -> Option<Finding> {
         sentence::subject(flow, loss),
         others::rest(flow, loss),
     );
-    Some(Finding {
-        outcome: loss.outcome,
-        due: None,
-        place: at.place(),
-        reason: None,
-        text,
-        next: if is_tcp { about_listener(at) } else { about_neighbour(loss) },
-        evidence: loss.evidence.clone(),
-        rule: None,
-    })
+    let next = if is_tcp { about_listener(at) } else { about_neighbour(loss) };
+    Some(Finding::of_unended(loss, text, next))
 }
 
 /// What the listener did not do, and why it may be.

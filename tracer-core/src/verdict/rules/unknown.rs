@@ -29,16 +29,8 @@ pub fn unknown(flow: &Flow) -> Option<Finding> {
             others::rest(flow, loss),
         )
     };
-    Some(Finding {
-        outcome: loss.outcome,
-        due: None,
-        place: at.place(),
-        reason: None,
-        text,
-        next: retry(flow, loss).into_iter().collect(),
-        evidence: loss.evidence.clone(),
-        rule: None,
-    })
+    let next = retry(flow, loss).into_iter().collect();
+    Some(Finding::of_unended(loss, text, next))
 }
 
 /// Why it is not known, a clause with its full stop.

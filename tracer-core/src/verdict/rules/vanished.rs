@@ -20,16 +20,8 @@ pub fn vanished(flow: &Flow) -> Option<Finding> {
         last_seen(loss),
         others::rest(flow, loss),
     );
-    Some(Finding {
-        outcome: loss.outcome,
-        due: None,
-        place: at.place(),
-        reason: None,
-        text,
-        next: commands(loss),
-        evidence: loss.evidence.clone(),
-        rule: None,
-    })
+    let next = commands(loss);
+    Some(Finding::of_unended(loss, text, next))
 }
 
 /// What is known of a packet that nothing ended.
